@@ -1,0 +1,35 @@
+/**
+ * Every error this package raises on purpose is an `EliError`: `code` is stable and meant for programs,
+ * `message` says what was wrong and where, `hint` says what to do about it.
+ */
+export type ErrorCode =
+  | 'NO_ADAPTER'
+  | 'DEVICE_LOST'
+  | 'OUT_OF_MEMORY'
+  | 'VALIDATION'
+  | 'WGSL'
+  | 'SHAPE'
+  | 'DTYPE'
+  | 'ARGUMENT'
+  | 'DISPOSED'
+  | 'WRONG_ENGINE'
+  | 'NOT_DIFFERENTIABLE'
+  | 'NON_FINITE'
+  | 'ABORTED'
+  | 'FILE'
+  | 'FORMAT'
+  | 'CONFIG'
+  | 'RUN_FOLDER';
+
+export class EliError extends Error {
+  override readonly name: string = 'EliError';
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    const text = options.hint === undefined ? message : `${message}\n  → ${options.hint}`;
+    super(text, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}
