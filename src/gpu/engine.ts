@@ -1,0 +1,343 @@
+import { EliError } from '../errors.ts';
+import type { ParamValues } from '../wgsl/reflect.ts';
+import type { Consts } from '../wgsl/source.ts';
+import { type AdapterChoice, type AdapterReport, reportAdapter, requestAdapter } from './adapter.ts';
+import { type Overrides, PipelineCache } from './pipelines.ts';
+import { BufferPool, type PoolStats } from './pool.ts';
+import { type Program, Trace } from './program.ts';
+import { bind, type Dispatch, encode, type Groups, ParamArena } from './recorder.ts';
+import { Storage } from './storage.ts';
+import { GpuTimer, type KernelTime } from './timer.ts';
+
+/** Optional features that are used when the adapter has them. */
+const WANTED_FEATURES = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
+
+const PENDING_DISPATCHES = 256;
+const ARENA_BYTES = 256 * 256;
+
+/** One kernel launch. `storages` are in the order of the shader's bindings. */
+export interface Launch {
+  readonly storages: readonly Storage[];
+  readonly params?: ParamValues;
+  /** Workgroups in x, y, z. */
+  readonly groups: Groups;
+  readonly overrides?: Overrides;
+  readonly consts?: Consts;
+}
+
+/** Anything that a scope can return to the engine: tensors, programs. */
+export interface ScopeItem {
+  dispose(): void;
+}
+
+/**
+ * A GPU device with its buffer pool, pipeline cache and recorder. Several engines can live in one process.
+ *
+ * Dispatches are recorded and submitted together; reading a tensor submits what is pending. Errors the device finds
+ * later reject the next `sync` or read.
+ */
+export class Engine {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterReport;
+  readonly #pool: BufferPool;
+  readonly #pipelines: PipelineCache;
+  readonly #arena: ParamArena;
+  readonly #scopes: Set<ScopeItem>[] = [];
+  readonly #programs = new Set<ScopeItem>();
+  #pending: Dispatch[] = [];
+  #trace: Trace | undefined;
+  #timer: GpuTimer | undefined;
+  #failure: EliError | undefined;
+  #disposed = false;
+  #dispatchCount = 0;
+
+  private constructor(device: GPUDevice, adapter: AdapterReport) {
+    this.device = device;
+    this.adapter = adapter;
+    this.#pool = new BufferPool(device);
+    this.#pipelines = new PipelineCache(device, (error) => this.#fail(error));
+    this.#arena = new ParamArena(device, ARENA_BYTES);
+    device.addEventListener('uncapturederror', (event) => {
+      event.preventDefault();
+      const { error } = event as GPUUncapturedErrorEvent;
+      const code = error instanceof GPUOutOfMemoryError ? 'OUT_OF_MEMORY' : 'VALIDATION';
+      this.#fail(new EliError(code, `the GPU device reported: ${error.message}`));
+    });
+    device.lost.then((info) => {
+      if (info.reason === 'destroyed' && this.#disposed) return;
+      this.#fail(
+        new EliError('DEVICE_LOST', `the GPU device was lost: ${info.message || info.reason}`, {
+          hint: 'create a new engine; an experiment goes on from its last checkpoint with --resume',
+        }),
+      );
+    });
+  }
+
+  /**
+   * Opens a device with every limit the adapter offers and the optional features it has.
+   * @throws EliError `NO_ADAPTER` when there is no usable adapter.
+   */
+  static async create(choice: AdapterChoice = {}): Promise<Engine> {
+    const adapter = await requestAdapter(choice);
+    const requiredLimits: Record<string, number> = {};
+    for (const name in adapter.limits) {
+      const value = adapter.limits[name as keyof GPUSupportedLimits];
+      if (typeof value === 'number') requiredLimits[name] = value;
+    }
+    const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+    const report = reportAdapter(adapter);
+    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
+    return new Engine(device, report);
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  has(feature: (typeof WANTED_FEATURES)[number]): boolean {
+    return this.device.features.has(feature);
+  }
+
+  get memory(): PoolStats {
+    return this.#pool.stats;
+  }
+
+  /** Dispatches recorded or replayed since the engine was made. */
+  get dispatchCount(): number {
+    return this.#dispatchCount;
+  }
+
+  #fail(error: EliError): void {
+    this.#failure ??= error;
+  }
+
+  /** @throws EliError of the first failure the device reported, or `DISPOSED`. */
+  #check(): void {
+    if (this.#disposed) throw new EliError('DISPOSED', 'this engine was disposed');
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  // --- memory ------------------------------------------------------------------------------------------------
+
+  /** A buffer with undefined contents. @throws EliError `OUT_OF_MEMORY` over the adapter's limits. */
+  allocate(bytes: number): Storage {
+    this.#check();
+    return new Storage(this, this.#trace ?? this.#pool, bytes);
+  }
+
+  /** Puts `item` under the innermost `tidy` scope, if there is one. */
+  track(item: ScopeItem): void {
+    this.#scopes.at(-1)?.add(item);
+  }
+
+  untrack(item: ScopeItem): void {
+    for (const scope of this.#scopes) scope.delete(item);
+  }
+
+  /** Moves `item` out of all scopes: it lives until it is disposed. */
+  keep<T extends ScopeItem>(item: T): T {
+    this.untrack(item);
+    return item;
+  }
+
+  /**
+   * Runs `fn` and disposes every tensor made inside, but for those it returns (alone, or in arrays and plain
+   * objects). `fn` must not be async: a scope belongs to one stretch of synchronous code.
+   */
+  tidy<T>(fn: () => T): T {
+    const scope = new Set<ScopeItem>();
+    this.#scopes.push(scope);
+    let result: T;
+    try {
+      result = fn();
+      if (result instanceof Promise) {
+        throw new EliError('ARGUMENT', 'engine.tidy was given an async function', {
+          hint: 'await outside, or dispose tensors with `using`',
+        });
+      }
+      release(result, scope);
+    } finally {
+      this.#scopes.pop();
+      for (const item of scope) item.dispose();
+    }
+    forEachItem(result, (item) => this.track(item));
+    return result;
+  }
+
+  // --- dispatch ----------------------------------------------------------------------------------------------
+
+  /** Records one launch of the kernel in `shaders/<file>`. */
+  run(file: string, launch: Launch): void {
+    this.#check();
+    const kernel = this.#pipelines.get(file, launch.overrides, launch.consts);
+    const params = launch.params ?? {};
+    const { storages, groups } = launch;
+    if (storages.length !== kernel.layout.storage.length) {
+      throw new EliError(
+        'ARGUMENT',
+        `${file} binds ${kernel.layout.storage.length} storage buffers (${kernel.layout.storage.map((s) => s.name).join(', ')}), ${storages.length} were given`,
+      );
+    }
+    const limit = this.device.limits.maxComputeWorkgroupsPerDimension;
+    if (groups.some((n) => n !== undefined && n > limit)) {
+      throw new EliError('ARGUMENT', `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} a dimension`);
+    }
+    if (this.#trace !== undefined) {
+      this.#trace.add(kernel, storages, params, groups);
+      return;
+    }
+    const size = kernel.layout.uniform?.size ?? 0;
+    if (this.#pending.length >= PENDING_DISPATCHES || !this.#arena.has(size)) this.flush();
+    const slot = this.#arena.push(kernel, params);
+    const buffers = storages.map((s) => s.buffer);
+    this.#pending.push({ kernel, bindGroup: bind(this.device, kernel, buffers, this.#arena.buffer, slot), groups });
+  }
+
+  /** Submits what is pending. */
+  flush(): void {
+    if (this.#pending.length === 0) return;
+    this.#arena.upload();
+    const pending = this.#pending;
+    this.#pending = [];
+    this.#arena.reset();
+    this.submit(pending, 1);
+  }
+
+  /** Encodes `dispatches` `times` times into one command buffer and submits it. */
+  submit(dispatches: readonly Dispatch[], times: number): void {
+    this.#check();
+    const encoder = this.device.createCommandEncoder();
+    const all = times === 1 ? dispatches : Array.from({ length: times }, () => dispatches).flat();
+    encode(encoder, all, this.#timer);
+    this.device.queue.submit([encoder.finish()]);
+    this.#dispatchCount += all.length;
+  }
+
+  /**
+   * Traces `fn` into a program without running it. Tensors made inside belong to the program; tensors from outside
+   * that it uses are kept alive by it.
+   */
+  capture<T>(fn: () => T): Program<T> {
+    this.#check();
+    if (this.#trace !== undefined) throw new EliError('ARGUMENT', 'engine.capture cannot be nested');
+    const trace = new Trace(this.#pool);
+    this.#trace = trace;
+    try {
+      const program = trace.finish(this, this.tidy(fn));
+      forEachItem(program.result, (item) => this.untrack(item));
+      this.#programs.add(program);
+      return program;
+    } catch (error) {
+      trace.abandon();
+      throw error;
+    } finally {
+      this.#trace = undefined;
+    }
+  }
+
+  forget(program: ScopeItem): void {
+    this.#programs.delete(program);
+  }
+
+  #notWhileTracing(what: string): void {
+    if (this.#trace !== undefined) {
+      throw new EliError('ARGUMENT', `${what} inside engine.capture`, {
+        hint: 'a captured function only records dispatches: move it before or after',
+      });
+    }
+  }
+
+  // --- data --------------------------------------------------------------------------------------------------
+
+  /** Writes `data` at `byteOffset` of a storage, after everything recorded so far. */
+  write(storage: Storage, byteOffset: number, data: ArrayBufferView<ArrayBuffer>): void {
+    this.#check();
+    this.#notWhileTracing('data is written to a tensor');
+    this.flush();
+    this.device.queue.writeBuffer(storage.buffer, byteOffset, data.buffer, data.byteOffset, data.byteLength);
+  }
+
+  /** Reads `bytes` bytes at `byteOffset`, after everything recorded so far. @throws EliError of any earlier failure. */
+  async read(storage: Storage, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
+    this.#check();
+    this.#notWhileTracing('a tensor is read');
+    this.flush();
+    const staging = this.device.createBuffer({
+      size: Math.max(4, bytes),
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+    try {
+      const encoder = this.device.createCommandEncoder();
+      encoder.copyBufferToBuffer(storage.buffer, byteOffset, staging, 0, bytes);
+      this.device.queue.submit([encoder.finish()]);
+      await staging.mapAsync(GPUMapMode.READ);
+      await this.#settled();
+      return staging.getMappedRange(0, bytes).slice(0);
+    } catch (cause) {
+      await this.#settled();
+      throw cause;
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  /** Submits what is pending and waits until the device has done it. @throws EliError of any failure so far. */
+  async sync(): Promise<void> {
+    this.#check();
+    this.#notWhileTracing('the engine is awaited');
+    this.flush();
+    await this.device.queue.onSubmittedWorkDone();
+    await this.#settled();
+  }
+
+  /** Errors come through promises of their own: lets them arrive, then throws the first. */
+  async #settled(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#check();
+  }
+
+  /**
+   * GPU time of each kernel that `fn` launches (at most 2,048 dispatches), longest first.
+   * @throws EliError `ARGUMENT` when the adapter has no timestamp queries.
+   */
+  async profile(fn: () => void | Promise<void>): Promise<KernelTime[]> {
+    if (!this.has('timestamp-query')) {
+      throw new EliError('ARGUMENT', `${this.adapter.name} has no timestamp queries`, { hint: 'use wall time' });
+    }
+    await this.sync();
+    const timer = new GpuTimer(this.device);
+    this.#timer = timer;
+    try {
+      await fn();
+      await this.sync();
+    } finally {
+      this.#timer = undefined;
+    }
+    return timer.finish(this.device);
+  }
+
+  /** Destroys the device and everything on it; Node can then exit by itself. Calling it twice is allowed. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#pending = [];
+    this.#pool.dispose();
+    this.device.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Calls `fn` for every disposable in `value`: itself, or inside arrays and plain objects. */
+function forEachItem(value: unknown, fn: (item: ScopeItem) => void): void {
+  if (value === null || typeof value !== 'object') return;
+  if (typeof (value as Partial<ScopeItem>).dispose === 'function') fn(value as ScopeItem);
+  else if (Array.isArray(value)) for (const element of value) forEachItem(element, fn);
+  else if (Object.getPrototypeOf(value) === Object.prototype) for (const element of Object.values(value)) forEachItem(element, fn);
+}
+
+function release(result: unknown, scope: Set<ScopeItem>): void {
+  forEachItem(result, (item) => scope.delete(item));
+}

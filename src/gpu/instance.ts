@@ -1,0 +1,36 @@
+import { create, globals } from 'webgpu';
+import { EliError } from '../errors.ts';
+
+/**
+ * Dawn instances of this process by adapter name. One instance an adapter name, kept for the life of the process:
+ * creating and dropping them leaks, and many devices can share one.
+ */
+const instances = new Map<string, GPU>();
+
+/**
+ * The Dawn instance whose adapters are limited to names containing `adapterName` ('' for all of them).
+ * @throws EliError `NO_ADAPTER` when Dawn cannot be started.
+ */
+export function dawn(adapterName: string): GPU {
+  let gpu = instances.get(adapterName);
+  if (gpu === undefined) {
+    Object.assign(globalThis, globals);
+    const flags = [
+      // Timestamps as the driver gives them: kernels are timed here, no web page is to be protected.
+      'disable-dawn-features=timestamp_quantization',
+    ];
+    // Dawn also offers a null back end that computes nothing; naming the real one keeps it out.
+    if (process.platform === 'linux') flags.push('backend=vulkan');
+    if (adapterName !== '') flags.push(`adapter=${adapterName}`);
+    try {
+      gpu = create(flags);
+    } catch (cause) {
+      throw new EliError('NO_ADAPTER', `Dawn could not be started: ${String((cause as Error).message ?? cause)}`, {
+        hint: 'run `npx eli doctor`',
+        cause,
+      });
+    }
+    instances.set(adapterName, gpu);
+  }
+  return gpu;
+}

@@ -1,0 +1,120 @@
+import { EliError } from '../errors.ts';
+import type { ParamValues } from '../wgsl/reflect.ts';
+import type { Engine } from './engine.ts';
+import type { Kernel } from './pipelines.ts';
+import { bind, type Dispatch, type Groups, ParamArena } from './recorder.ts';
+import type { Memory, Storage } from './storage.ts';
+
+/** Dispatches per submit: enough to hide the cost of a submit, few enough for a driver's time limit. */
+const DISPATCHES_PER_SUBMIT = 1024;
+
+interface Traced {
+  readonly kernel: Kernel;
+  readonly buffers: readonly GPUBuffer[];
+  readonly params: ParamValues;
+  readonly groups: Groups;
+}
+
+/** The memory of a program while it is traced: a buffer released inside is used again inside, and kept after. */
+export class Trace implements Memory {
+  readonly #pool: Memory;
+  readonly #dispatches: Traced[] = [];
+  readonly #owned: GPUBuffer[] = [];
+  readonly #free = new Map<number, GPUBuffer[]>();
+  readonly #outer = new Set<Storage>();
+
+  constructor(pool: Memory) {
+    this.#pool = pool;
+  }
+
+  acquire(bytes: number): GPUBuffer {
+    const buffer = this.#pool.acquire(bytes);
+    const reused = this.#free.get(buffer.size)?.pop();
+    if (reused !== undefined) {
+      this.#pool.release(buffer);
+      return reused;
+    }
+    this.#owned.push(buffer);
+    return buffer;
+  }
+
+  release(buffer: GPUBuffer): void {
+    const list = this.#free.get(buffer.size);
+    if (list === undefined) this.#free.set(buffer.size, [buffer]);
+    else list.push(buffer);
+  }
+
+  add(kernel: Kernel, storages: readonly Storage[], params: ParamValues, groups: Groups): void {
+    for (const storage of storages) {
+      if (storage.memory !== this && !this.#outer.has(storage)) this.#outer.add(storage.retain());
+    }
+    this.#dispatches.push({ kernel, buffers: storages.map((s) => s.buffer), params, groups });
+  }
+
+  finish<T>(engine: Engine, result: T): Program<T> {
+    const device = engine.device;
+    const align = Math.max(16, device.limits.minUniformBufferOffsetAlignment);
+    const slot = (kernel: Kernel): number => Math.ceil((kernel.layout.uniform?.size ?? 0) / align) * align;
+    const bytes = this.#dispatches.reduce((sum, d) => sum + slot(d.kernel), 0);
+    const arena = new ParamArena(device, Math.max(align, bytes));
+    const dispatches = this.#dispatches.map((d): Dispatch => {
+      const offset = arena.push(d.kernel, d.params);
+      return { kernel: d.kernel, bindGroup: bind(device, d.kernel, d.buffers, arena.buffer, offset), groups: d.groups };
+    });
+    arena.upload();
+    return new Program(engine, result, dispatches, () => {
+      arena.buffer.destroy();
+      this.abandon();
+    });
+  }
+
+  /** Gives everything back: after an error while tracing, or when the program is disposed. */
+  abandon(): void {
+    for (const storage of this.#outer) storage.release();
+    for (const buffer of this.#owned) this.#pool.release(buffer);
+  }
+}
+
+/**
+ * A captured program: the dispatches, bind groups and buffers of a traced function, replayed with no JavaScript work
+ * but the encoding. `result` is what the traced function returned; its tensors hold the values of the latest run.
+ */
+export class Program<T> {
+  readonly result: T;
+  readonly #engine: Engine;
+  readonly #dispatches: readonly Dispatch[];
+  readonly #free: () => void;
+  #disposed = false;
+
+  constructor(engine: Engine, result: T, dispatches: readonly Dispatch[], free: () => void) {
+    this.#engine = engine;
+    this.result = result;
+    this.#dispatches = dispatches;
+    this.#free = free;
+  }
+
+  get dispatches(): number {
+    return this.#dispatches.length;
+  }
+
+  /** Replays the program `times` times in order; the work is submitted, not awaited (`await engine.sync()` does). */
+  run(times = 1): void {
+    if (this.#disposed) throw new EliError('DISPOSED', 'this captured program was disposed');
+    this.#engine.flush();
+    const perSubmit = Math.max(1, Math.floor(DISPATCHES_PER_SUBMIT / Math.max(1, this.#dispatches.length)));
+    for (let done = 0; done < times; done += perSubmit) {
+      this.#engine.submit(this.#dispatches, Math.min(perSubmit, times - done));
+    }
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#engine.forget(this);
+    this.#free();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
