@@ -1,0 +1,101 @@
+// From the op registry: every op against its float64 reference, and every gradient against finite differences of
+// that reference, on the cases the op itself names.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { grad, record } from '../src/autograd/tape.ts';
+import '../src/ops/all.ts';
+import { type OpCase, type OpDefinition, registry, type Tolerance } from '../src/ops/define.ts';
+import { ndarray, type NdArray } from '../src/ops/ndarray.ts';
+import { tensor } from '../src/tensor/create.ts';
+import type { Tensor } from '../src/tensor/tensor.ts';
+import { closeEngine, openEngine } from './support/engine.ts';
+import { caseInputs, compare, toTensor } from './support/compare.ts';
+
+const engine = await openEngine();
+test.after(closeEngine);
+
+for (const op of registry.values()) {
+  op.cases.forEach((c, number) => {
+    test(`${op.name} case ${number} against float64`, async () => {
+      const inputs = caseInputs(op, c, number);
+      const got = engine.tidy(() => op.forward(inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!)), c.attrs));
+      const want = op.reference(inputs, c.attrs);
+      assert.equal(got.shape, want.shape, 'shape');
+      compare(await got.read(), want.data, op.tolerance, op.name);
+      got.dispose();
+    });
+    if (op.backward !== undefined) {
+      test(`${op.name} case ${number}: gradient against finite differences`, () => checkGradient(op, c, number));
+    }
+  });
+}
+
+/**
+ * ∂ Σ w·op(x) / ∂x on the device against central differences of the float64 reference, for a random w: element by
+ * element for small cases, along random directions for large ones.
+ */
+async function checkGradient(op: OpDefinition<unknown>, c: OpCase<unknown>, number: number): Promise<void> {
+  const inputs = caseInputs(op, c, number);
+  const y = op.reference(inputs, c.attrs);
+  const weights = randomLike(op, y.shape, 1000 + number);
+  const gradients = engine.tidy(() => {
+    const tensors = inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!));
+    tensors.forEach((t, i) => {
+      t.requiresGrad = t.dtype === 'f32' && !(NO_GRADIENT[op.name] ?? []).includes(i);
+    });
+    const out = applyRecorded(op, tensors, c.attrs);
+    const wanted = tensors.filter((t) => t.requiresGrad);
+    const results = grad(out, wanted, { gradOutput: tensor(engine, Float32Array.from(weights.data), y.shape) });
+    return wanted.map((t, i): [number, Tensor] => [tensors.indexOf(t), results[i]!]);
+  });
+  assert.ok(gradients.length > 0, `${op.name} has a gradient to check`);
+  for (const [position, gradient] of gradients) {
+    const got = await gradient.readFloats();
+    gradient.dispose();
+    const objective = (x: NdArray): number => {
+      const out = op.reference(inputs.with(position, x), c.attrs);
+      return out.data.reduce((total, v, i) => total + v * weights.data[i]!, 0);
+    };
+    const x = inputs[position]!;
+    const directions = x.data.length * y.data.length <= 20000 ? unitVectors(x) : [0, 1, 2].map((k) => randomLike(op, x.shape, 2000 + k));
+    const want = directions.map((d) => (objective(moved(x, d, STEP)) - objective(moved(x, d, -STEP))) / (2 * STEP));
+    const along = directions.map((d) => d.data.reduce((total, v, i) => total + v * got[i]!, 0));
+    const scale = Math.max(1, ...want.map(Math.abs));
+    const tolerance: Tolerance = { abs: scale * Math.max(2e-5, 4 * op.tolerance.abs), rel: 1e-4 };
+    compare(along, want, tolerance, `${op.name} gradient of input ${position}`);
+  }
+}
+
+const STEP = 1e-5;
+
+/** Inputs that are piecewise constant or have no gradient by design. */
+const NO_GRADIENT: Readonly<Record<string, readonly number[]>> = { where: [0], leakyReluBackward: [1] };
+
+/** Runs an op of the registry the way its exported function does: through the tape. */
+function applyRecorded(op: OpDefinition<unknown>, inputs: readonly Tensor[], attrs: unknown): Tensor {
+  const output = op.forward(inputs, attrs);
+  record(output, {
+    op: op.name,
+    inputs,
+    backward: (g, needs) => op.backward!({ grad: g, inputs, output, attrs, needs }),
+  });
+  return output;
+}
+
+function randomLike(op: { readonly name: string }, shape: readonly number[], number: number): NdArray {
+  return caseInputs(op, { inputs: [{ shape }], attrs: null }, number)[0]!;
+}
+
+function unitVectors(x: NdArray): NdArray[] {
+  return Array.from(x.data, (_, i) => {
+    const d = ndarray(x.shape);
+    d.data[i] = 1;
+    return d;
+  });
+}
+
+function moved(x: NdArray, direction: NdArray, step: number): NdArray {
+  return ndarray(x.shape, x.data.map((v, i) => v + step * direction.data[i]!));
+}
+
+test.run();

@@ -1,0 +1,36 @@
+// y[offset_y + Σ k_d stride_y[d]] = x[offset_x + Σ k_d stride_x[d]] for every index k of `shape`: copies bits of any
+// 32-bit type between two strided views of different buffers. One invocation an element.
+//!include lib/index.wgsl
+
+struct Params {
+  shape: array<vec4u, 2>,
+  stride_x: array<vec4u, 2>,
+  stride_y: array<vec4u, 2>,
+  n: u32,
+  rank: u32,
+  offset_x: u32,
+  offset_y: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.n) {
+    return;
+  }
+  var at_x = params.offset_x;
+  var at_y = params.offset_y;
+  var rest = i;
+  for (var d = params.rank; d > 0u; d--) {
+    let n = dim(params.shape, d - 1u);
+    let k = rest % n;
+    at_x += k * dim(params.stride_x, d - 1u);
+    at_y += k * dim(params.stride_y, d - 1u);
+    rest /= n;
+  }
+  y[at_y] = x[at_x];
+}

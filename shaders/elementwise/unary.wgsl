@@ -1,0 +1,67 @@
+// y[i] = f(x[i]) for every element of a strided x; y is dense. One invocation an element.
+// OP selects f (src/ops/unary.ts has the same numbers), DENSE = 1 says that x is dense as well.
+//!include lib/index.wgsl
+//!include lib/functions.wgsl
+
+override OP: u32 = 0u;
+override DENSE: u32 = 1u;
+
+struct Params {
+  shape: array<vec4u, 2>,
+  stride: array<vec4u, 2>,
+  n: u32,
+  rank: u32,
+  offset: u32,
+  alpha: f32,
+  beta: f32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+fn apply(v: f32) -> f32 {
+  switch OP {
+    case 0u: { return v; }
+    case 1u: { return -v; }
+    case 2u: { return abs(v); }
+    case 3u: { return exp(v); }
+    case 4u: { return log(v); }
+    case 5u: { return sqrt(v); }
+    case 6u: { return sigmoid(v); }
+    case 7u: { return tanh(clamp(v, -15.0, 15.0)); }
+    case 8u: { return max(v, 0.0); }
+    case 9u: { return select(params.alpha * v, v, v > 0.0); }
+    case 10u: { return softplus(v); }
+    case 11u: { return v * sigmoid(v); }
+    case 12u: { return 0.5 * v * (1.0 + erf(v * 0.70710678118654752)); }
+    case 13u: { return clamp(v, params.alpha, params.beta); }
+    case 14u: { return sign(v); }
+    case 15u: { return select(0.0, 1.0, v >= params.alpha && v <= params.beta); }
+    case 16u: { return params.alpha * v + params.beta; }
+    case 17u: { return power(v, params.alpha, params.n); }
+    case 18u: { return erf(v); }
+    case 19u: { return 1.0 / v; }
+    default: { return v; }
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.n) {
+    return;
+  }
+  var at = params.offset;
+  if (DENSE == 1u) {
+    at += i;
+  } else {
+    var rest = i;
+    for (var d = params.rank; d > 0u; d--) {
+      let n = dim(params.shape, d - 1u);
+      at += (rest % n) * dim(params.stride, d - 1u);
+      rest /= n;
+    }
+  }
+  y[i] = apply(x[at]);
+}

@@ -1,0 +1,38 @@
+// y[i] = c[i] != 0 ? a[i] : b[i], all three broadcast to the shape of y by their strides; y is dense.
+// One invocation an element.
+//!include lib/index.wgsl
+
+struct Params {
+  shape: array<vec4u, 2>,
+  stride_c: array<vec4u, 2>,
+  stride_a: array<vec4u, 2>,
+  stride_b: array<vec4u, 2>,
+  n: u32,
+  rank: u32,
+  offset_c: u32,
+  offset_a: u32,
+  offset_b: u32,
+}
+
+@group(0) @binding(0) var<storage, read> c: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.n) {
+    return;
+  }
+  var at = vec3u(params.offset_c, params.offset_a, params.offset_b);
+  var rest = i;
+  for (var d = params.rank; d > 0u; d--) {
+    let n = dim(params.shape, d - 1u);
+    let stride = vec3u(dim(params.stride_c, d - 1u), dim(params.stride_a, d - 1u), dim(params.stride_b, d - 1u));
+    at += (rest % n) * stride;
+    rest /= n;
+  }
+  y[i] = select(b[at.z], a[at.y], c[at.x] != 0.0);
+}

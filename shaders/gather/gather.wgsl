@@ -1,0 +1,26 @@
+// y[i, j] = table[index[i], j] for i < rows, j < width; 32-bit elements of any type. An index past the table reads its
+// last row. One invocation an element of y.
+//!include lib/index.wgsl
+
+struct Params {
+  rows: u32,
+  width: u32,
+  table_rows: u32,
+  offset_table: u32,
+  offset_index: u32,
+}
+
+@group(0) @binding(0) var<storage, read> table: array<u32>;
+@group(0) @binding(1) var<storage, read> index: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.rows * params.width) {
+    return;
+  }
+  let row = min(index[params.offset_index + i / params.width], params.table_rows - 1u);
+  y[i] = table[params.offset_table + row * params.width + i % params.width];
+}

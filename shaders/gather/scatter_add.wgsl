@@ -1,0 +1,40 @@
+// y[r, j] += Σ over i with index[i] = r of x[i, j], in the order of i: the same bits each time, without atomics.
+// y starts at zero. One invocation an element (i, j) of x; the one of the first i with a given index adds them all.
+// Work grows with rows², which suits minibatches.
+//!include lib/index.wgsl
+
+struct Params {
+  rows: u32,
+  width: u32,
+  table_rows: u32,
+  offset_index: u32,
+  offset_x: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> index: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.rows * params.width) {
+    return;
+  }
+  let mine = i / params.width;
+  let j = i % params.width;
+  let row = min(index[params.offset_index + mine], params.table_rows - 1u);
+  for (var k = 0u; k < mine; k++) {
+    if (min(index[params.offset_index + k], params.table_rows - 1u) == row) {
+      return;
+    }
+  }
+  var sum = 0.0;
+  for (var k = mine; k < params.rows; k++) {
+    if (min(index[params.offset_index + k], params.table_rows - 1u) == row) {
+      sum += x[params.offset_x + k * params.width + j];
+    }
+  }
+  y[row * params.width + j] = sum;
+}

@@ -1,0 +1,52 @@
+// Softmax cross-entropy over logits x [rows, n] (dense) and targets t [rows] (class indices):
+//   BACKWARD = 0:  y[r] = log Σ_i e^(x[r,i]) - x[r, t[r]]
+//   BACKWARD = 1:  y[r, i] = (softmax(x[r])[i] - [i = t[r]]) · g[r]
+// One invocation a row: the classes of a classifier are few. A target outside 0..n-1 gives NaN, which is then caught
+// as a loss that is not finite.
+
+override BACKWARD: u32 = 0u;
+
+struct Params {
+  rows: u32,
+  n: u32,
+  offset: u32,
+  offset_target: u32,
+  offset_grad: u32,
+  stride_grad: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> t: array<u32>;
+@group(0) @binding(2) var<storage, read> g: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.x;
+  if (row >= params.rows) {
+    return;
+  }
+  let base = params.offset + row * params.n;
+  let label = t[params.offset_target + row];
+  var largest = x[base];
+  for (var i = 1u; i < params.n; i++) {
+    largest = max(largest, x[base + i]);
+  }
+  var sum = 0.0;
+  for (var i = 0u; i < params.n; i++) {
+    sum += exp(x[base + i] - largest);
+  }
+  if (BACKWARD == 0u) {
+    if (label >= params.n) {
+      y[row] = bitcast<f32>(0x7fc00000u | (row & 0u));
+    } else {
+      y[row] = log(sum) + (largest - x[base + label]);
+    }
+    return;
+  }
+  let weight = g[params.offset_grad + row * params.stride_grad];
+  for (var i = 0u; i < params.n; i++) {
+    y[row * params.n + i] = (exp(x[base + i] - largest) / sum - select(0.0, 1.0, i == label)) * weight;
+  }
+}

@@ -1,0 +1,91 @@
+// C[b, m, n] = Σ_k A[b, m, k] · B[b, k, n] (+ bias[n]), k < K, for strided A and B; C is dense.
+//
+// Each invocation keeps a TM × TN tile of C in registers and walks K; no workgroup memory. A workgroup of WX × WY
+// invocations covers WX·TN columns and WY·TM rows; columns of one invocation lie WX apart, so that neighbouring
+// invocations load neighbouring columns. Rows and columns past the end load the last one and are not stored.
+// A, B and bias may share a buffer; C may not.
+
+const TM: u32 = 4u;
+const TN: u32 = 4u;
+
+override WX: u32 = 8u;
+override WY: u32 = 8u;
+override BIAS: u32 = 0u;
+
+struct Params {
+  m: u32,
+  n: u32,
+  k: u32,
+  // Batch b of A starts at offset_a + (b / batch_inner) · batch_a_outer + (b % batch_inner) · batch_a, and so for B.
+  batch_inner: u32,
+  offset_a: u32,
+  offset_b: u32,
+  batch_a: u32,
+  batch_a_outer: u32,
+  batch_b: u32,
+  batch_b_outer: u32,
+  row_a: u32,
+  col_a: u32,
+  row_b: u32,
+  col_b: u32,
+  offset_bias: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(WX, WY)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let outer = group.z / params.batch_inner;
+  let inner = group.z % params.batch_inner;
+  let base_a = params.offset_a + outer * params.batch_a_outer + inner * params.batch_a;
+  let base_b = params.offset_b + outer * params.batch_b_outer + inner * params.batch_b;
+  let m0 = (group.y * WY + local.y) * TM;
+  let n0 = group.x * (WX * TN) + local.x;
+
+  var at_a: array<u32, TM>;
+  var at_b: array<u32, TN>;
+  var acc: array<array<f32, TN>, TM>;
+  for (var i = 0u; i < TM; i++) {
+    at_a[i] = base_a + min(m0 + i, params.m - 1u) * params.row_a;
+  }
+  for (var j = 0u; j < TN; j++) {
+    at_b[j] = base_b + min(n0 + j * WX, params.n - 1u) * params.col_b;
+    var start = 0.0;
+    if (BIAS == 1u) {
+      start = bias[params.offset_bias + min(n0 + j * WX, params.n - 1u)];
+    }
+    for (var i = 0u; i < TM; i++) {
+      acc[i][j] = start;
+    }
+  }
+
+  for (var k = 0u; k < params.k; k++) {
+    var from_b: array<f32, TN>;
+    for (var j = 0u; j < TN; j++) {
+      from_b[j] = b[at_b[j] + k * params.row_b];
+    }
+    for (var i = 0u; i < TM; i++) {
+      let from_a = a[at_a[i] + k * params.col_a];
+      for (var j = 0u; j < TN; j++) {
+        acc[i][j] = fma(from_a, from_b[j], acc[i][j]);
+      }
+    }
+  }
+
+  for (var i = 0u; i < TM; i++) {
+    let row = m0 + i;
+    if (row >= params.m) {
+      break;
+    }
+    for (var j = 0u; j < TN; j++) {
+      let column = n0 + j * WX;
+      if (column < params.n) {
+        c[(group.z * params.m + row) * params.n + column] = acc[i][j];
+      }
+    }
+  }
+}

@@ -1,0 +1,31 @@
+// y[r] = smallest index of the largest element of row r; x is [rows, n], dense. One invocation a row.
+//!include lib/index.wgsl
+
+struct Params {
+  rows: u32,
+  n: u32,
+  offset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let row = flat_index(id, groups);
+  if (row >= params.rows) {
+    return;
+  }
+  let base = params.offset + row * params.n;
+  var best = x[base];
+  var at = 0u;
+  for (var i = 1u; i < params.n; i++) {
+    let v = x[base + i];
+    if (v > best) {
+      best = v;
+      at = i;
+    }
+  }
+  y[row] = at;
+}

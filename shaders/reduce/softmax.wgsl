@@ -1,0 +1,50 @@
+// Row-wise over x [rows, n], dense:  m = max x,  s = Σ e^(x - m)
+//   LOG = 0:  y = e^(x - m) / s        LOG = 1:  y = x - m - log s        LOG = 2:  y[row] = m + log s
+// ROWS × THREADS invocations: THREADS work on one row.
+//!include lib/reduce.wgsl
+
+override LOG: u32 = 0u;
+
+struct Params {
+  rows: u32,
+  n: u32,
+  offset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(THREADS, ROWS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let row = row_index(group, local, groups);
+  let lane = local.x;
+  let live = row < params.rows;
+  let n = select(0u, params.n, live);
+  let base = params.offset + select(0u, row, live) * params.n;
+  var largest = -3.4028234e38;
+  for (var i = lane; i < n; i += THREADS) {
+    largest = max(largest, x[base + i]);
+  }
+  largest = workgroup_max(largest, lane);
+  var sum = 0.0;
+  for (var i = lane; i < n; i += THREADS) {
+    sum += exp(x[base + i] - largest);
+  }
+  sum = workgroup_sum(sum, lane);
+  if (LOG == 2u) {
+    if (live && lane == 0u) {
+      y[row] = largest + log(sum);
+    }
+    return;
+  }
+  let log_sum = log(sum);
+  for (var i = lane; i < n; i += THREADS) {
+    let v = x[base + i] - largest;
+    if (LOG == 1u) {
+      y[row * params.n + i] = v - log_sum;
+    } else {
+      y[row * params.n + i] = exp(v) / sum;
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import { EliError } from '../errors.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { full } from '../tensor/create.ts';
+import { sameShape, showShape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** What produced a tensor: the inputs, and how a gradient of the output becomes gradients of the inputs. */
+export interface TapeNode {
+  readonly op: string;
+  readonly inputs: readonly Tensor[];
+  /** One gradient an input; undefined where none is needed or none exists. */
+  readonly backward: (grad: Tensor, needs: readonly boolean[]) => readonly (Tensor | undefined)[];
+}
+
+interface Recorded extends TapeNode {
+  readonly order: number;
+}
+
+const producers = new WeakMap<Tensor, Recorded>();
+const recordingOff = new WeakMap<Engine, number>();
+let counter = 0;
+let accumulate: ((a: Tensor, b: Tensor) => Tensor) | undefined;
+
+/** Tells the tape how two gradients of one tensor are added; `ops` calls this once. */
+export function setAccumulate(add: (a: Tensor, b: Tensor) => Tensor): void {
+  accumulate = add;
+}
+
+/** Whether results of ops on this engine are put on the tape. */
+export function isRecording(engine: Engine): boolean {
+  return (recordingOff.get(engine) ?? 0) === 0;
+}
+
+/** Runs `fn` without recording: its results have no gradient. */
+export function noGrad<T>(engine: Engine, fn: () => T): T {
+  recordingOff.set(engine, (recordingOff.get(engine) ?? 0) + 1);
+  try {
+    return fn();
+  } finally {
+    recordingOff.set(engine, recordingOff.get(engine)! - 1);
+  }
+}
+
+/** Puts `output` on the tape if a gradient may be wanted through it. */
+export function record(output: Tensor, node: TapeNode): void {
+  if (!isRecording(output.engine) || !node.inputs.some((input) => input.requiresGrad)) return;
+  output.requiresGrad = true;
+  producers.set(output, { ...node, order: counter++ });
+}
+
+/** The same values as a leaf: no gradient flows back through it. */
+export function detach(tensor: Tensor): Tensor {
+  return tensor.view(tensor.shape, tensor.strides, tensor.offset);
+}
+
+export interface GradOptions {
+  /** Gradient of what follows with respect to `output`; ones by default. Shape of `output`. */
+  readonly gradOutput?: Tensor;
+  /** Record the backward pass too, so that the gradients can be differentiated again. */
+  readonly createGraph?: boolean;
+}
+
+/**
+ * Gradients of `output` (summed, unless `gradOutput` weighs its elements) with respect to each of `inputs`, in their
+ * shapes. Inputs may be parameters, data or intermediate results.
+ * @throws EliError `NOT_DIFFERENTIABLE` when an input does not require a gradient or `output` does not depend on it.
+ */
+export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOptions = {}): Tensor[] {
+  const { engine } = output;
+  const seed = options.gradOutput;
+  if (seed !== undefined && !sameShape(seed.shape, output.shape)) {
+    throw new EliError('SHAPE', `grad: gradOutput has shape ${showShape(seed.shape)}, the output ${showShape(output.shape)}`);
+  }
+  inputs.forEach((input, i) => {
+    if (!input.requiresGrad) {
+      throw new EliError('NOT_DIFFERENTIABLE', `grad: input ${i} (shape ${showShape(input.shape)}) does not require a gradient`, {
+        hint: 'set requiresGrad = true before it is used',
+      });
+    }
+  });
+  const run = (): Tensor[] => walkBack(output, inputs, seed ?? full(engine, output.shape, 1));
+  // A graph that is to be differentiated again needs its intermediate tensors: the caller's scope holds them.
+  return options.createGraph === true ? run() : engine.tidy(() => noGrad(engine, run));
+}
+
+function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor): Tensor[] {
+  const leads = leadingTo(output, new Set(inputs));
+  const grads = new Map<Tensor, Tensor>([[output, seed]]);
+  // Every node comes after the nodes of its inputs, so walking from the newest meets complete gradients only.
+  const nodes = [...leads].filter((t) => producers.has(t)).sort((a, b) => producers.get(b)!.order - producers.get(a)!.order);
+  for (const tensor of nodes) {
+    const gradient = grads.get(tensor);
+    if (gradient === undefined) continue;
+    const node = producers.get(tensor)!;
+    const needs = node.inputs.map((input) => leads.has(input));
+    if (!needs.includes(true)) continue;
+    const results = node.backward(gradient, needs);
+    node.inputs.forEach((input, i) => {
+      const result = results[i];
+      if (!needs[i] || result === undefined) return;
+      if (!sameShape(result.shape, input.shape)) {
+        throw new EliError(
+          'SHAPE',
+          `backward of ${node.op}: gradient ${showShape(result.shape)} for input ${i} of shape ${showShape(input.shape)}`,
+        );
+      }
+      const sum = grads.get(input);
+      grads.set(input, sum === undefined ? result : accumulate!(sum, result));
+    });
+  }
+  // Each result is a tensor of its own, so that the caller may dispose them one by one.
+  const taken = new Set<Tensor>([seed]);
+  return inputs.map((input, i) => {
+    const gradient = grads.get(input);
+    if (gradient === undefined) {
+      throw new EliError('NOT_DIFFERENTIABLE', `grad: the output does not depend on input ${i} (shape ${showShape(input.shape)})`);
+    }
+    if (taken.has(gradient)) return detach(gradient);
+    taken.add(gradient);
+    return gradient;
+  });
+}
+
+/** The tensors between `output` and `targets`, both included, along which a gradient flows. */
+function leadingTo(output: Tensor, targets: ReadonlySet<Tensor>): Set<Tensor> {
+  const leads = new Set<Tensor>();
+  const visited = new Set<Tensor>();
+  const stack: { tensor: Tensor; entered: boolean }[] = [{ tensor: output, entered: false }];
+  while (stack.length > 0) {
+    const top = stack.at(-1)!;
+    const inputs = producers.get(top.tensor)?.inputs ?? [];
+    if (!top.entered) {
+      top.entered = true;
+      if (visited.has(top.tensor)) {
+        stack.pop();
+        continue;
+      }
+      visited.add(top.tensor);
+      for (const input of inputs) if (!visited.has(input)) stack.push({ tensor: input, entered: false });
+    } else {
+      stack.pop();
+      if (targets.has(top.tensor) || inputs.some((input) => leads.has(input))) leads.add(top.tensor);
+    }
+  }
+  return leads;
+}

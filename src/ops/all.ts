@@ -1,0 +1,10 @@
+// Importing this module registers every op.
+export * from './binary.ts';
+export * from './gather.ts';
+export * from './loss.ts';
+export * from './matmul.ts';
+export * from './reduce.ts';
+export * from './softmax.ts';
+export * from './unary.ts';
+export * from './views.ts';
+export * from './where.ts';

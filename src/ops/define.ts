@@ -1,0 +1,83 @@
+import { record } from '../autograd/tape.ts';
+import type { Shape } from '../tensor/shape.ts';
+import { type DType, engineOf, type Tensor } from '../tensor/tensor.ts';
+import type { NdArray } from './ndarray.ts';
+
+/** How a test case makes one input. Values are random: uniform in `range`, or integers below `below`. */
+export interface CaseInput {
+  readonly shape: Shape;
+  readonly dtype?: DType;
+  readonly range?: readonly [number, number];
+  readonly below?: number;
+  /** Fixed values instead, row-major. */
+  readonly values?: readonly number[];
+  /** The input is given to the op as a transposed view of dense data: its last two axes swapped in memory. */
+  readonly transposed?: boolean;
+}
+
+export interface OpCase<A> {
+  readonly inputs: readonly CaseInput[];
+  readonly attrs: A;
+}
+
+/** How far f32 results on a device may be from the float64 reference: |got − want| ≤ abs + rel·|want|. */
+export interface Tolerance {
+  readonly abs: number;
+  readonly rel: number;
+}
+
+export interface BackwardContext<A> {
+  /** Gradient of the output, in its shape. */
+  readonly grad: Tensor;
+  readonly inputs: readonly Tensor[];
+  readonly output: Tensor;
+  readonly attrs: A;
+  /** Which inputs want a gradient; work for the others can be left out. */
+  readonly needs: readonly boolean[];
+}
+
+/** Everything there is to know about an op. */
+export interface OpDefinition<A> {
+  readonly name: string;
+  /** Checks shapes and dtypes, launches, returns the output. */
+  readonly forward: (inputs: readonly Tensor[], attrs: A) => Tensor;
+  /** Gradients of the inputs, made of ops. Absent for ops without a gradient. */
+  readonly backward?: (context: BackwardContext<A>) => readonly (Tensor | undefined)[];
+  /** The same in float64 on the CPU, slow and obvious. */
+  readonly reference: (inputs: readonly NdArray[], attrs: A) => NdArray;
+  /** Cases to test it with; odd sizes belong here. */
+  readonly cases: readonly OpCase<A>[];
+  readonly tolerance: Tolerance;
+  /** Why the tolerance is what it is, where it is not plain rounding. */
+  readonly toleranceNote?: string;
+  /** Floating-point operations and bytes moved for given input and output shapes. */
+  readonly cost?: (inputs: readonly Shape[], output: Shape, attrs: A) => { readonly flops: number; readonly bytes: number };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the registry holds ops of every attribute type
+export const registry = new Map<string, OpDefinition<any>>();
+
+/** Registers an op and returns the function that applies it: checks engines, launches, records on the tape. */
+export function defineOp<A>(definition: OpDefinition<A>): (inputs: readonly Tensor[], attrs: A) => Tensor {
+  if (registry.has(definition.name)) throw new Error(`op ${definition.name} is defined twice`);
+  registry.set(definition.name, definition);
+  const { name, backward } = definition;
+  return (inputs, attrs) => {
+    engineOf(name, inputs);
+    const output = definition.forward(inputs, attrs);
+    if (backward !== undefined) {
+      record(output, {
+        op: name,
+        inputs,
+        backward: (grad, needs) => backward({ grad, inputs, output, attrs, needs }),
+      });
+    }
+    return output;
+  };
+}
+
+/** f32 rounding of a short computation. */
+export const ROUNDING: Tolerance = { abs: 2e-6, rel: 2e-6 };
+
+/** No rounding at all: copies, comparisons, integer results. */
+export const EXACT: Tolerance = { abs: 0, rel: 0 };

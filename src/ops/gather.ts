@@ -1,0 +1,127 @@
+import { EliError } from '../errors.ts';
+import { empty, launch1d, zeros } from '../tensor/create.ts';
+import { showShape, sizeOf } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { defineOp, EXACT, ROUNDING } from './define.ts';
+import { build } from './ndarray.ts';
+import { contiguous } from './views.ts';
+
+const gatherOp = defineOp<null>({
+  name: 'gather',
+  forward: ([table, index]) => {
+    const y = empty(table!.engine, [...index!.shape, ...table!.shape.slice(1)], table!.dtype);
+    launch1d(y.engine, 'gather/gather.wgsl', y.size, {
+      storages: [table!.storage, index!.storage, y.storage],
+      params: {
+        rows: index!.size,
+        width: sizeOf(table!.shape.slice(1)),
+        table_rows: table!.shape[0]!,
+        offset_table: table!.offset,
+        offset_index: index!.offset,
+      },
+    });
+    return y;
+  },
+  backward: ({ grad, inputs: [table, index] }) => [scatterAdd(grad, index!, table!.shape[0]!), undefined],
+  reference: ([table, index]) => {
+    const width = sizeOf(table!.shape.slice(1));
+    const shape = [...index!.shape, ...table!.shape.slice(1)];
+    const flat = build([index!.data.length, width], ([i, j]) => table!.data[index!.data[i!]! * width + j!]!);
+    return { shape, data: flat.data };
+  },
+  cases: [
+    { inputs: [{ shape: [7, 5] }, { shape: [33], dtype: 'u32', below: 7 }], attrs: null },
+    { inputs: [{ shape: [3, 2, 2] }, { shape: [1], dtype: 'u32', below: 3 }], attrs: null },
+  ],
+  tolerance: EXACT,
+  cost: (_, y) => ({ flops: 0, bytes: 8 * sizeOf(y) }),
+});
+
+const scatterAddOp = defineOp<{ rows: number }>({
+  name: 'scatterAdd',
+  forward: ([x, index], { rows }) => {
+    const y = zeros(x!.engine, [rows, ...x!.shape.slice(1)]);
+    launch1d(y.engine, 'gather/scatter_add.wgsl', x!.size, {
+      storages: [x!.storage, index!.storage, y.storage],
+      params: {
+        rows: index!.size,
+        width: x!.size / index!.size,
+        table_rows: rows,
+        offset_index: index!.offset,
+        offset_x: x!.offset,
+      },
+    });
+    return y;
+  },
+  backward: ({ grad, inputs: [, index] }) => [gather(grad, index!), undefined],
+  reference: ([x, index], { rows }) => {
+    const width = x!.data.length / index!.data.length;
+    return {
+      shape: [rows, ...x!.shape.slice(1)],
+      data: build([rows, width], ([r, j]) =>
+        index!.data.reduce((total, target, i) => (target === r ? total + x!.data[i * width + j!]! : total), 0),
+      ).data,
+    };
+  },
+  cases: [
+    { inputs: [{ shape: [33, 5] }, { shape: [33], dtype: 'u32', below: 7 }], attrs: { rows: 7 } },
+    { inputs: [{ shape: [1, 3] }, { shape: [1], dtype: 'u32', below: 1 }], attrs: { rows: 2 } },
+  ],
+  tolerance: ROUNDING,
+});
+
+/**
+ * Rows of a table: table [r, ...d] of any dtype, index [n] (u32) → [n, ...d]. An index past the table reads its last
+ * row. The gradient of the table is a scatter-add.
+ * @throws EliError `DTYPE` unless the index is u32, `SHAPE` unless it is one-dimensional.
+ */
+export function gather(table: Tensor, index: Tensor): Tensor {
+  checkIndex('gather', index);
+  return gatherOp([contiguous(table), contiguous(index)], null);
+}
+
+/** [n, ...d] rows summed into `rows` rows by index [n] (u32) → [rows, ...d]; the order of addition is fixed. */
+export function scatterAdd(x: Tensor, index: Tensor, rows: number): Tensor {
+  checkIndex('scatterAdd', index);
+  checkDType('scatterAdd', x, 'f32');
+  if (x.shape[0] !== index.shape[0]) {
+    throw new EliError('SHAPE', `scatterAdd: ${showShape(x.shape)} rows and ${showShape(index.shape)} indices differ`);
+  }
+  return scatterAddOp([contiguous(x), contiguous(index)], { rows });
+}
+
+/**
+ * Rows of a table of bytes as f32: table [r, ⌈width/4⌉ words] holds r · width unsigned bytes packed in u32, index [n]
+ * (u32) → [n, width], each byte times `scale`. For images that stay on the device as bytes. No gradient.
+ */
+export function gatherBytes(table: Tensor, index: Tensor, width: number, rows: number, scale: number): Tensor {
+  checkIndex('gatherBytes', index);
+  checkDType('gatherBytes', table, 'u32');
+  if (table.size < Math.ceil((rows * width) / 4)) {
+    throw new EliError('SHAPE', `gatherBytes: ${table.size} words do not hold ${rows} rows of ${width} bytes`);
+  }
+  const y = empty(table.engine, [index.size, width]);
+  launch1d(y.engine, 'gather/gather_bytes.wgsl', y.size, {
+    storages: [table.storage, index.storage, y.storage],
+    params: { rows: index.size, width, table_rows: rows, offset_index: index.offset, scale },
+  });
+  return y;
+}
+
+function checkIndex(op: string, index: Tensor): void {
+  checkDType(op, index, 'u32');
+  if (index.rank !== 1) throw new EliError('SHAPE', `${op}: the index has shape ${showShape(index.shape)}, not [n]`);
+}
+
+/** u32 or i32 numbers as f32 (exact up to 2^24). No gradient. */
+export function toFloat(x: Tensor): Tensor {
+  if (x.dtype === 'f32') return x;
+  const dense = contiguous(x);
+  const y = empty(x.engine, x.shape);
+  launch1d(x.engine, 'elementwise/cast.wgsl', x.size, {
+    storages: [dense.storage, y.storage],
+    overrides: { SIGNED: x.dtype === 'i32' ? 1 : 0 },
+    params: { n: x.size, offset: dense.offset },
+  });
+  return y;
+}

@@ -1,0 +1,113 @@
+import { EliError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import { showShape, sizeOf } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { div, mul, sub } from './binary.ts';
+import { defineOp, type Tolerance } from './define.ts';
+import { gather } from './gather.ts';
+import { build, type NdArray } from './ndarray.ts';
+import { mean, sum } from './reduce.ts';
+import { softmax } from './softmax.ts';
+import { contiguous, reshape } from './views.ts';
+
+function launch(backward: boolean, logits: Tensor, target: Tensor, grad: Tensor | undefined): Tensor {
+  const [rows, n] = logits.shape as [number, number];
+  const y = empty(logits.engine, backward ? [rows, n] : [rows]);
+  logits.engine.run('loss/cross_entropy.wgsl', {
+    storages: [logits.storage, target.storage, (grad ?? logits).storage, y.storage],
+    overrides: { BACKWARD: backward ? 1 : 0 },
+    params: {
+      rows,
+      n,
+      offset: logits.offset,
+      offset_target: target.offset,
+      offset_grad: grad?.offset ?? 0,
+      stride_grad: grad?.strides[0] ?? 0,
+    },
+    groups: [Math.ceil(rows / 64)],
+  });
+  return y;
+}
+
+function softmaxRow(x: NdArray, row: number): number[] {
+  const n = x.shape[1]!;
+  const values = [...x.data.subarray(row * n, (row + 1) * n)];
+  const largest = Math.max(...values);
+  const exps = values.map((v) => Math.exp(v - largest));
+  const total = exps.reduce((a, b) => a + b, 0);
+  return exps.map((v) => v / total);
+}
+
+const TOLERANCE: Tolerance = { abs: 3e-6, rel: 1e-5 };
+const NOTE = 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21';
+const LOGITS = { shape: [7, 5], range: [-4, 4] as const };
+const TARGET = { shape: [7], dtype: 'u32' as const, below: 5 };
+
+const crossEntropyRows = defineOp<null>({
+  name: 'crossEntropyRows',
+  forward: ([logits, target]) => launch(false, logits!, target!, undefined),
+  backward: ({ grad, inputs: [logits, target] }) => [crossEntropyBackward([logits!, target!, grad], null), undefined],
+  reference: ([x, t]) => build([x!.shape[0]!], ([r]) => -Math.log(softmaxRow(x!, r!)[t!.data[r!]!]!)),
+  cases: [{ inputs: [LOGITS, TARGET], attrs: null }],
+  tolerance: TOLERANCE,
+  toleranceNote: NOTE,
+  cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
+});
+
+const crossEntropyBackward = defineOp<null>({
+  name: 'crossEntropyBackward',
+  forward: ([logits, target, grad]) => launch(true, logits!, target!, grad!),
+  // With p = softmax and u the incoming gradient: ∂/∂logits = g p (u - Σ u p), ∂/∂g = Σ u (p - onehot).
+  backward: ({ grad: u, inputs: [logits, target, g], needs }) => {
+    const p = softmax(logits!);
+    const up = sum(mul(u, p), -1, true);
+    return [
+      needs[0] === true ? mul(reshape(g!, [-1, 1]), mul(p, sub(u, up))) : undefined,
+      undefined,
+      needs[2] === true ? sub(reshape(up, g!.shape), pick(u, target!)) : undefined,
+    ];
+  },
+  reference: ([x, t, g]) =>
+    build(x!.shape, ([r, i]) => (softmaxRow(x!, r!)[i!]! - (t!.data[r!] === i ? 1 : 0)) * g!.data[r!]!),
+  cases: [{ inputs: [LOGITS, TARGET, { shape: [7] }], attrs: null }],
+  tolerance: TOLERANCE,
+  toleranceNote: NOTE,
+  cost: ([x]) => ({ flops: 5 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
+});
+
+/** x[r, index[r]] for each row: x [n, c] and index [n] (u32) → [n]. */
+export function pick(x: Tensor, index: Tensor): Tensor {
+  return sum(mul(x, oneHot(index, x.shape[1]!)), 1);
+}
+
+/** Rows of the identity: index [n] (u32) → [n, classes]. No gradient. */
+export function oneHot(index: Tensor, classes: number): Tensor {
+  checkDType('oneHot', index, 'u32');
+  const eye = empty(index.engine, [classes, classes]);
+  index.engine.run('gather/eye.wgsl', {
+    storages: [eye.storage],
+    params: { n: classes },
+    groups: [Math.ceil((classes * classes) / 64)],
+  });
+  return gather(eye, index);
+}
+
+/**
+ * Mean softmax cross-entropy: logits [n, classes], target [n] (u32 class indices) → a scalar. With `weight`
+ * [classes], the weighted mean: each row counts by the weight of its target, divided by the sum of those weights.
+ * A target outside 0..classes-1 makes the loss NaN.
+ * @throws EliError `SHAPE`, `DTYPE`.
+ */
+export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): Tensor {
+  checkDType('crossEntropy', logits, 'f32');
+  checkDType('crossEntropy', target, 'u32');
+  if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
+    throw new EliError('SHAPE', `crossEntropy: logits ${showShape(logits.shape)} and target ${showShape(target.shape)} do not fit`, {
+      hint: 'logits are [n, classes], targets [n]',
+    });
+  }
+  const rows = crossEntropyRows([contiguous(logits), target], null);
+  if (weight === undefined) return mean(rows);
+  const weights = reshape(gather(reshape(weight, [-1, 1]), target), [-1]);
+  return div(sum(mul(rows, weights)), sum(weights));
+}

@@ -1,0 +1,168 @@
+import { EliError } from '../errors.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { empty } from '../tensor/create.ts';
+import { broadcastShapes, denseStrides, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { defineOp, type Tolerance } from './define.ts';
+import { atBroadcast, build } from './ndarray.ts';
+import { sum, sumTo } from './reduce.ts';
+import { broadcastStrides } from './strided.ts';
+import { contiguous, transpose } from './views.ts';
+
+/** f32 sums of up to a few hundred products of numbers of size 1. */
+const TOLERANCE: Tolerance = { abs: 2e-5, rel: 1e-5 };
+
+interface Tile {
+  readonly overrides: { readonly WX: number; readonly WY: number };
+  readonly consts: { readonly TM: number; readonly TN: number };
+}
+
+/**
+ * Thread tile and workgroup. A software device computes eight invocations in the lanes of one core: one row of them
+ * shares its loads of A. On a GPU smaller tiles give more invocations.
+ */
+function chooseTile(engine: Engine, m: number, n: number): Tile {
+  if (engine.adapter.software) {
+    const TN = n <= 8 ? 1 : n <= 64 ? 4 : 8;
+    return { overrides: { WX: 8, WY: 1 }, consts: { TM: m <= 4 ? 4 : 8, TN } };
+  }
+  return m * n <= 256 * 256
+    ? { overrides: { WX: 16, WY: 8 }, consts: { TM: 2, TN: 2 } }
+    : { overrides: { WX: 16, WY: 8 }, consts: { TM: 4, TN: 8 } };
+}
+
+function launch(a: Tensor, b: Tensor, bias: Tensor | undefined, batch: Shape): Tensor {
+  const { engine } = a;
+  const [m, k] = a.shape.slice(-2) as [number, number];
+  const n = b.shape.at(-1)!;
+  const c = empty(engine, [...batch, m, n]);
+  const { overrides, consts } = chooseTile(engine, m, n);
+  const strides = (x: Tensor): [number, number] => {
+    const list = broadcastStrides(x, [...batch, ...x.shape.slice(-2)]).slice(0, -2);
+    return [list.at(-1) ?? 0, list.at(-2) ?? 0];
+  };
+  const [batchA, batchAOuter] = strides(a);
+  const [batchB, batchBOuter] = strides(b);
+  engine.run('matmul/matmul.wgsl', {
+    storages: [a.storage, b.storage, (bias ?? b).storage, c.storage],
+    overrides: { ...overrides, BIAS: bias === undefined ? 0 : 1 },
+    consts,
+    params: {
+      m,
+      n,
+      k,
+      batch_inner: batch.at(-1) ?? 1,
+      offset_a: a.offset,
+      offset_b: b.offset,
+      batch_a: batchA,
+      batch_a_outer: batchAOuter,
+      batch_b: batchB,
+      batch_b_outer: batchBOuter,
+      row_a: a.strides.at(-2)!,
+      col_a: a.strides.at(-1)!,
+      row_b: b.strides.at(-2)!,
+      col_b: b.strides.at(-1)!,
+      offset_bias: bias?.offset ?? 0,
+    },
+    groups: [Math.ceil(n / (overrides.WX * consts.TN)), Math.ceil(m / (overrides.WY * consts.TM)), sizeOf(batch)],
+  });
+  return c;
+}
+
+const matmulOp = defineOp<null>({
+  name: 'matmul',
+  forward: ([a, b]) => {
+    checkDType('matmul', a!, 'f32');
+    checkDType('matmul', b!, 'f32');
+    if (a!.rank < 2 || b!.rank < 2 || a!.shape.at(-1) !== b!.shape.at(-2)) {
+      throw new EliError('SHAPE', `matmul: ${showShape(a!.shape)} and ${showShape(b!.shape)} do not multiply`, {
+        hint: 'the last dimension of the first must equal the last but one of the second',
+      });
+    }
+    const batch = broadcastShapes('matmul', a!.shape.slice(0, -2), b!.shape.slice(0, -2));
+    // The kernel walks two batch dimensions; more are merged by copying.
+    return batch.length <= 2 ? launch(a!, b!, undefined, batch) : launchManyBatches(a!, b!, batch);
+  },
+  backward: ({ grad, inputs: [a, b], needs }) => [
+    needs[0] === true ? sumTo(matmul(grad, transpose(b!)), a!.shape) : undefined,
+    needs[1] === true ? sumTo(matmul(transpose(a!), grad), b!.shape) : undefined,
+  ],
+  reference: ([a, b]) => {
+    const batch = broadcastShapes('matmul', a!.shape.slice(0, -2), b!.shape.slice(0, -2));
+    const k = a!.shape.at(-1)!;
+    return build([...batch, a!.shape.at(-2)!, b!.shape.at(-1)!], (index) => {
+      const head = index.slice(0, -2);
+      let total = 0;
+      for (let i = 0; i < k; i++) {
+        total += atBroadcast(a!, [...head, index.at(-2)!, i]) * atBroadcast(b!, [...head, i, index.at(-1)!]);
+      }
+      return total;
+    });
+  },
+  cases: [
+    { inputs: [{ shape: [7, 33] }, { shape: [33, 5] }], attrs: null },
+    { inputs: [{ shape: [65, 17], transposed: true }, { shape: [17, 127] }], attrs: null },
+    { inputs: [{ shape: [1, 3] }, { shape: [3, 1], transposed: true }], attrs: null },
+    { inputs: [{ shape: [3, 5, 7] }, { shape: [7, 2] }], attrs: null },
+    { inputs: [{ shape: [2, 1, 5, 7] }, { shape: [3, 7, 4], transposed: true }], attrs: null },
+    { inputs: [{ shape: [2, 2, 2, 3, 4] }, { shape: [2, 1, 2, 4, 5] }], attrs: null },
+  ],
+  tolerance: TOLERANCE,
+  cost: ([a], c) => ({ flops: 2 * sizeOf(c) * a!.at(-1)!, bytes: 4 * (sizeOf(a!) + sizeOf(c)) }),
+});
+
+function launchManyBatches(a: Tensor, b: Tensor, batch: Shape): Tensor {
+  const flat = (x: Tensor): Tensor => {
+    const shape = [...batch, ...x.shape.slice(-2)];
+    const wide = x.view(shape, broadcastStrides(x, shape), x.offset);
+    const dense = contiguous(wide);
+    return dense.view([sizeOf(batch), ...x.shape.slice(-2)], dense.strides.slice(-3), dense.offset);
+  };
+  const c = launch(flat(a), flat(b), undefined, [sizeOf(batch)]);
+  const shape = [...batch, ...c.shape.slice(-2)];
+  return c.view(shape, denseStrides(shape), c.offset);
+}
+
+/** Matrix product [..., m, k] × [..., k, n] → [..., m, n]; batch dimensions broadcast, transposed views cost nothing. */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  return matmulOp([a, b], null);
+}
+
+const linearOp = defineOp<null>({
+  name: 'linear',
+  forward: ([x, weight, bias]) => launch(x!, transpose(weight!), bias!, []),
+  backward: ({ grad, inputs: [x, weight], needs }) => [
+    needs[0] === true ? matmul(grad, weight!) : undefined,
+    needs[1] === true ? matmul(transpose(grad), x!) : undefined,
+    needs[2] === true ? sum(grad, 0) : undefined,
+  ],
+  reference: ([x, weight, bias]) =>
+    build([x!.shape[0]!, weight!.shape[0]!], ([row, out]) => {
+      let total = bias!.data[out!]!;
+      for (let i = 0; i < x!.shape[1]!; i++) total += atBroadcast(x!, [row!, i]) * atBroadcast(weight!, [out!, i]);
+      return total;
+    }),
+  cases: [
+    { inputs: [{ shape: [7, 33] }, { shape: [5, 33] }, { shape: [5] }], attrs: null },
+    { inputs: [{ shape: [1, 1] }, { shape: [1, 1] }, { shape: [1] }], attrs: null },
+    { inputs: [{ shape: [33, 65] }, { shape: [129, 65] }, { shape: [129] }], attrs: null },
+  ],
+  tolerance: TOLERANCE,
+  cost: ([x], y) => ({ flops: 2 * sizeOf(y) * x![1]!, bytes: 4 * (sizeOf(x!) + sizeOf(y)) }),
+});
+
+/**
+ * x Wᵀ + b: x [n, in], weight [out, in] (PyTorch's layout), bias [out] → [n, out].
+ * @throws EliError `SHAPE` naming all three shapes.
+ */
+export function linear(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
+  if (x.rank !== 2 || weight.rank !== 2 || x.shape[1] !== weight.shape[1] || bias.rank !== 1 || bias.shape[0] !== weight.shape[0]) {
+    throw new EliError(
+      'SHAPE',
+      `linear: x ${showShape(x.shape)}, weight ${showShape(weight.shape)} and bias ${showShape(bias.shape)} do not fit`,
+      { hint: 'x is [n, in], weight [out, in], bias [out]' },
+    );
+  }
+  for (const t of [x, weight, bias]) checkDType('linear', t, 'f32');
+  return linearOp([x, weight, contiguous(bias)], null);
+}

@@ -1,0 +1,109 @@
+import { empty } from '../tensor/create.ts';
+import { normalizeAxis, sizeOf } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { mul, sub } from './binary.ts';
+import { defineOp } from './define.ts';
+import { build, type NdArray } from './ndarray.ts';
+import { sum } from './reduce.ts';
+import { rowLayout } from './rows.ts';
+import { exp } from './unary.ts';
+import { contiguous, permute, reshape } from './views.ts';
+
+type Kind = 'softmax' | 'logSoftmax' | 'logSumExp';
+const LOG = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
+
+/** Along the last axis of a dense tensor. logSumExp keeps that axis as a dimension of 1. */
+function launch(kind: Kind, x: Tensor): Tensor {
+  checkDType(kind, x, 'f32');
+  const n = x.shape.at(-1)!;
+  const rows = x.size / n;
+  const y = empty(x.engine, kind === 'logSumExp' ? x.shape.with(-1, 1) : x.shape);
+  const { overrides, groups } = rowLayout(x.engine, rows, n);
+  x.engine.run('reduce/softmax.wgsl', {
+    storages: [x.storage, y.storage],
+    overrides: { ...overrides, LOG: LOG[kind] },
+    params: { rows, n, offset: x.offset },
+    groups,
+  });
+  return y;
+}
+
+function logSumExpRow(x: NdArray, index: readonly number[]): number {
+  const n = x.shape.at(-1)!;
+  const base = index.slice(0, -1).reduce((at, k, d) => at * x.shape[d]! + k, 0) * n;
+  const row = x.data.subarray(base, base + n);
+  const largest = Math.max(...row);
+  return largest + Math.log(row.reduce((total, v) => total + Math.exp(v - largest), 0));
+}
+
+function at(x: NdArray, index: readonly number[]): number {
+  return x.data[index.reduce((sum, k, d) => sum * x.shape[d]! + k, 0)]!;
+}
+
+const CASES = [
+  { inputs: [{ shape: [7, 5], range: [-4, 4] as const }], attrs: null },
+  { inputs: [{ shape: [3, 129], range: [-4, 4] as const }], attrs: null },
+  { inputs: [{ shape: [33, 1] }], attrs: null },
+  // Large logits: no overflow.
+  { inputs: [{ shape: [2, 3], values: [1000, 999, 998, -1000, -1001, 80] }], attrs: null },
+];
+const TOLERANCE = { abs: 3e-6, rel: 1e-5 };
+const NOTE = 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21';
+
+const softmaxOp = defineOp<null>({
+  name: 'softmax',
+  forward: ([x]) => launch('softmax', x!),
+  backward: ({ grad, output: y }) => [mul(y, sub(grad, sum(mul(grad, y), -1, true)))],
+  reference: ([x]) => build(x!.shape, (index) => Math.exp(at(x!, index) - logSumExpRow(x!, index))),
+  cases: CASES,
+  tolerance: TOLERANCE,
+  toleranceNote: NOTE,
+  cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
+});
+
+const logSoftmaxOp = defineOp<null>({
+  name: 'logSoftmax',
+  forward: ([x]) => launch('logSoftmax', x!),
+  backward: ({ grad, output: y }) => [sub(grad, mul(exp(y), sum(grad, -1, true)))],
+  reference: ([x]) => build(x!.shape, (index) => at(x!, index) - logSumExpRow(x!, index)),
+  cases: CASES,
+  tolerance: TOLERANCE,
+  toleranceNote: NOTE,
+  cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
+});
+
+const logSumExpOp = defineOp<null>({
+  name: 'logSumExp',
+  forward: ([x]) => launch('logSumExp', x!),
+  backward: ({ grad, inputs: [x] }) => [mul(grad, softmaxOp([x!], null))],
+  reference: ([x]) => build(x!.shape.with(-1, 1), (index) => logSumExpRow(x!, index)),
+  cases: CASES,
+  tolerance: TOLERANCE,
+  toleranceNote: NOTE,
+  cost: ([x]) => ({ flops: 3 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
+});
+
+function alongAxis(name: string, x: Tensor, axis: number, op: (inputs: readonly Tensor[], attrs: null) => Tensor): Tensor {
+  const last = x.rank - 1;
+  const target = normalizeAxis(name, axis, x.shape);
+  if (target === last) return op([contiguous(x)], null);
+  const swap = [...x.shape.keys()].with(target, last).with(last, target);
+  return permute(op([contiguous(permute(x, swap))], null), swap);
+}
+
+/** e^x / Σ e^x along `axis`, without overflow; shape of x. */
+export function softmax(x: Tensor, axis = -1): Tensor {
+  return alongAxis('softmax', x, axis, softmaxOp);
+}
+
+/** log softmax along `axis`; shape of x. */
+export function logSoftmax(x: Tensor, axis = -1): Tensor {
+  return alongAxis('logSoftmax', x, axis, logSoftmaxOp);
+}
+
+/** log Σ e^x along `axis`; that axis is dropped. */
+export function logSumExp(x: Tensor, axis = -1): Tensor {
+  const y = alongAxis('logSumExp', x, axis, logSumExpOp);
+  const target = normalizeAxis('logSumExp', axis, x.shape);
+  return reshape(y, x.shape.filter((_, d) => d !== target));
+}

@@ -1,0 +1,53 @@
+import { empty, launch1d } from '../tensor/create.ts';
+import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { mul } from './binary.ts';
+import { defineOp, EXACT } from './define.ts';
+import { mapBroadcast } from './ndarray.ts';
+import { sumTo } from './reduce.ts';
+import { broadcastStrides, stridedParams } from './strided.ts';
+import { affine, sign, abs } from './unary.ts';
+
+const whereOp = defineOp<null>({
+  name: 'where',
+  forward: ([c, a, b]) => {
+    for (const x of [c!, a!, b!]) checkDType('where', x, 'f32');
+    const y = empty(c!.engine, broadcastShapes('where', broadcastShapes('where', c!.shape, a!.shape), b!.shape));
+    const walk = stridedParams(y.shape, [c!, a!, b!].map((x) => broadcastStrides(x, y.shape)));
+    launch1d(y.engine, 'elementwise/where.wgsl', y.size, {
+      storages: [c!.storage, a!.storage, b!.storage, y.storage],
+      params: {
+        shape: walk.shape,
+        stride_c: walk.strides[0]!,
+        stride_a: walk.strides[1]!,
+        stride_b: walk.strides[2]!,
+        n: y.size,
+        rank: walk.rank,
+        offset_c: c!.offset,
+        offset_a: a!.offset,
+        offset_b: b!.offset,
+      },
+    });
+    return y;
+  },
+  backward: ({ grad, inputs, needs }) => {
+    const chosen = abs(sign(inputs[0]!));
+    return [
+      undefined,
+      needs[1] === true ? sumTo(mul(grad, chosen), inputs[1]!.shape) : undefined,
+      needs[2] === true ? sumTo(mul(grad, affine(chosen, -1, 1)), inputs[2]!.shape) : undefined,
+    ];
+  },
+  reference: (xs) => mapBroadcast('where', xs, (c, a, b) => (c !== 0 ? a! : b!)),
+  cases: [
+    { inputs: [{ shape: [7, 5], values: Array.from({ length: 35 }, (_, i) => i % 3) }, { shape: [7, 5] }, { shape: [5] }], attrs: null },
+    { inputs: [{ shape: [1], values: [1] }, { shape: [33, 1] }, { shape: [1, 3] }], attrs: null },
+  ],
+  tolerance: EXACT,
+  cost: (_, y) => ({ flops: 0, bytes: 16 * sizeOf(y) }),
+});
+
+/** a where `condition` ≠ 0, else b; all three broadcast. No gradient for the condition. */
+export function where(condition: Tensor, a: Tensor, b: Tensor): Tensor {
+  return whereOp([condition, a, b], null);
+}
