@@ -1,0 +1,186 @@
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { stableJson, writeJson } from '../src/report/json.ts';
+import { createProgress, silentProgress } from '../src/report/progress.ts';
+import { createRunFolder, defaultRunFolder } from '../src/report/run-folder.ts';
+import { eventsBefore, firstEvents, RunLog, readRunLog } from '../src/report/run-log.ts';
+import { formatMeanStd, meanStd } from '../src/report/stats.ts';
+import { renderTable, resultColumns } from '../src/report/table.ts';
+import { hasCode } from './support/report.ts';
+
+let folder = '';
+test.before.each(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'eli-report-'));
+});
+test.after.each(() => rm(folder, { recursive: true }));
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return 'none';
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+}
+
+test('a run folder is new or empty, and an old one only for --resume', async () => {
+  const path = join(folder, 'a', 'b');
+  assert.is(await createRunFolder(path), path);
+  assert.is(await createRunFolder(path), path);
+  assert.is(await codeOf(createRunFolder(path, { resume: true })), 'RUN_FOLDER');
+  writeFileSync(join(path, 'config.json'), '{}');
+  try {
+    await createRunFolder(path);
+    assert.unreachable();
+  } catch (error) {
+    assert.ok(hasCode('RUN_FOLDER')(error));
+    assert.match((error as Error).message, /already holds files \(config\.json\).*--out.*--resume/s);
+  }
+  assert.is(await createRunFolder(path, { resume: true }), path);
+  assert.is(await codeOf(createRunFolder(join(path, 'config.json'))), 'RUN_FOLDER');
+  assert.is(await codeOf(createRunFolder(join(path, 'config.json', 'c'))), 'RUN_FOLDER');
+  assert.is(await codeOf(createRunFolder(join(folder, 'none'), { resume: true })), 'RUN_FOLDER');
+});
+
+test('the default run folder says what and when', () => {
+  assert.is(
+    defaultRunFolder('mnist-d32', new Date(2026, 10, 23, 9, 5, 7)),
+    join('runs', 'mnist-d32-20261123-090507'),
+  );
+});
+
+test('a log keeps its events, and a torn line is cut off on resuming', () => {
+  const path = join(folder, 'log.jsonl');
+  const log = RunLog.open(path);
+  log.write({ event: 'start', seed: 1 });
+  log.write({ step: 1000, loss: Number.NaN });
+  assert.is(log.length, 2);
+  log.close();
+  assert.throws(() => RunLog.open(path), hasCode('RUN_FOLDER'));
+  const whole = readFileSync(path, 'utf8');
+  assert.is(whole, '{"event":"start","seed":1}\n{"step":1000,"loss":"NaN"}\n');
+
+  for (const torn of ['{"step":2000,"lo', '{"step":2000}', '\0\0\0\0\n']) {
+    appendFileSync(path, torn);
+    assert.is(readRunLog(path).length, 2);
+    const resumed = RunLog.open(path, { resume: true });
+    assert.is(resumed.length, 2);
+    resumed.close();
+    assert.is(readFileSync(path, 'utf8'), whole);
+  }
+});
+
+test('a resumed log has no event twice', () => {
+  const path = join(folder, 'log.jsonl');
+  const first = RunLog.open(path, { resume: true });
+  first.write({ event: 'start' });
+  for (const step of [1, 2, 3, 4]) first.write({ step });
+  first.close();
+  const second = RunLog.open(path, { resume: true, keep: eventsBefore(3) });
+  assert.is(second.length, 3);
+  second.write({ step: 3, again: true });
+  second.close();
+  assert.equal(readRunLog(path), [{ event: 'start' }, { step: 1 }, { step: 2 }, { step: 3, again: true }]);
+  RunLog.open(path, { resume: true, keep: firstEvents(1) }).close();
+  assert.equal(readRunLog(path), [{ event: 'start' }]);
+});
+
+test('a log broken in the middle is refused and left as it is', () => {
+  const path = join(folder, 'log.jsonl');
+  writeFileSync(path, '{"step":1}\nnonsense\n{"step":2}\n');
+  assert.throws(() => RunLog.open(path, { resume: true }), /Line 2 of the log .* is not a JSON object/);
+  assert.is(readFileSync(path, 'utf8'), '{"step":1}\nnonsense\n{"step":2}\n');
+  assert.throws(() => readRunLog(join(folder, 'none')), hasCode('FILE'));
+});
+
+test('JSON has the same bytes whatever the order of its keys', async () => {
+  const a = {
+    latent: 32,
+    curve: Float32Array.of(1, 0.5),
+    seeds: [{ b: 1, a: Number.NaN }],
+    none: undefined,
+    e: {},
+  };
+  const b = { e: {}, seeds: [{ a: Number.NaN, b: 1 }], curve: [1, 0.5], latent: 32 };
+  const path = join(folder, 'metrics.json');
+  await writeJson(path, a);
+  const text = readFileSync(path, 'utf8');
+  assert.is(text, stableJson(b));
+  assert.is(
+    text,
+    '{\n  "curve": [1, 0.5],\n  "e": {},\n  "latent": 32,\n  "seeds": [\n    {\n      "a": "NaN",\n      "b": 1\n    }\n  ]\n}\n',
+  );
+  assert.equal(JSON.parse(text).curve, [1, 0.5]);
+  assert.is(stableJson([]), '[]\n');
+});
+
+test('mean and sample standard deviation', () => {
+  assert.equal(meanStd([2, 4, 4, 4, 6]), { n: 5, mean: 4, std: Math.SQRT2, min: 2, max: 6 });
+  assert.equal(meanStd(Float32Array.of(3)), { n: 1, mean: 3, std: 0, min: 3, max: 3 });
+  assert.ok(Number.isNaN(meanStd([]).mean));
+  assert.is(formatMeanStd(meanStd([3]), 1), '3.0');
+  assert.is(formatMeanStd(meanStd([2, 4, 4, 4, 6]), 2, true), '4.00 ± 1.41 [2.00, 6.00]');
+});
+
+test('a result stands beside what is published and the reference', async () => {
+  const rows = [
+    {
+      name: 'task 1, aligned',
+      ours: [80, 82],
+      published: 83.44,
+      reference: { mean: 80.4, std: 7.7, min: 68.5, max: 91.7 },
+    },
+    { name: 'task 2 | aligned', ours: [38.62] },
+  ];
+  assert.is(
+    await renderTable(resultColumns(), rows, 'markdown'),
+    [
+      '|  | ours | published | reference, mean ± std [range] |',
+      '| :-- | --: | --: | --: |',
+      '| task 1, aligned | 81.0 ± 1.4 | 83.4 | 80.4 ± 7.7 [68.5, 91.7] |',
+      '| task 2 \\| aligned | 38.6 | – | – |',
+    ].join('\n'),
+  );
+  const terminal = await renderTable(resultColumns(2), rows);
+  assert.match(
+    terminal,
+    /│ task 1, aligned +│ +81\.00 ± 1\.41 │ +83\.44 │ +80\.40 ± 7\.70 \[68\.50, 91\.70\] │/,
+  );
+  assert.not.ok(terminal.includes('\u001b'), 'no colours');
+  assert.is(await codeOf(renderTable([], rows)), 'ARGUMENT');
+});
+
+test('progress without a terminal is a line now and then, and one at the end', () => {
+  let clock = 0;
+  let text = '';
+  const stream = {
+    write(part: string) {
+      text += part;
+      return true;
+    },
+  };
+  const progress = createProgress({ stream, interval: 10_000, now: () => clock });
+  const task = progress('aligner', 100, 'iterations', 40);
+  for (let i = 41; i <= 100; i++) {
+    clock += 500;
+    task.update(i, `loss ${i}`);
+  }
+  task.done();
+  assert.equal(text.split('\n'), [
+    'aligner: 60/100 iterations (60 %)  2.0 iterations/s, 20 s left, loss 60',
+    'aligner: 80/100 iterations (80 %)  2.0 iterations/s, 10 s left, loss 80',
+    'aligner: 100/100 iterations (100 %)  2.0 iterations/s, took 30 s, loss 100',
+    '',
+  ]);
+  text = '';
+  const silent = createProgress({ mode: 'silent', stream });
+  assert.is(silent, silentProgress);
+  silent('x', 1, 'y').done();
+  assert.is(text, '');
+});
+
+test.run();

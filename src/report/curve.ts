@@ -1,0 +1,177 @@
+import { EliError } from '../errors.ts';
+import type { PictureSpec } from './picture.ts';
+import { MODEL_COLORS } from './theme.ts';
+
+const WIDTH = 540;
+const HEIGHT = 320;
+/** Upper end of the accuracy axis: a little above 100 %, so that a rule at 99.9 % stands free. */
+const TOP = 101;
+/** Height of a label of two lines with its distance to the next. */
+const LABEL_HEIGHT = 36;
+
+/** One run's curve: accuracies in percent. */
+export interface SeedCurve {
+  seed: number;
+  points: readonly { iteration: number; accuracy: number }[];
+  /** Task-1 accuracy right after task 1. */
+  afterTask1: number;
+  /** Task-1 accuracy after task 2, before any alignment. */
+  unaligned: number;
+}
+
+export interface CurveOptions {
+  title?: string;
+  subtitle?: string;
+}
+
+/**
+ * Task-1 accuracy after alignment against aligner iterations. One seed gives one line with its points; several
+ * give a thin line each and the mean in bold, taken where every seed has a point. Two horizontal rules, means over
+ * the seeds, say where accuracy was after task 1 and after task 2.
+ *
+ * @throws EliError ARGUMENT without a seed or without a point
+ */
+export function curveSpec(runs: readonly SeedCurve[], options: CurveOptions = {}): PictureSpec {
+  if (runs.length === 0 || runs.some((run) => run.points.length === 0)) {
+    throw new EliError(
+      'ARGUMENT',
+      'An accuracy curve needs at least one seed, and each seed at least one point',
+    );
+  }
+  const single = runs.length === 1;
+  const mean = meanCurve(runs);
+  const end = mean[mean.length - 1];
+  const after = average(runs.map((run) => run.afterTask1));
+  const before = average(runs.map((run) => run.unaligned));
+  const lowest = Math.min(...runs.flatMap((run) => [run.unaligned, ...run.points.map((p) => p.accuracy)]));
+  const bottom = Math.max(0, Math.floor((lowest - 4) / 10) * 10);
+  const longest = Math.max(1, ...runs.flatMap((run) => run.points.map((p) => p.iteration)));
+  const labels = spread(
+    [
+      { name: 'after task 1', accuracy: after, color: MODEL_COLORS.previous },
+      { name: 'aligned', accuracy: end.accuracy, color: MODEL_COLORS.aligned },
+      { name: 'after task 2, unaligned', accuracy: before, color: MODEL_COLORS.current },
+    ],
+    bottom,
+  );
+  const x = {
+    field: 'iteration',
+    type: 'quantitative' as const,
+    scale: { domain: [0, longest], nice: false },
+    axis: {
+      title: 'aligner iterations',
+      grid: false,
+      format: ',d',
+      tickCount: 9,
+      tickMinStep: 1,
+      labelFlush: false,
+    },
+  };
+  const y = (field: string) => ({
+    field,
+    type: 'quantitative' as const,
+    scale: { domain: [bottom, TOP], nice: false, zero: false },
+    axis: { title: 'test accuracy on task 1 (%)', tickCount: 6 },
+  });
+  const ownColor = { field: 'color', type: 'nominal' as const, scale: null };
+  const thin = {
+    data: { values: runs.flatMap((run) => run.points.map((point) => ({ ...point, seed: run.seed }))) },
+    mark: { type: 'line' as const, strokeWidth: 1, opacity: 0.35, color: MODEL_COLORS.aligned },
+    encoding: { x, y: y('accuracy'), detail: { field: 'seed', type: 'nominal' as const } },
+  };
+
+  return {
+    title: {
+      text: options.title ?? 'Accuracy on the first task while the aligner learns',
+      subtitle:
+        options.subtitle ?? (single ? `seed ${runs[0].seed}` : `${runs.length} seeds (thin) and their mean`),
+    },
+    width: WIDTH,
+    height: HEIGHT,
+    layer: [
+      {
+        data: { values: labels.filter((label) => label.name !== 'aligned') },
+        mark: { type: 'rule', strokeDash: [6, 4], strokeWidth: 1.5 },
+        encoding: { x: { value: 0 }, x2: { value: WIDTH }, y: y('accuracy'), color: ownColor },
+      },
+      ...(single ? [] : [thin]),
+      {
+        data: { values: mean },
+        mark: {
+          type: 'line',
+          strokeWidth: 2.5,
+          color: MODEL_COLORS.aligned,
+          point: single ? { color: MODEL_COLORS.aligned, size: 36 } : false,
+        },
+        encoding: { x, y: y('accuracy') },
+      },
+      {
+        data: { values: [end] },
+        mark: { type: 'point', filled: true, size: 70, opacity: 1, color: MODEL_COLORS.aligned },
+        encoding: { x, y: y('accuracy') },
+      },
+      {
+        data: { values: labels },
+        mark: {
+          type: 'text',
+          align: 'left',
+          baseline: 'middle',
+          fontSize: 12,
+          lineBreak: '\n',
+          lineHeight: 15,
+        },
+        encoding: {
+          x: { value: WIDTH + 12 },
+          y: y('place'),
+          text: { field: 'text' },
+          color: ownColor,
+        },
+      },
+    ],
+  };
+}
+
+interface Label {
+  name: string;
+  accuracy: number;
+  color: string;
+}
+
+/** Gives each label of two lines a place on the accuracy axis near its accuracy, where it covers no other. */
+function spread(labels: readonly Label[], bottom: number): (Label & { text: string; place: number })[] {
+  const gap = (LABEL_HEIGHT * (TOP - bottom)) / HEIGHT;
+  const placed = labels
+    .map((label) => ({
+      ...label,
+      text: `${label.name}\n${label.accuracy.toFixed(1)} %`,
+      place: label.accuracy,
+    }))
+    .sort((a, b) => b.accuracy - a.accuracy);
+  for (let i = 1; i < placed.length; i++) {
+    placed[i].place = Math.min(placed[i].place, placed[i - 1].place - gap);
+  }
+  const low = bottom + gap / 2;
+  for (let i = placed.length - 1, floor = low; i >= 0; i--, floor += gap) {
+    placed[i].place = Math.max(placed[i].place, floor);
+  }
+  return placed;
+}
+
+function meanCurve(runs: readonly SeedCurve[]): { iteration: number; accuracy: number }[] {
+  const byIteration = new Map<number, number[]>();
+  for (const { points } of runs) {
+    for (const { iteration, accuracy } of points) {
+      const values = byIteration.get(iteration);
+      if (values) values.push(accuracy);
+      else byIteration.set(iteration, [accuracy]);
+    }
+  }
+  return [...byIteration]
+    .filter(([, values]) => values.length === runs.length)
+    .sort(([a], [b]) => a - b)
+    .map(([iteration, values]) => ({ iteration, accuracy: average(values) }));
+}
+
+function average(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

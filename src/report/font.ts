@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+
+/** The two fonts every picture is drawn with, as files of the package dejavu-fonts-ttf. */
+export const FONT_FILES = {
+  normal: require.resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf'),
+  bold: require.resolve('dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf'),
+} as const;
+
+export type FontWeight = keyof typeof FONT_FILES;
+
+/** Gives the advance of a character (a UTF-16 code unit), in ems. */
+type Advance = (code: number) => number;
+
+const fonts = new Map<FontWeight, Advance>();
+
+/** Width of one line of text in the pictures' font, in the unit of `fontSize`; kerning is left out. */
+export function textWidth(text: string, fontSize: number, weight: FontWeight = 'normal'): number {
+  let advance = fonts.get(weight);
+  if (!advance) {
+    advance = readAdvances(readFileSync(FONT_FILES[weight]));
+    fonts.set(weight, advance);
+  }
+  let ems = 0;
+  for (let i = 0; i < text.length; i++) ems += advance(text.charCodeAt(i));
+  return ems * fontSize;
+}
+
+/** Reads what widths need of a TrueType file: `head`, `hhea`, `hmtx`, and the format 4 table of `cmap`. */
+function readAdvances(file: Buffer): Advance {
+  const table = (name: string): number => {
+    for (let entry = 12; ; entry += 16) {
+      if (file.toString('latin1', entry, entry + 4) === name) return file.readUInt32BE(entry + 8);
+    }
+  };
+  const unitsPerEm = file.readUInt16BE(table('head') + 18);
+  const metrics = file.readUInt16BE(table('hhea') + 34);
+  const hmtx = table('hmtx');
+  const cmap = table('cmap');
+  let sub = 0;
+  for (let entry = cmap + 4; file.readUInt16BE(sub) !== 4; entry += 8)
+    sub = cmap + file.readUInt32BE(entry + 4);
+
+  // Four parallel arrays of `segments` 16-bit numbers: last code, first code, delta, offset into glyph ids.
+  const size = file.readUInt16BE(sub + 6);
+  const last = sub + 14;
+  const first = last + size + 2;
+  const glyph = (code: number): number => {
+    let at = 0;
+    while (file.readUInt16BE(last + at) < code) at += 2;
+    const start = file.readUInt16BE(first + at);
+    if (start > code) return 0;
+    const delta = file.readUInt16BE(first + size + at);
+    const where = first + 2 * size + at;
+    const offset = file.readUInt16BE(where);
+    const id = offset === 0 ? code : file.readUInt16BE(where + offset + 2 * (code - start));
+    return (id + delta) & 0xffff;
+  };
+  return (code) => file.readUInt16BE(hmtx + 4 * Math.min(glyph(code), metrics - 1)) / unitsPerEm;
+}

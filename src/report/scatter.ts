@@ -1,0 +1,180 @@
+import { EliError } from '../errors.ts';
+import type { PictureSpec } from './picture.ts';
+import { CLASS_COLORS, COLOR } from './theme.ts';
+import { type TsneOptions, tsne } from './tsne.ts';
+
+/** Latents of the same task-1 images, each [n, d] row-major, and the images' labels [n]. */
+export interface LatentSets {
+  n: number;
+  d: number;
+  labels: ArrayLike<number>;
+  afterTask1: Float32Array;
+  unaligned: Float32Array;
+  aligned: Float32Array;
+}
+
+/** One panel of the scatter: places [n, 2] in the plane, row-major. */
+export interface ScatterPanel {
+  title: string;
+  places: Float32Array;
+}
+
+export interface EmbedOptions extends TsneOptions {
+  /** Images drawn, 300 unless told: t-SNE sees three times as many points, and its time grows with their square. */
+  images?: number;
+}
+
+/**
+ * Embeds the three sets of latents jointly, so that a place means the same in every panel. Takes `images` of the n
+ * images, evenly spaced, the same ones in each set.
+ *
+ * @throws EliError SHAPE when a set has not n × d values or `labels` not n; what `tsne` throws
+ */
+export async function embedLatents(
+  sets: LatentSets,
+  options: EmbedOptions = {},
+): Promise<{ labels: number[]; panels: ScatterPanel[] }> {
+  const { n, d } = sets;
+  const panels = [
+    { title: 'after task 1', latents: sets.afterTask1 },
+    { title: 'after task 2, unaligned', latents: sets.unaligned },
+    { title: 'after task 2, aligned', latents: sets.aligned },
+  ];
+  for (const { title, latents } of panels) {
+    if (latents.length !== n * d) {
+      throw new EliError('SHAPE', `Latents ${title}: ${latents.length} values, need [${n}, ${d}]`);
+    }
+  }
+  if (sets.labels.length !== n) throw new EliError('SHAPE', `${sets.labels.length} labels for ${n} latents`);
+
+  const m = Math.min(n, options.images ?? 300);
+  const picked = Array.from({ length: m }, (_, i) => Math.floor((i * n) / m));
+  const points = new Float32Array(panels.length * m * d);
+  panels.forEach(({ latents }, p) => {
+    picked.forEach((row, i) => {
+      points.set(latents.subarray(row * d, (row + 1) * d), (p * m + i) * d);
+    });
+  });
+  const places = await tsne(points, panels.length * m, d, options);
+  return {
+    labels: picked.map((row) => sets.labels[row]),
+    panels: panels.map(({ title }, p) => ({ title, places: places.subarray(p * m * 2, (p + 1) * m * 2) })),
+  };
+}
+
+export interface ScatterOptions {
+  title?: string;
+  subtitle?: string;
+}
+
+/**
+ * The panels side by side on one scale, coloured by label; each class's label stands at the median of its points.
+ * From the second panel on, the places of the first are drawn in grey below, to show where points came from.
+ *
+ * @throws EliError SHAPE when a panel has not a place for each label
+ */
+export function scatterSpec(
+  labels: readonly number[],
+  panels: readonly ScatterPanel[],
+  options: ScatterOptions = {},
+): PictureSpec {
+  for (const { title, places } of panels) {
+    if (places.length !== 2 * labels.length) {
+      throw new EliError(
+        'SHAPE',
+        `Panel '${title}': ${places.length} values for ${labels.length} places in the plane`,
+      );
+    }
+  }
+  const classes = [...new Set(labels)].sort((a, b) => a - b);
+  const rows = panels.flatMap((panel, p) => [
+    ...(p === 0
+      ? []
+      : toRows(panels[0].places, labels).map((row) => ({ ...row, kind: 'ghost', panel: panel.title }))),
+    ...toRows(panel.places, labels).map((row) => ({ ...row, kind: 'point', panel: panel.title })),
+    ...medians(toRows(panel.places, labels), classes).map((row) => ({
+      ...row,
+      kind: 'label',
+      panel: panel.title,
+    })),
+  ]);
+  const reach =
+    1.06 * panels.reduce((most, { places }) => places.reduce((m, v) => Math.max(m, Math.abs(v)), most), 0);
+  const only = (kind: string) => [{ filter: { field: 'kind', equal: kind } }];
+
+  return {
+    title: {
+      text: options.title ?? 'Latents of the first task: learnt, shifted, aligned',
+      subtitle:
+        options.subtitle ??
+        `joint t-SNE of ${labels.length} test images; grey: where the same images were after task 1`,
+    },
+    data: { values: rows },
+    facet: { field: 'panel', type: 'nominal', sort: panels.map(({ title }) => title), title: null },
+    columns: panels.length,
+    spacing: 14,
+    spec: {
+      width: 290,
+      height: 290,
+      view: { stroke: '#DDDDDD' },
+      encoding: {
+        x: { field: 'x', type: 'quantitative', axis: null, scale: { domain: [-reach, reach], nice: false } },
+        y: { field: 'y', type: 'quantitative', axis: null, scale: { domain: [-reach, reach], nice: false } },
+      },
+      layer: [
+        {
+          transform: only('ghost'),
+          mark: { type: 'circle', size: 16, color: '#D9D9D9', opacity: 0.7 },
+        },
+        {
+          transform: only('point'),
+          mark: { type: 'circle', size: 24, opacity: 0.75 },
+          encoding: {
+            color: {
+              field: 'label',
+              type: 'nominal',
+              scale: { domain: classes, range: classes.map((_, i) => CLASS_COLORS[i % CLASS_COLORS.length]) },
+              legend: {
+                title: 'digit',
+                titleOrient: 'left',
+                orient: 'bottom',
+                direction: 'horizontal',
+                symbolOpacity: 1,
+                symbolSize: 70,
+              },
+            },
+          },
+        },
+        // The same text twice: a white one, stroked, keeps the black one readable over points.
+        ...[{ stroke: '#FFFFFF', strokeWidth: 4, strokeJoin: 'round' as const }, { color: COLOR.ink }].map(
+          (look) => ({
+            transform: only('label'),
+            mark: { type: 'text' as const, fontSize: 15, fontWeight: 'bold' as const, ...look },
+            encoding: { text: { field: 'label' } },
+          }),
+        ),
+      ],
+    },
+  };
+}
+
+interface Row {
+  x: number;
+  y: number;
+  label: number;
+}
+
+function toRows(places: Float32Array, labels: readonly number[]): Row[] {
+  return labels.map((label, i) => ({ x: places[2 * i], y: places[2 * i + 1], label }));
+}
+
+function medians(rows: readonly Row[], classes: readonly number[]): Row[] {
+  return classes.map((label) => {
+    const members = rows.filter((row) => row.label === label);
+    return { label, x: median(members.map((row) => row.x)), y: median(members.map((row) => row.y)) };
+  });
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1];
+}

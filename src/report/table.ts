@@ -1,0 +1,65 @@
+import type Table from 'cli-table3';
+import { EliError } from '../errors.ts';
+import { formatMeanStd, type MeanStd, meanStd } from './stats.ts';
+
+/** A column of a table whose rows are `Row`s: its head and how a row's cell reads. */
+export interface Column<Row> {
+  head: string;
+  /** The cell's text; nothing gives a dash. */
+  cell: (row: Row) => string | undefined;
+  /** Figures read best to the right, which is the default; text to the left. */
+  align?: 'left' | 'right';
+}
+
+export type TableFormat = 'terminal' | 'markdown';
+
+/** A table as text without a final newline, for a terminal or as Markdown. @throws EliError ARGUMENT: no columns */
+export async function renderTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  format: TableFormat = 'terminal',
+): Promise<string> {
+  if (columns.length === 0) throw new EliError('ARGUMENT', 'A table needs at least one column');
+  const cells = rows.map((row) => columns.map((column) => column.cell(row) ?? '–'));
+  const aligns = columns.map((column) => column.align ?? 'right');
+  const head = columns.map((column) => column.head);
+  if (format === 'markdown') return markdown(head, aligns, cells);
+  const { default: CliTable } = await import('cli-table3');
+  const table: Table.Table = new CliTable({ head, colAligns: aligns, style: { head: [], border: [] } });
+  table.push(...cells);
+  return table.toString();
+}
+
+function markdown(head: string[], aligns: ('left' | 'right')[], cells: string[][]): string {
+  const line = (texts: string[]): string =>
+    `| ${texts.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
+  const rule = aligns.map((align) => (align === 'right' ? '--:' : ':--'));
+  return [line(head), line(rule), ...cells.map(line)].join('\n');
+}
+
+/** A measured figure beside what is known of it. */
+export interface ResultRow {
+  name: string;
+  /** One value a seed. */
+  ours: readonly number[];
+  /** The figure in the paper. */
+  published?: number;
+  /** The reference implementation's figures over its seeds. */
+  reference?: Omit<MeanStd, 'n'>;
+}
+
+/** The columns "ours | published | reference"; put your own beside them and give them to `renderTable`. */
+export function resultColumns(digits = 1): Column<ResultRow>[] {
+  return [
+    { head: '', align: 'left', cell: (row) => row.name },
+    {
+      head: 'ours',
+      cell: (row) => (row.ours.length > 0 ? formatMeanStd(meanStd(row.ours), digits) : undefined),
+    },
+    { head: 'published', cell: (row) => row.published?.toFixed(digits) },
+    {
+      head: 'reference, mean ± std [range]',
+      cell: (row) => row.reference && formatMeanStd(row.reference, digits, true),
+    },
+  ];
+}
