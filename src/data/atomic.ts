@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import { lstat, open, realpath, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { EliError } from '../errors.ts';
+import { fileError } from './files.ts';
+
+export type Chunk = string | Uint8Array;
+/** Text (written as UTF-8), bytes, or pieces of either that are written one after the other. */
+export type FileContent = Chunk | Iterable<Chunk> | AsyncIterable<Chunk>;
+
+/**
+ * Writes a file so that a reader sees the old content or the whole new one, never a part, whatever happens: it is
+ * written under another name in the same folder, flushed to the disk, and renamed. A symbolic link stays a link.
+ * When anything fails, the temporary file is removed and the old file is as it was.
+ * @throws EliError `FILE` (missing folder, no permission, disk full, target not a regular file); an error thrown by
+ *   the iterator of pieces is passed on as it is.
+ */
+export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
+  const target = await resolveTarget(path);
+  // A short name, so that a target with a name of the greatest length can be written too.
+  const temporary = join(dirname(target), `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
+  const handle = await system(path, () => open(temporary, 'wx'));
+  try {
+    try {
+      for await (const chunk of pieces(content)) {
+        // `writeFile` of a handle goes on after partial writes and appends at the current position.
+        await system(path, () => handle.writeFile(chunk));
+      }
+      await system(path, () => handle.sync());
+    } finally {
+      await system(path, () => handle.close());
+    }
+    // The folder need not be flushed: if the power fails now, the name leads to the old file or the new one.
+    await system(path, () => rename(temporary, target));
+  } catch (error) {
+    // What went wrong first is what the caller must hear of.
+    await rm(temporary, { force: true }).catch(() => {});
+    throw error;
+  }
+}
+
+/** The file that is to be replaced, links followed. A rename would silently replace a device or pipe: refused. */
+async function resolveTarget(path: string): Promise<string> {
+  try {
+    const target = await realpath(path);
+    const info = await lstat(target);
+    if (!info.isFile()) {
+      const found = info.isDirectory() ? 'it is a folder' : 'it is a device, pipe or socket';
+      throw new EliError('FILE', `cannot write ${path}: ${found}, not a regular file`, {
+        hint: 'name a file',
+      });
+    }
+    return target;
+  } catch (cause) {
+    if (cause instanceof EliError) throw cause;
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return path;
+    throw fileError('write', path, cause);
+  }
+}
+
+function pieces(content: FileContent): Iterable<Chunk> | AsyncIterable<Chunk> {
+  return typeof content === 'string' || content instanceof Uint8Array ? [content] : content;
+}
+
+async function system<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (cause) {
+    throw fileError('write', path, cause);
+  }
+}

@@ -1,0 +1,59 @@
+import { readFile, stat } from 'node:fs/promises';
+import { EliError } from '../errors.ts';
+
+/** Largest file that is read or written in one piece: Node's own limit for `fs.readFile`, 2 GiB − 1. */
+export const MAX_FILE_BYTES = 2 ** 31 - 1;
+
+/** What the usual system errors mean for somebody who named a file: what was found, and what to do. */
+const REASONS: Readonly<Record<string, readonly [found: string, hint: string]>> = {
+  ENOENT: ['there is no such file or folder', 'check the path'],
+  ENOTDIR: ['a part of the path is a file, not a folder', 'check the path'],
+  EISDIR: ['it is a folder, not a file', 'name a file'],
+  EACCES: ['permission denied', 'check who may read and write there'],
+  EPERM: ['permission denied', 'check who may read and write there'],
+  EROFS: ['the file system is read-only', 'choose another folder'],
+  ENOSPC: ['no space left on the disk', 'free some space or choose another disk'],
+  EDQUOT: ['the disk quota is used up', 'free some space or choose another disk'],
+  EFBIG: ['the file is larger than the limit set for this process', 'raise the limit (ulimit -f)'],
+  EMFILE: ['too many open files', 'close some, or raise the limit (ulimit -n)'],
+};
+
+/** An `EliError` of code `FILE` for a system error met while `doing` ("read", "write") the file `path`. */
+export function fileError(doing: string, path: string, cause: unknown): EliError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const reason = code === undefined ? undefined : REASONS[code];
+  if (reason === undefined) return new EliError('FILE', `cannot ${doing} ${path}: ${message}`, { cause });
+  return new EliError('FILE', `cannot ${doing} ${path}: ${reason[0]} (${code})`, { hint: reason[1], cause });
+}
+
+/**
+ * The bytes of a regular file.
+ * @throws EliError `FILE` when it is missing, unreadable, not a regular file or over `MAX_FILE_BYTES`.
+ */
+export async function readFileBytes(path: string): Promise<Uint8Array> {
+  try {
+    const info = await stat(path);
+    // Said before the first byte is read: a pipe would block and a device may never end.
+    if (!info.isFile()) {
+      const found = info.isDirectory() ? 'it is a folder' : 'it is a device, pipe or socket';
+      throw new EliError('FILE', `cannot read ${path}: ${found}, not a regular file`, {
+        hint: 'name a file',
+      });
+    }
+    if (info.size > MAX_FILE_BYTES) {
+      throw new EliError(
+        'FILE',
+        `cannot read ${path}: ${info.size} bytes, at most ${MAX_FILE_BYTES} are read`,
+        {
+          hint: 'split the file',
+        },
+      );
+    }
+    // Not as a Buffer, whose `slice` is a view where that of every other array is a copy.
+    const { buffer, byteOffset, length } = await readFile(path);
+    return new Uint8Array(buffer, byteOffset, length);
+  } catch (cause) {
+    if (cause instanceof EliError) throw cause;
+    throw fileError('read', path, cause);
+  }
+}

@@ -1,0 +1,155 @@
+import { createGunzip } from 'node:zlib';
+import { EliError } from '../errors.ts';
+import { MAX_FILE_BYTES, readFileBytes } from './files.ts';
+
+/** An array of unsigned bytes in row-major order; `data` has as many elements as the product of `shape`. */
+export interface IdxArray {
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
+/** The element types of the format by their code (third byte of the file). Only the first is read here. */
+const TYPES: Readonly<Record<number, string>> = {
+  8: 'uint8',
+  9: 'int8',
+  11: 'int16',
+  12: 'int32',
+  13: 'float32',
+  14: 'float64',
+};
+const UINT8 = 8;
+const MAX_DIMENSIONS = 8;
+const MAX_HEADER_BYTES = 4 + 4 * MAX_DIMENSIONS;
+/** A deflate stream cannot expand by more than this (RFC 1951: 258 bytes from two bits, and block headers). */
+const MAX_DEFLATE_RATIO = 1032;
+
+/**
+ * Reads an IDX file of unsigned bytes, plain or gzipped (told apart by content, not by name).
+ * @throws EliError `FILE` when it cannot be read, `FORMAT` when it is not such a file or is damaged.
+ */
+export async function readIdx(path: string): Promise<IdxArray> {
+  return parseIdx(await unpackIdx(await readFileBytes(path), path), path);
+}
+
+/**
+ * Parses the uncompressed bytes of an IDX file: 0, 0, type code, number of dimensions, the dimensions as big-endian
+ * uint32, the elements (http://yann.lecun.com/exdb/mnist/). `data` of the result is a view of `bytes`.
+ * @param name what the messages call it.
+ * @throws EliError `FORMAT` for a wrong magic number, type, dimension or length.
+ */
+export function parseIdx(bytes: Uint8Array, name: string): IdxArray {
+  const { shape, offset, total } = parseHeader(bytes, name);
+  if (bytes.length !== total) throw wrongLength(name, shape, total, bytes.length);
+  return { shape, data: bytes.subarray(offset) };
+}
+
+/**
+ * The uncompressed bytes of an IDX file: `bytes` itself, or what it holds when it is gzipped. Never takes more memory
+ * than the header announces, and the header is not believed beyond what so small a file can hold.
+ * @throws EliError `FORMAT` for a damaged archive, or one whose content is not as long as its header says.
+ */
+export async function unpackIdx(bytes: Uint8Array, name: string): Promise<Uint8Array> {
+  if (!(bytes[0] === 0x1f && bytes[1] === 0x8b)) return bytes;
+  const gunzip = createGunzip({ chunkSize: 1 << 16 });
+  gunzip.end(bytes);
+  let head = new Uint8Array(0);
+  let target: Target | undefined;
+  try {
+    for await (const chunk of gunzip as AsyncIterable<Uint8Array>) {
+      if (target !== undefined) {
+        append(target, chunk, name);
+        continue;
+      }
+      head = concat(head, chunk);
+      if (head.length >= MAX_HEADER_BYTES) target = begin(head, bytes.length, name);
+    }
+  } catch (cause) {
+    if (cause instanceof EliError) throw cause;
+    throw new EliError(
+      'FORMAT',
+      `${name}: the gzip data is damaged or cut off (${(cause as Error).message})`,
+      {
+        hint: 'download the file again',
+        cause,
+      },
+    );
+  }
+  target ??= begin(head, bytes.length, name);
+  if (target.length !== target.bytes.length)
+    throw wrongLength(name, target.shape, target.bytes.length, target.length);
+  return target.bytes;
+}
+
+/** Content being unpacked: `length` of `bytes` are filled. */
+interface Target {
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+  length: number;
+}
+
+/** Allocates for the content that begins with `head`, of an archive of `packed` bytes. */
+function begin(head: Uint8Array, packed: number, name: string): Target {
+  const { shape, total } = parseHeader(head, name);
+  const most = packed * MAX_DEFLATE_RATIO;
+  if (total > most) throw wrongLength(name, shape, total, `at most ${most} (it is a .gz of ${packed} bytes)`);
+  const target = { shape, bytes: new Uint8Array(total), length: 0 };
+  append(target, head, name);
+  return target;
+}
+
+function append(target: Target, chunk: Uint8Array, name: string): void {
+  const { shape, bytes, length } = target;
+  if (length + chunk.length > bytes.length) throw wrongLength(name, shape, bytes.length, 'more');
+  bytes.set(chunk, length);
+  target.length += chunk.length;
+}
+
+function parseHeader(bytes: Uint8Array, name: string): { shape: number[]; offset: number; total: number } {
+  const wrong = (found: string): EliError =>
+    new EliError('FORMAT', `${name} is not an IDX file of bytes: ${found}`, {
+      hint: 'expected are 0, 0, 8 (uint8), the number of dimensions, their sizes as big-endian uint32, then the data',
+    });
+  if (bytes.length < 4) throw wrong(`${bytes.length} bytes, expected at least 4 for the magic number`);
+  const [zero, zero2, type, rank] = bytes as unknown as [number, number, number, number];
+  const magic = Array.from(bytes.subarray(0, 4), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  if (zero !== 0 || zero2 !== 0 || TYPES[type] === undefined) {
+    throw wrong(`it begins with ${magic}, expected 00 00 08 and the number of dimensions`);
+  }
+  if (type !== UINT8)
+    throw wrong(`its elements are ${TYPES[type]} (code ${type}), expected uint8 (code ${UINT8})`);
+  if (rank < 1 || rank > MAX_DIMENSIONS) throw wrong(`${rank} dimensions, expected 1 to ${MAX_DIMENSIONS}`);
+  const offset = 4 + 4 * rank;
+  if (bytes.length < offset) throw wrong(`${bytes.length} bytes, expected ${offset} for the header alone`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, offset);
+  const shape = Array.from({ length: rank }, (_, axis) => view.getUint32(4 + 4 * axis));
+  if (shape.includes(0)) throw wrong(`it is empty, its shape is [${shape}]`);
+  let total = offset;
+  // Sizes are at most 2³² and the loop stops at 2³¹, so the products are exact.
+  for (let axis = 0, elements = 1; axis < rank; axis++) {
+    elements *= shape[axis]!;
+    total = offset + elements;
+    if (total > MAX_FILE_BYTES) throw wrong(`shape [${shape}] needs over ${MAX_FILE_BYTES} bytes`);
+  }
+  return { shape, offset, total };
+}
+
+function wrongLength(
+  name: string,
+  shape: readonly number[],
+  expected: number,
+  found: number | string,
+): EliError {
+  const short = typeof found === 'number' && found < expected;
+  return new EliError(
+    'FORMAT',
+    `${name}: its header says shape [${shape}], that is ${expected} bytes in all; found ${found}`,
+    { hint: short ? 'the file is cut off: download it again' : 'the file is damaged or of another format' },
+  );
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}

@@ -1,0 +1,36 @@
+const QUOTE = 34;
+const COLON = 58;
+const BACKSLASH = 92;
+const OPEN = 123;
+const CLOSE = 125;
+
+/**
+ * A key that one object of a JSON text has twice, `undefined` if there is none. `JSON.parse` keeps the last silently.
+ * @param text valid JSON (parse it first).
+ */
+export function duplicateKey(text: string): string | undefined {
+  /** The keys seen of each object that is open. */
+  const objects: Set<string>[] = [];
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === OPEN) objects.push(new Set());
+    else if (code === CLOSE) objects.pop();
+    else if (code === QUOTE) {
+      const start = at;
+      for (at++; text.charCodeAt(at) !== QUOTE; at++) if (text.charCodeAt(at) === BACKSLASH) at++;
+      if (nextCode(text, at + 1) !== COLON) continue;
+      // Parsed, because one name can be spelt in several ways: "a" is "\u0061".
+      const key = JSON.parse(text.slice(start, at + 1)) as string;
+      const keys = objects.at(-1)!;
+      if (keys.has(key)) return key;
+      keys.add(key);
+    }
+  }
+  return undefined;
+}
+
+/** The code of the first character from `at` that is not white space. */
+function nextCode(text: string, at: number): number {
+  while (' \t\r\n'.includes(text.charAt(at)) && at < text.length) at++;
+  return text.charCodeAt(at);
+}

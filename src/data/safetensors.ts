@@ -1,0 +1,334 @@
+import { EliError } from '../errors.ts';
+import { writeFileAtomic } from './atomic.ts';
+import { MAX_FILE_BYTES, readFileBytes } from './files.ts';
+import { duplicateKey } from './json.ts';
+
+/**
+ * The element types and the arrays that hold them, with the bits as they are in the file: halves (F16, BF16) are
+ * uint16 and BOOL is a byte. The file is little-endian, and so is every machine that has WebGPU.
+ */
+const ARRAYS = {
+  F64: Float64Array,
+  F32: Float32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I64: BigInt64Array,
+  U64: BigUint64Array,
+  I32: Int32Array,
+  U32: Uint32Array,
+  I16: Int16Array,
+  U16: Uint16Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
+} as const;
+
+export type SafetensorsDtype = keyof typeof ARRAYS;
+
+/** A tensor in row-major order; `data` has as many elements as the product of `shape` ([] is a scalar). */
+export type SafetensorsEntry = {
+  [D in SafetensorsDtype]: {
+    readonly dtype: D;
+    readonly shape: readonly number[];
+    readonly data: InstanceType<(typeof ARRAYS)[D]>;
+  };
+}[SafetensorsDtype];
+
+/** A tensor to write: `data` is the array that belongs to `dtype`, or the raw little-endian bytes. */
+export interface SafetensorsInput {
+  readonly dtype: SafetensorsDtype;
+  readonly shape: readonly number[];
+  readonly data: SafetensorsEntry['data'];
+}
+
+/** Both records have no prototype, so that any name is a plain key. */
+export interface Safetensors {
+  readonly tensors: Readonly<Record<string, SafetensorsEntry>>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+const PREFIX_BYTES = 8;
+/** The limit of the reference implementation. */
+const MAX_HEADER_BYTES = 100_000_000;
+const METADATA = '__metadata__';
+
+/**
+ * The bytes of a safetensors file (https://huggingface.co/docs/safetensors): header length as uint64, JSON header
+ * padded with spaces to a multiple of 8, data. Equal content gives equal bytes: tensors are ordered by falling element
+ * size, so that each is aligned, then by name; metadata by name.
+ * @throws EliError `ARGUMENT` for a tensor whose dtype, shape and data do not fit, or a reserved name.
+ */
+export function encodeSafetensors(
+  tensors: Readonly<Record<string, SafetensorsInput>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array<ArrayBuffer> {
+  const entries = Object.entries(tensors).sort(
+    ([a, { dtype: p }], [b, { dtype: q }]) => elementBytes(q) - elementBytes(p) || compareNames(a, b),
+  );
+  // Written by hand because a JavaScript object would put names that look like numbers first.
+  const fields: string[] = [];
+  const notes = Object.entries(metadata).sort(([a], [b]) => compareNames(a, b));
+  for (const [key, value] of notes) {
+    if (typeof value !== 'string')
+      throw new EliError('ARGUMENT', `metadata ${key} is not a string: ${value}`);
+  }
+  if (notes.length > 0)
+    fields.push(member(METADATA, `{${notes.map(([k, v]) => member(k, JSON.stringify(v))).join(',')}}`));
+  let dataBytes = 0;
+  for (const [name, entry] of entries) {
+    checkInput(name, entry);
+    const { dtype, shape } = entry;
+    const end = dataBytes + entry.data.byteLength;
+    fields.push(member(name, JSON.stringify({ dtype, shape, data_offsets: [dataBytes, end] })));
+    dataBytes = end;
+  }
+  let header = new TextEncoder().encode(`{${fields.join(',')}}`);
+  const padding = (PREFIX_BYTES - (header.length % PREFIX_BYTES)) % PREFIX_BYTES;
+  if (padding > 0) header = new TextEncoder().encode(`{${fields.join(',')}}${' '.repeat(padding)}`);
+  const dataStart = PREFIX_BYTES + header.length;
+  if (header.length > MAX_HEADER_BYTES || dataStart + dataBytes > MAX_FILE_BYTES) {
+    throw new EliError(
+      'ARGUMENT',
+      `safetensors: header of ${header.length} and data of ${dataBytes} bytes, at most ${MAX_HEADER_BYTES} and ${MAX_FILE_BYTES} in all`,
+      { hint: 'write several files' },
+    );
+  }
+
+  const bytes = new Uint8Array(dataStart + dataBytes);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+  bytes.set(header, PREFIX_BYTES);
+  let at = dataStart;
+  for (const [, { data }] of entries) {
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return bytes;
+}
+
+/**
+ * The tensors and the metadata of the bytes of a safetensors file, as copies.
+ * @param name what the messages call it.
+ * @throws EliError `FORMAT` for anything the format forbids: what and where is in the message.
+ */
+export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'): Safetensors {
+  const { header, dataStart } = parseHeader(bytes, name);
+  const dataBytes = bytes.length - dataStart;
+  const metadata: Record<string, string> = Object.create(null);
+  const entries: Located[] = [];
+  for (const [key, value] of Object.entries(header)) {
+    if (key === METADATA) Object.assign(metadata, checkMetadata(value, name));
+    else entries.push(checkEntry(key, value, dataBytes, name));
+  }
+  checkCover(entries, dataBytes, name);
+
+  const tensors: Record<string, SafetensorsEntry> = Object.create(null);
+  for (const { key, dtype, shape, begin, end } of entries) {
+    // Copied into a buffer of its own: the format promises no alignment.
+    const raw = new Uint8Array(end - begin);
+    raw.set(bytes.subarray(dataStart + begin, dataStart + end));
+    tensors[key] = { dtype, shape, data: new ARRAYS[dtype](raw.buffer) } as SafetensorsEntry;
+  }
+  return { tensors, metadata };
+}
+
+/**
+ * Reads a safetensors file.
+ * @throws EliError `FILE` when it cannot be read, `FORMAT` when its content is wrong.
+ */
+export async function readSafetensors(path: string): Promise<Safetensors> {
+  return decodeSafetensors(await readFileBytes(path), path);
+}
+
+/**
+ * Writes a safetensors file, whole or not at all.
+ * @throws EliError as `encodeSafetensors`, and `FILE` when it cannot be written.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Readonly<Record<string, SafetensorsInput>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await writeFileAtomic(path, encodeSafetensors(tensors, metadata));
+}
+
+/** The elements as float32: F32 is returned as it is, F16 and BF16 are exact, others are rounded. */
+export function toFloat32(entry: SafetensorsEntry): Float32Array {
+  switch (entry.dtype) {
+    case 'F32':
+      return entry.data;
+    case 'F16':
+      return Float32Array.from(entry.data, halfToNumber);
+    case 'BF16':
+      // The upper half of a float32.
+      return new Float32Array(Uint32Array.from(entry.data, (bits) => bits << 16).buffer);
+    case 'I64':
+    case 'U64':
+      return Float32Array.from(entry.data as BigInt64Array, Number);
+    default:
+      return Float32Array.from(entry.data);
+  }
+}
+
+/** IEEE 754 binary16: sign, 5 bits of exponent (bias 15), 10 bits of fraction. */
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+function elementBytes(dtype: SafetensorsDtype): number {
+  return ARRAYS[dtype]?.BYTES_PER_ELEMENT ?? 0;
+}
+
+/** By UTF-16 unit: the same on every machine, unlike a comparison that follows the language set. */
+function compareNames(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function member(key: string, json: string): string {
+  return `${JSON.stringify(key)}:${json}`;
+}
+
+function checkInput(name: string, { dtype, shape, data }: SafetensorsInput): void {
+  const wrong = (what: string): EliError => new EliError('ARGUMENT', `safetensors: tensor ${name}: ${what}`);
+  if (name === METADATA) throw wrong('this name is reserved');
+  if (!Object.hasOwn(ARRAYS, dtype))
+    throw wrong(`dtype ${dtype}, expected one of ${Object.keys(ARRAYS).join(', ')}`);
+  if (!(data instanceof ARRAYS[dtype] || data instanceof Uint8Array)) {
+    throw wrong(
+      `dtype ${dtype} goes with a ${ARRAYS[dtype].name} or raw bytes, data is a ${data.constructor.name}`,
+    );
+  }
+  const expected = shape.every(isCount) ? byteLength(shape, dtype) : undefined;
+  if (expected !== data.byteLength) {
+    throw wrong(
+      `${dtype} of shape [${shape}] takes ${expected ?? 'no valid number of'} bytes, data has ${data.byteLength}`,
+    );
+  }
+}
+
+/** A tensor of the header, checked by itself; `begin` and `end` are byte offsets into the data. */
+interface Located {
+  readonly key: string;
+  readonly dtype: SafetensorsDtype;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+function formatError(name: string, what: string): EliError {
+  return new EliError('FORMAT', `${name} is not a valid safetensors file: ${what}`, {
+    hint: 'the file is cut off, damaged or of another format: write or download it again',
+  });
+}
+
+function parseHeader(
+  bytes: Uint8Array,
+  name: string,
+): { header: Record<string, unknown>; dataStart: number } {
+  const wrong = (what: string): EliError => formatError(name, what);
+  if (bytes.length < PREFIX_BYTES) throw wrong(`${bytes.length} bytes, expected at least ${PREFIX_BYTES}`);
+  const length = new DataView(bytes.buffer, bytes.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES)
+    throw wrong(`header of ${length} bytes, expected at most ${MAX_HEADER_BYTES}`);
+  const dataStart = PREFIX_BYTES + Number(length);
+  if (dataStart > bytes.length) {
+    throw wrong(`header of ${length} bytes, but only ${bytes.length - PREFIX_BYTES} bytes follow`);
+  }
+  let header: unknown;
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
+      bytes.subarray(PREFIX_BYTES, dataStart),
+    );
+    header = JSON.parse(text);
+  } catch (cause) {
+    throw wrong(`its header is not JSON (${(cause as Error).message})`);
+  }
+  if (text[0] !== '{' || !isRecord(header))
+    throw wrong('its header does not begin with {, expected a JSON object');
+  const twice = duplicateKey(text);
+  if (twice !== undefined) throw wrong(`its header has the key ${brief(twice)} twice`);
+  return { header, dataStart };
+}
+
+function checkMetadata(value: unknown, name: string): Record<string, string> {
+  if (!isRecord(value) || !Object.values(value).every((item) => typeof item === 'string')) {
+    throw formatError(name, `${METADATA} is not an object of strings`);
+  }
+  return value as Record<string, string>;
+}
+
+function checkEntry(key: string, value: unknown, dataBytes: number, name: string): Located {
+  const wrong = (what: string): EliError => formatError(name, `tensor ${brief(key)}: ${what}`);
+  if (!isRecord(value)) throw wrong(`${brief(value)}, expected an object with dtype, shape and data_offsets`);
+  const { dtype, shape, data_offsets: offsets } = value;
+  if (typeof dtype !== 'string' || !Object.hasOwn(ARRAYS, dtype)) {
+    throw wrong(`dtype ${brief(dtype)} is not supported, expected one of ${Object.keys(ARRAYS).join(', ')}`);
+  }
+  if (!Array.isArray(shape) || !shape.every(isCount)) {
+    throw wrong(`shape ${brief(shape)}, expected a list of whole numbers from 0`);
+  }
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
+    throw wrong(`data_offsets ${brief(offsets)}, expected two whole numbers from 0`);
+  }
+  const [begin, end] = offsets as [number, number];
+  if (begin > end || end > dataBytes) {
+    throw wrong(
+      `data_offsets [${begin}, ${end}], expected begin ≤ end ≤ ${dataBytes} (the bytes of data in the file)`,
+    );
+  }
+  const expected = byteLength(shape, dtype as SafetensorsDtype);
+  if (expected !== end - begin) {
+    throw wrong(
+      `${dtype} of shape ${brief(shape)} takes ${expected ?? 'over 2^53'} bytes, its data_offsets span ${end - begin}`,
+    );
+  }
+  return { key, dtype: dtype as SafetensorsDtype, shape, begin, end };
+}
+
+/** The format wants the tensors to cover the data without gap or overlap, so that nothing can hide in a file. */
+function checkCover(entries: readonly Located[], dataBytes: number, name: string): void {
+  let covered = 0;
+  for (const { key, begin, end } of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (begin !== covered) {
+      const what = begin < covered ? 'overlaps the tensor before it' : 'leaves a hole before it';
+      throw formatError(
+        name,
+        `tensor ${brief(key)} at byte ${begin} of the data ${what}, expected ${covered}`,
+      );
+    }
+    covered = end;
+  }
+  if (covered !== dataBytes) {
+    throw formatError(name, `${dataBytes} bytes of data, its tensors cover ${covered}`);
+  }
+}
+
+/** The number of bytes, or `undefined` when it is not exactly representable. */
+function byteLength(shape: readonly number[], dtype: SafetensorsDtype): number | undefined {
+  let total = elementBytes(dtype);
+  for (const size of shape) {
+    total *= size;
+    if (!Number.isSafeInteger(total)) return undefined;
+  }
+  return total;
+}
+
+/** JSON can say -0, which is no count. */
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A value of the header for a message, cut where it is long. */
+function brief(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'missing';
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
