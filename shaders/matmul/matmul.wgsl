@@ -78,12 +78,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
 
   for (var i = 0u; i < TM; i++) {
     let row = m0 + i;
-    if (row >= params.m) {
-      break;
-    }
     for (var j = 0u; j < TN; j++) {
       let column = n0 + j * WX;
-      if (column < params.n) {
+      if (row < params.m && column < params.n) {
         c[(group.z * params.m + row) * params.n + column] = acc[i][j];
       }
     }

@@ -24,15 +24,16 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let block = flat_index(id, groups);
-  if (block * 4u >= params.n) {
+  let quad = flat_index(id, groups);
+  let first = quad * 4u;
+  if (first >= params.n) {
     return;
   }
   var step = params.step;
   if (STEPPED == 1u) {
     step += step_buffer[0];
   }
-  let words = philox(vec4u(block, step, params.stream, 0u), vec2u(params.seed_low, params.seed_high));
+  let words = philox(vec4u(quad, step, params.stream, 0u), vec2u(params.seed_low, params.seed_high));
   var out = words;
   if (KIND == 1u) {
     let u = vec4f(unit(words.x), unit(words.y), unit(words.z), unit(words.w));
@@ -42,8 +43,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     out = bitcast<vec4u>(params.low + params.high * z);
   }
   for (var j = 0u; j < 4u; j++) {
-    if (block * 4u + j < params.n) {
-      y[block * 4u + j] = out[j];
+    let i = first + j;
+    if (i < params.n) {
+      y[i] = out[j];
     }
   }
 }

@@ -98,6 +98,12 @@ export class Engine {
     return this.device.features.has(feature);
   }
 
+  /** Subgroup size where every kernel gets the same one (a power of two, 4 to 32), else undefined. */
+  get subgroupLanes(): number | undefined {
+    const { min, max } = this.adapter.subgroup;
+    return this.has('subgroups') && min === max && min >= 4 && min <= 32 ? min : undefined;
+  }
+
   get memory(): PoolStats {
     return this.#pool.stats;
   }
@@ -107,14 +113,16 @@ export class Engine {
     return this.#dispatchCount;
   }
 
+  /** Keeps the first failure; a compile error explains the validation errors that its pipeline then causes. */
   #fail(error: EliError): void {
-    this.#failure ??= error;
+    if (this.#failure === undefined || (error.code === 'WGSL' && this.#failure.code === 'VALIDATION')) this.#failure = error;
   }
 
   /** @throws EliError of the first failure the device reported, or `DISPOSED`. */
   #check(): void {
     if (this.#disposed) throw new EliError('DISPOSED', 'this engine was disposed');
-    if (this.#failure !== undefined) throw this.#failure;
+    // A validation error waits for the next read or sync: what explains it may still be on its way.
+    if (this.#failure !== undefined && this.#failure.code !== 'VALIDATION') throw this.#failure;
   }
 
   // --- memory ------------------------------------------------------------------------------------------------
@@ -293,6 +301,7 @@ export class Engine {
   /** Errors come through promises of their own: lets them arrive, then throws the first. */
   async #settled(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
+    if (this.#failure !== undefined) throw this.#failure;
     this.#check();
   }
 

@@ -12,23 +12,45 @@ import { contiguous, transpose } from './views.ts';
 /** f32 sums of up to a few hundred products of numbers of size 1. */
 const TOLERANCE: Tolerance = { abs: 2e-5, rel: 1e-5 };
 
-interface Tile {
-  readonly overrides: { readonly WX: number; readonly WY: number };
-  readonly consts: { readonly TM: number; readonly TN: number };
+/** A kernel variant for a product of m × n: its shader, tile and workgroups. */
+interface Variant {
+  readonly file: string;
+  readonly overrides: Readonly<Record<string, number>>;
+  readonly consts: Readonly<Record<string, number>>;
+  /** Rows and columns of C that one workgroup covers. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Params that only this variant has. */
+  readonly extra: Readonly<Record<string, number>>;
 }
 
 /**
- * Thread tile and workgroup. A software device computes eight invocations in the lanes of one core: one row of them
- * shares its loads of A. On a GPU smaller tiles give more invocations.
+ * Which variant computes a product of m × n. On a software device loads cost most: there the operand rows go round by
+ * subgroup shuffles. On a GPU smaller tiles give more invocations.
  */
-function chooseTile(engine: Engine, m: number, n: number): Tile {
-  if (engine.adapter.software) {
-    const TN = n <= 8 ? 1 : n <= 64 ? 4 : 8;
-    return { overrides: { WX: 8, WY: 1 }, consts: { TM: m <= 4 ? 4 : 8, TN } };
+function chooseVariant(engine: Engine, m: number, n: number): Variant {
+  const { software } = engine.adapter;
+  const lanes = engine.subgroupLanes;
+  if (software && lanes !== undefined) {
+    const consts = { TM: 16, TN: n <= lanes ? 1 : 4, LANES: lanes };
+    return {
+      file: 'matmul/matmul_subgroup.wgsl',
+      overrides: {},
+      consts,
+      rows: consts.TM,
+      columns: lanes * consts.TN,
+      extra: { lanes },
+    };
   }
-  return m * n <= 256 * 256
-    ? { overrides: { WX: 16, WY: 8 }, consts: { TM: 2, TN: 2 } }
-    : { overrides: { WX: 16, WY: 8 }, consts: { TM: 4, TN: 8 } };
+  const [WX, WY, TM, TN] = software ? [8, 1, 8, n <= 8 ? 1 : 4] : m * n <= 256 * 256 ? [16, 8, 2, 2] : [16, 8, 4, 8];
+  return {
+    file: 'matmul/matmul.wgsl',
+    overrides: { WX, WY },
+    consts: { TM, TN },
+    rows: WY * TM,
+    columns: WX * TN,
+    extra: {},
+  };
 }
 
 function launch(a: Tensor, b: Tensor, bias: Tensor | undefined, batch: Shape): Tensor {
@@ -36,18 +58,19 @@ function launch(a: Tensor, b: Tensor, bias: Tensor | undefined, batch: Shape): T
   const [m, k] = a.shape.slice(-2) as [number, number];
   const n = b.shape.at(-1)!;
   const c = empty(engine, [...batch, m, n]);
-  const { overrides, consts } = chooseTile(engine, m, n);
+  const variant = chooseVariant(engine, m, n);
   const strides = (x: Tensor): [number, number] => {
     const list = broadcastStrides(x, [...batch, ...x.shape.slice(-2)]).slice(0, -2);
     return [list.at(-1) ?? 0, list.at(-2) ?? 0];
   };
   const [batchA, batchAOuter] = strides(a);
   const [batchB, batchBOuter] = strides(b);
-  engine.run('matmul/matmul.wgsl', {
+  engine.run(variant.file, {
     storages: [a.storage, b.storage, (bias ?? b).storage, c.storage],
-    overrides: { ...overrides, BIAS: bias === undefined ? 0 : 1 },
-    consts,
+    overrides: { ...variant.overrides, BIAS: bias === undefined ? 0 : 1 },
+    consts: variant.consts,
     params: {
+      ...variant.extra,
       m,
       n,
       k,
@@ -64,7 +87,7 @@ function launch(a: Tensor, b: Tensor, bias: Tensor | undefined, batch: Shape): T
       col_b: b.strides.at(-1)!,
       offset_bias: bias?.offset ?? 0,
     },
-    groups: [Math.ceil(n / (overrides.WX * consts.TN)), Math.ceil(m / (overrides.WY * consts.TM)), sizeOf(batch)],
+    groups: [Math.ceil(n / variant.columns), Math.ceil(m / variant.rows), sizeOf(batch)],
   });
   return c;
 }

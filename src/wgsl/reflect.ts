@@ -1,6 +1,6 @@
 import { ResourceType, WgslReflect } from 'wgsl_reflect/wgsl_reflect.module.js';
 import { EliError } from '../errors.ts';
-import type { ShaderSource } from './source.ts';
+import { originOf, type ShaderSource } from './source.ts';
 
 /** One field of a kernel's uniform `Params` struct. */
 export interface ParamField {
@@ -45,7 +45,10 @@ function reflect(source: ShaderSource): KernelLayout {
   try {
     parsed = new WgslReflect(source.code);
   } catch (cause) {
-    throw new EliError('WGSL', `${source.file} cannot be parsed: ${String((cause as Error).message ?? cause)}`, { cause });
+    const message = String((cause as Error).message ?? cause);
+    const line = /Line: (\d+)/.exec(message);
+    const place = line === null ? source.file : originOf(source, Number(line[1]));
+    throw new EliError('WGSL', `${place}: cannot be parsed for reflection: ${message}`, { cause });
   }
   if (!parsed.entry.compute.some((entry) => entry.name === 'main')) {
     throw new EliError('WGSL', `${source.file} has no compute entry point named main`);

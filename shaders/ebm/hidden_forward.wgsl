@@ -1,0 +1,121 @@
+enable subgroups;
+// First of the three kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole).
+// Z = R W1ᵀ for three kinds of rows R of length d, W1 [H, d]:
+//   `current` rows    current[i_r] · W1ᵀ + b1       pre-activations where the chains start
+//   `previous` rows   previous[i_r] · W1ᵀ + b1      pre-activations of the previous model's latents
+//   H rows            W1 · W1ᵀ                      G: what one step along a hidden unit does to all of them
+// i_r = order[counter[0] · current + r] with GATHER = 1, else r. Z is [current + previous + H, H], dense. The model
+// keeps W1 transposed, [d, H], so that lanes read neighbouring units.
+//
+// A subgroup of LANES invocations keeps TM rows × LANES · TN units in registers. Of LANES values of k at a time, each lane
+// loads one for every row and shuffles hand them around. Workgroups: tiles of TM rows of one kind in x, tiles of
+// units in y.
+
+const TM: u32 = 16u;
+const LANES: u32 = 8u;
+const H: u32 = 64u;
+// Hidden units a lane: a workgroup covers LANES · TN of them.
+const TN: u32 = 4u;
+
+override GATHER: u32 = 0u;
+
+struct Params {
+  d: u32,
+  current: u32,
+  previous: u32,
+  weight: u32,
+  bias: u32,
+  // LANES again: a bound that is no constant keeps compilers from unrolling, which here costs minutes and gains nothing.
+  lanes: u32,
+}
+
+@group(0) @binding(0) var<storage, read> current: array<f32>;
+@group(0) @binding(1) var<storage, read> previous: array<f32>;
+@group(0) @binding(2) var<storage, read> order: array<u32>;
+@group(0) @binding(3) var<storage, read> counter: array<u32>;
+@group(0) @binding(4) var<storage, read> model: array<f32>;
+@group(0) @binding(5) var<storage, read_write> z: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
+
+var<private> acc: array<array<f32, TN>, TM>;
+var<private> from_row: array<f32, TM>;
+
+// Adds the products of LANES values of k, lane l holding k0 + l of every row (0 past the end).
+fn multiply(k0: u32, unit0: u32) {
+  for (var l = 0u; l < params.lanes; l++) {
+    let at = params.weight + min(k0 + l, params.d - 1u) * H + unit0;
+    for (var u = 0u; u < TN; u++) {
+      let w = model[at + u * LANES];
+      for (var i = 0u; i < TM; i++) {
+        acc[i][u] = fma(subgroupShuffle(from_row[i], l), w, acc[i][u]);
+      }
+    }
+  }
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let lane = local.x;
+  let unit0 = group.y * (LANES * TN) + lane;
+  let tiles_current = (params.current + TM - 1u) / TM;
+  let tiles_previous = (params.previous + TM - 1u) / TM;
+  var kind = 0u;
+  var tile = group.x;
+  var rows = params.current;
+  var first = 0u;
+  if (tile >= tiles_current) {
+    kind = 1u;
+    tile -= tiles_current;
+    rows = params.previous;
+    first = params.current;
+    if (tile >= tiles_previous) {
+      kind = 2u;
+      tile -= tiles_previous;
+      rows = H;
+      first = params.current + params.previous;
+    }
+  }
+
+  var at: array<u32, TM>;
+  for (var i = 0u; i < TM; i++) {
+    var row = min(tile * TM + i, rows - 1u);
+    if (GATHER == 1u && kind < 2u) {
+      row = order[counter[0] * params.current + row];
+    }
+    at[i] = select(row * params.d, params.weight + row, kind == 2u);
+  }
+  for (var u = 0u; u < TN; u++) {
+    let start = select(model[params.bias + unit0 + u * LANES], 0.0, kind == 2u);
+    for (var i = 0u; i < TM; i++) {
+      acc[i][u] = start;
+    }
+  }
+
+  for (var k0 = 0u; k0 < params.d; k0 += LANES) {
+    let k = min(k0 + lane, params.d - 1u);
+    let keep = select(0.0, 1.0, k0 + lane == k);
+    if (kind == 0u) {
+      for (var i = 0u; i < TM; i++) {
+        from_row[i] = keep * current[at[i] + k];
+      }
+    } else if (kind == 1u) {
+      for (var i = 0u; i < TM; i++) {
+        from_row[i] = keep * previous[at[i] + k];
+      }
+    } else {
+      for (var i = 0u; i < TM; i++) {
+        from_row[i] = keep * model[at[i] + k * H];
+      }
+    }
+    multiply(k0, unit0);
+  }
+
+  for (var i = 0u; i < TM; i++) {
+    let row = tile * TM + i;
+    if (row < rows) {
+      for (var u = 0u; u < TN; u++) {
+        z[(first + row) * H + unit0 + u * LANES] = acc[i][u];
+      }
+    }
+  }
+}

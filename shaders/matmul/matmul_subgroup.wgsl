@@ -1,0 +1,98 @@
+enable subgroups;
+// C[b, m, n] = Σ_k A[b, m, k] · B[b, k, n] (+ bias[n]), k < K, for strided A and B; C is dense. As matmul.wgsl, for
+// adapters on which a load costs much more than a subgroup shuffle (software drivers: about 30 cycles against 4).
+//
+// A subgroup of LANES invocations keeps a tile of TM rows × LANES · TN columns of C in registers. For LANES values of
+// k at a time, each lane loads one of them of every row of A, and shuffles hand them to all lanes: TM loads instead of
+// TM · LANES. GROUPS subgroups a workgroup, one below the other. Needs subgroups of exactly LANES.
+
+const TM: u32 = 16u;
+const TN: u32 = 4u;
+const LANES: u32 = 8u;
+
+override GROUPS: u32 = 1u;
+override BIAS: u32 = 0u;
+
+struct Params {
+  m: u32,
+  n: u32,
+  k: u32,
+  batch_inner: u32,
+  offset_a: u32,
+  offset_b: u32,
+  batch_a: u32,
+  batch_a_outer: u32,
+  batch_b: u32,
+  batch_b_outer: u32,
+  row_a: u32,
+  col_a: u32,
+  row_b: u32,
+  col_b: u32,
+  offset_bias: u32,
+  // LANES again: a bound that is no constant keeps compilers from unrolling, which here costs minutes and gains nothing.
+  lanes: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(LANES, GROUPS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let outer = group.z / params.batch_inner;
+  let inner = group.z % params.batch_inner;
+  let base_a = params.offset_a + outer * params.batch_a_outer + inner * params.batch_a;
+  let base_b = params.offset_b + outer * params.batch_b_outer + inner * params.batch_b;
+  let m0 = (group.y * GROUPS + local.y) * TM;
+  let n0 = group.x * (LANES * TN) + local.x;
+
+  var at_a: array<u32, TM>;
+  var at_b: array<u32, TN>;
+  var acc: array<array<f32, TN>, TM>;
+  for (var i = 0u; i < TM; i++) {
+    at_a[i] = base_a + min(m0 + i, params.m - 1u) * params.row_a;
+  }
+  for (var j = 0u; j < TN; j++) {
+    let column = min(n0 + j * LANES, params.n - 1u);
+    at_b[j] = base_b + column * params.col_b;
+    var start = 0.0;
+    if (BIAS == 1u) {
+      start = bias[params.offset_bias + column];
+    }
+    for (var i = 0u; i < TM; i++) {
+      acc[i][j] = start;
+    }
+  }
+
+  for (var k0 = 0u; k0 < params.k; k0 += LANES) {
+    // Past the end of K the factor from A is zero.
+    let mine = k0 + local.x;
+    let at_k = min(mine, params.k - 1u) * params.col_a;
+    let keep = select(0.0, 1.0, mine < params.k);
+    var from_a: array<f32, TM>;
+    for (var i = 0u; i < TM; i++) {
+      from_a[i] = keep * a[at_a[i] + at_k];
+    }
+    for (var l = 0u; l < params.lanes; l++) {
+      let row = min(k0 + l, params.k - 1u) * params.row_b;
+      for (var j = 0u; j < TN; j++) {
+        let from_b = b[at_b[j] + row];
+        for (var i = 0u; i < TM; i++) {
+          acc[i][j] = fma(subgroupShuffle(from_a[i], l), from_b, acc[i][j]);
+        }
+      }
+    }
+  }
+
+  for (var i = 0u; i < TM; i++) {
+    let row = m0 + i;
+    for (var j = 0u; j < TN; j++) {
+      let column = n0 + j * LANES;
+      if (row < params.m && column < params.n) {
+        c[(group.z * params.m + row) * params.n + column] = acc[i][j];
+      }
+    }
+  }
+}

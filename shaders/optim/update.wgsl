@@ -1,0 +1,65 @@
+// One optimiser step over all parameters p with gradients g, flat buffers of n elements. KIND selects:
+//   0 SGD:      g += wd p;  m = μ m + g;  p -= lr (nesterov ? g + μ m : m)
+//   1 RMSprop:  g += wd p;  v = α v + (1 - α) g²;  d = g / (√v + ε);  μ > 0: m = μ m + d, d = m;  p -= lr d
+//   2 Adam:     g += wd p;  m = β₁ m + (1 - β₁) g;  v = β₂ v + (1 - β₂) g²;  p -= lr / c₁ · m / (√v / √c₂ + ε)
+//   3 AdamW:    p *= 1 - lr wd;  then as Adam without wd
+// as in PyTorch 1.13 (torch.optim). hyper holds lr, so that it can change without a new capture, and Adam's bias
+// corrections c₁ = 1 - β₁ᵗ, c₂ = 1 - β₂ᵗ. One invocation an element.
+//!include lib/index.wgsl
+
+override KIND: u32 = 0u;
+
+struct Params {
+  n: u32,
+  nesterov: u32,
+  momentum: f32,
+  beta: f32,
+  one_minus_beta: f32,
+  one_minus_momentum: f32,
+  epsilon: f32,
+  weight_decay: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> p: array<f32>;
+@group(0) @binding(1) var<storage, read> g: array<f32>;
+@group(0) @binding(2) var<storage, read_write> m: array<f32>;
+@group(0) @binding(3) var<storage, read_write> v: array<f32>;
+@group(0) @binding(4) var<storage, read> hyper: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.n) {
+    return;
+  }
+  let rate = hyper[0];
+  var value = p[i];
+  var gradient = g[i];
+  if (KIND == 3u) {
+    value -= rate * params.weight_decay * value;
+  } else {
+    gradient += params.weight_decay * value;
+  }
+  if (KIND == 0u) {
+    let momentum = params.momentum * m[i] + gradient;
+    m[i] = momentum;
+    value -= rate * select(momentum, gradient + params.momentum * momentum, params.nesterov == 1u);
+  } else {
+    let square = params.beta * v[i] + params.one_minus_beta * gradient * gradient;
+    v[i] = square;
+    if (KIND == 1u) {
+      var step = gradient / (sqrt(square) + params.epsilon);
+      if (params.momentum > 0.0) {
+        step += params.momentum * m[i];
+        m[i] = step;
+      }
+      value -= rate * step;
+    } else {
+      let first = params.momentum * m[i] + params.one_minus_momentum * gradient;
+      m[i] = first;
+      value -= rate / hyper[1] * first / (sqrt(square) / sqrt(hyper[2]) + params.epsilon);
+    }
+  }
+  p[i] = value;
+}

@@ -1,0 +1,61 @@
+import { linear } from '../ops/matmul.ts';
+import { gelu, leakyRelu, relu, sigmoid, silu, softplus, tanh } from '../ops/unary.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Initializer } from './init.ts';
+import { Module } from './module.ts';
+
+/** y = x Wᵀ + b with weight [out, in] and bias [out], both uniform in ±1/√in at first (PyTorch's default). */
+export class Linear extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+
+  constructor(init: Initializer, inputs: number, outputs: number) {
+    super();
+    const bound = 1 / Math.sqrt(inputs);
+    this.weight = init.uniform([outputs, inputs], bound);
+    this.bias = init.uniform([outputs], bound);
+  }
+
+  /** [n, in] → [n, out]. */
+  forward(x: Tensor): Tensor {
+    return linear(x, this.weight, this.bias);
+  }
+}
+
+/** An elementwise function as a layer. */
+export class Activation extends Module {
+  readonly #apply: (x: Tensor) => Tensor;
+
+  constructor(apply: (x: Tensor) => Tensor) {
+    super();
+    this.#apply = apply;
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.#apply(x);
+  }
+}
+
+export const activations = { relu, tanh, sigmoid, softplus, silu, gelu } as const;
+
+export function leakyReluLayer(slope: number): Activation {
+  return new Activation((x) => leakyRelu(x, slope));
+}
+
+/** Layers one after the other; parameters are named `0.weight`, `2.bias`, … by position. */
+export class Sequential extends Module {
+  readonly layers: readonly Module[];
+
+  constructor(layers: readonly Module[]) {
+    super();
+    this.layers = layers;
+  }
+
+  override namedParameters(prefix = ''): [string, Tensor][] {
+    return this.layers.flatMap((layer, i) => layer.namedParameters(`${prefix}${i}.`));
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.layers.reduce((value, layer) => layer.forward(value), x);
+  }
+}

@@ -1,0 +1,28 @@
+import type { FlatParameters } from '../nn/flat.ts';
+import { launch1d } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Exponential moving average of flat parameters, starting as a copy of them. */
+export class Ema {
+  readonly average: Tensor;
+  readonly decay: number;
+  readonly #flat: FlatParameters;
+
+  constructor(flat: FlatParameters, decay: number) {
+    this.#flat = flat;
+    this.decay = decay;
+    this.average = flat.like(true);
+  }
+
+  /** average ← decay · average + (1 − decay) · parameters. */
+  update(): void {
+    launch1d(this.average.engine, 'optim/ema.wgsl', this.average.size, {
+      storages: [this.average.storage, this.#flat.values.storage],
+      params: { n: this.average.size, decay: this.decay, one_minus_decay: 1 - this.decay },
+    });
+  }
+
+  dispose(): void {
+    this.average.dispose();
+  }
+}
