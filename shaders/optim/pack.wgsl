@@ -1,11 +1,11 @@
-// target[to_s + i] = source_s[from_s + i], i < size_s, for up to six sources in one dispatch: gathers the gradients of
+// packed[place_s + i] = source_s[start_s + i], i < size_s, for up to six sources in one dispatch: gathers the gradients of
 // separate parameters into one flat buffer. Sources are dense. One invocation an element of all sources together.
 //!include lib/index.wgsl
 
 struct Params {
   sizes: array<vec4u, 2>,
-  from: array<vec4u, 2>,
-  to: array<vec4u, 2>,
+  start: array<vec4u, 2>,
+  place: array<vec4u, 2>,
 }
 
 @group(0) @binding(0) var<storage, read> source0: array<f32>;
@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> source3: array<f32>;
 @group(0) @binding(4) var<storage, read> source4: array<f32>;
 @group(0) @binding(5) var<storage, read> source5: array<f32>;
-@group(0) @binding(6) var<storage, read_write> target: array<f32>;
+@group(0) @binding(6) var<storage, read_write> packed: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 fn load(source: u32, at: u32) -> f32 {
@@ -34,7 +34,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var s = 0u; s < 6u; s++) {
     let size = dim(params.sizes, s);
     if (i < size) {
-      target[dim(params.to, s) + i] = load(s, dim(params.from, s) + i);
+      packed[dim(params.place, s) + i] = load(s, dim(params.start, s) + i);
       return;
     }
     i -= size;

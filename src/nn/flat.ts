@@ -81,8 +81,8 @@ export class FlatParameters {
         storages: [...sources.map((g) => g.storage), target.storage],
         params: {
           sizes: Array.from({ length: SOURCES }, (_, i) => sizes[i] ?? 0),
-          from: sources.map((g) => g.offset),
-          to: Array.from({ length: SOURCES }, (_, i) => this.offsets[first + i] ?? 0),
+          start: sources.map((g) => g.offset),
+          place: Array.from({ length: SOURCES }, (_, i) => this.offsets[first + i] ?? 0),
         },
         groups: [Math.min(Math.ceil(total / 64), 32768), Math.ceil(total / 64 / 32768)],
       });

@@ -1,0 +1,19 @@
+// y[i] = order[counter[0] · n + i], i < n: the indices of the next minibatch, the counter kept on the device. One
+// invocation an element.
+
+struct Params {
+  n: u32,
+  offset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> order: array<u32>;
+@group(0) @binding(1) var<storage, read> counter: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < params.n) {
+    y[id.x] = order[params.offset + counter[0] * params.n + id.x];
+  }
+}

@@ -1,0 +1,254 @@
+import type { Engine } from '../gpu/engine.ts';
+import { add, mul } from '../ops/binary.ts';
+import { matmul } from '../ops/matmul.ts';
+import { contiguous, copyInto, slice, transpose } from '../ops/views.ts';
+import { empty, zeros } from '../tensor/create.ts';
+import { denseStrides } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
+
+/*
+ * Chains and aligner iterations in the hidden layer, for energies with one hidden layer f(x) = w2 · φ(W1 x + b1) + b2.
+ *
+ * A Langevin step without noise is x ← x + ε W1ᵀ s with s = w2 ∘ φ'(h). It moves the pre-activations h = W1 x + b1 by
+ * ε G s with G = W1 W1ᵀ, so a chain can run on h [H] alone, and its end is x + ε W1ᵀ Σ_t s_t: exact in real
+ * arithmetic, and a step costs H × H (less: G s changes only where a sign of h flips) instead of 2 × H × d. A whole
+ * iteration takes three dispatches: hidden_forward (h of both models' latents, and G), hidden_chain, hidden_update
+ * (gradient, RMSprop, moving average).
+ *
+ * Parameters are kept in one buffer: W1 transposed [d, H], b1 [H], w2 [H], b2 [1].
+ */
+
+/** Whether the kernels can run this energy here: one hidden layer, subgroups of one size that divides it. */
+export function canRunHidden(engine: Engine, config: EnergyModelConfig): boolean {
+  const lanes = engine.subgroupLanes;
+  // A flip mask is made of words of 32 units; a lane's units lie in one of them.
+  return lanes !== undefined && config.layers === 1 && config.hidden % 32 === 0 && config.hidden / lanes <= 32;
+}
+
+interface Layout {
+  readonly weight: number;
+  readonly bias: number;
+  readonly out: number;
+  readonly outBias: number;
+  readonly size: number;
+}
+
+function layoutOf({ latent, hidden }: EnergyModelConfig): Layout {
+  const weight = 0;
+  const bias = latent * hidden;
+  const out = bias + hidden;
+  const outBias = out + hidden;
+  return { weight, bias, out, outBias, size: outBias + 64 };
+}
+
+/** Copies W1, b1, w2, b2 (as a module has them) into the kernels' layout, or back. */
+function exchange(config: EnergyModelConfig, parameters: readonly Tensor[], flat: Tensor, toFlat: boolean): void {
+  const layout = layoutOf(config);
+  const { hidden } = config;
+  const places: [Tensor, number, number[]][] = [
+    [parameters[0]!, layout.weight, [1, hidden]],
+    [parameters[1]!, layout.bias, [1]],
+    [parameters[2]!, layout.out, [hidden, 1]],
+    [parameters[3]!, layout.outBias, [1]],
+  ];
+  for (const [parameter, offset, strides] of places) {
+    if (toFlat) {
+      copyInto(parameter, flat, strides, offset);
+    } else {
+      const source = flat.view(parameter.shape, strides, flat.offset + offset);
+      copyInto(source, parameter, denseStrides(parameter.shape), 0);
+      source.dispose();
+    }
+  }
+}
+
+/** Tile sizes: on software drivers large tiles save loads; a GPU wants many subgroups. */
+function tiles(engine: Engine, hidden: number) {
+  const lanes = engine.subgroupLanes!;
+  const { software } = engine.adapter;
+  return {
+    lanes,
+    forward: { TM: software ? 16 : 4, TN: Math.min(4, hidden / lanes), LANES: lanes, H: hidden },
+    chain: { CHAINS: software ? 4 : 1, LANES: lanes, H: hidden },
+    update: { COLUMNS: software ? 16 : 4, ROWS: 1, LANES: lanes, H: hidden },
+  };
+}
+
+interface Rows {
+  readonly current: Tensor;
+  readonly previous: Tensor;
+  readonly currentRows: number;
+  readonly previousRows: number;
+  /** Which rows, by the device's counter; undefined: all of them in order. */
+  readonly gather?: { readonly order: Tensor; readonly counter: Tensor };
+}
+
+interface ChainResult {
+  readonly ends: Tensor;
+  readonly total: Tensor;
+}
+
+/** Forward and chain kernels. `model` is the flat buffer; `counter` has two elements. */
+function runChains(config: EnergyModelConfig, model: Tensor, counter: Tensor, rows: Rows, steps: number, stepSize: number): ChainResult {
+  const { engine } = model;
+  const { hidden, latent, slope } = config;
+  const layout = layoutOf(config);
+  const { lanes, forward, chain } = tiles(engine, hidden);
+  const count = rows.currentRows + rows.previousRows;
+  const z = empty(engine, [count + hidden, hidden]);
+  const ends = empty(engine, [2 * count, hidden]);
+  const total = empty(engine, [hidden, rows.currentRows]);
+  const tilesOf = (n: number): number => Math.ceil(n / forward.TM);
+  engine.run('ebm/hidden_forward.wgsl', {
+    storages: [rows.current, rows.previous, rows.gather?.order ?? counter, counter, model, z].map((t) => t.storage),
+    consts: forward,
+    overrides: { GATHER: rows.gather === undefined ? 0 : 1 },
+    params: {
+      d: latent,
+      current: rows.currentRows,
+      previous: rows.previousRows,
+      weight: layout.weight,
+      bias: layout.bias,
+      lanes,
+    },
+    groups: [tilesOf(rows.currentRows) + tilesOf(rows.previousRows) + tilesOf(hidden), Math.ceil(hidden / (lanes * forward.TN))],
+  });
+  engine.run('ebm/hidden_chain.wgsl', {
+    storages: [z, model, ends, total, counter].map((t) => t.storage),
+    consts: chain,
+    params: {
+      current: rows.currentRows,
+      previous: rows.previousRows,
+      steps,
+      out: layout.out,
+      step_size: stepSize,
+      slope,
+    },
+    groups: [Math.ceil(count / chain.CHAINS)],
+  });
+  return { ends, total };
+}
+
+/** Rows that one launch takes, so that buffers and workgroup counts stay within every adapter's limits. */
+const CHUNK_ROWS = 16384;
+
+/** Chains of `steps` steps without noise from `start` [n, d]; returns their ends [n, d]. Call inside a tidy scope. */
+export function sampleHidden(model: EnergyModel, start: Tensor, steps: number, stepSize: number): Tensor {
+  const { engine } = start;
+  const { config } = model;
+  const flat = empty(engine, [layoutOf(config).size]);
+  const parameters = model.parameters();
+  exchange(config, parameters, flat, true);
+  const n = start.shape[0]!;
+  const out = n > CHUNK_ROWS ? empty(engine, start.shape) : undefined;
+  for (let first = 0; first < n; first += CHUNK_ROWS) {
+    const rows = Math.min(CHUNK_ROWS, n - first);
+    const x = engine.tidy(() => {
+      const source = contiguous(slice(start, 0, first, first + rows));
+      // The kernels address whole buffers: a slice that starts later needs one of its own.
+      const current = source.offset === 0 ? source : copyOf(source);
+      const counter = zeros(engine, [2], 'u32');
+      const placeholder = { current, previous: current, currentRows: rows, previousRows: 0 };
+      const { total } = runChains(config, flat, counter, placeholder, steps, stepSize);
+      return add(current, mul(matmul(transpose(total), parameters[0]!), stepSize));
+    });
+    if (out === undefined) return x;
+    copyInto(x, out, out.strides, first * config.latent);
+    x.dispose();
+  }
+  return out!;
+}
+
+function copyOf(x: Tensor): Tensor {
+  const y = empty(x.engine, x.shape, x.dtype);
+  copyInto(x, y, y.strides, 0);
+  return y;
+}
+
+export interface HiddenIteration {
+  readonly current: Tensor;
+  readonly previous: Tensor;
+  readonly order: Tensor;
+  /** Two elements: the iteration within `order`, and a copy for the kernels that run after it has gone on. */
+  readonly counter: Tensor;
+  readonly losses: Tensor;
+  readonly batch: number;
+  readonly steps: number;
+  readonly stepSize: number;
+  readonly learningRate: number;
+  readonly alpha: number;
+  readonly epsilon: number;
+  readonly emaDecay: number;
+}
+
+/** Parameters, squared gradients and moving average in the kernels' layout, and the iteration over them. */
+export class HiddenState {
+  readonly #config: EnergyModelConfig;
+  readonly #model: Tensor;
+  readonly #squares: Tensor;
+  readonly #average: Tensor;
+
+  constructor(engine: Engine, config: EnergyModelConfig) {
+    this.#config = config;
+    const { size } = layoutOf(config);
+    const make = (): Tensor => engine.keep(zeros(engine, [size]));
+    this.#model = make();
+    this.#squares = make();
+    this.#average = make();
+  }
+
+  /** Copies the three sets of W1, b1, w2, b2 in (`toKernels`) or out. */
+  exchange(sets: { model: readonly Tensor[]; squares: readonly Tensor[]; average: readonly Tensor[] }, toKernels: boolean): void {
+    exchange(this.#config, sets.model, this.#model, toKernels);
+    exchange(this.#config, sets.squares, this.#squares, toKernels);
+    exchange(this.#config, sets.average, this.#average, toKernels);
+  }
+
+  /** Records one aligner iteration: three dispatches. */
+  iterate(options: HiddenIteration): void {
+    const { current, previous, order, counter, losses, batch, steps, stepSize } = options;
+    const { engine } = current;
+    const { latent, hidden } = this.#config;
+    const layout = layoutOf(this.#config);
+    const rows = { current, previous, currentRows: batch, previousRows: batch, gather: { order, counter } };
+    const { ends, total } = runChains(this.#config, this.#model, counter, rows, steps, stepSize);
+    const { lanes, update } = tiles(engine, hidden);
+    const columns = Math.ceil(latent / update.COLUMNS);
+    const gradients = empty(engine, [columns * update.COLUMNS * hidden]);
+    engine.run('ebm/hidden_update.wgsl', {
+      storages: [
+        current,
+        previous,
+        order,
+        counter,
+        ends,
+        total,
+        this.#model,
+        this.#squares,
+        this.#average,
+        losses,
+        gradients,
+      ].map((t) => t.storage),
+      consts: update,
+      params: {
+        d: latent,
+        batch,
+        weight: layout.weight,
+        bias: layout.bias,
+        out: layout.out,
+        step_size: stepSize,
+        learning_rate: options.learningRate,
+        alpha: options.alpha,
+        epsilon: options.epsilon,
+        ema: options.emaDecay,
+        lanes,
+      },
+      groups: [columns + 1],
+    });
+  }
+
+  dispose(): void {
+    for (const tensor of [this.#model, this.#squares, this.#average]) tensor.dispose();
+  }
+}
