@@ -13,8 +13,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { writeFileAtomic } from '../src/data/atomic.ts';
-import { fileError } from '../src/data/files.ts';
+import { writeFileAtomic } from '../src/files/atomic.ts';
+import { fileError } from '../src/files/files.ts';
 import { fails, temporaryFolder } from './support/data.ts';
 
 const folder = temporaryFolder();
@@ -131,7 +131,7 @@ test('a write that the system cuts off: the old file stays and nothing is left o
   if (process.platform === 'win32') return;
   // A limit on the size of files breaks a write in the middle, like a full disk, and needs no disk to fill.
   const { dir, path } = withOldFile();
-  const module = new URL('../src/data/atomic.ts', import.meta.url).href;
+  const module = new URL('../src/files/atomic.ts', import.meta.url).href;
   const script = join(dir, 'write.mjs');
   writeFileSync(
     script,

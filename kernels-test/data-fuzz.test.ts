@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseIdx, unpackIdx } from '../src/data/idx.ts';
-import { decodeSafetensors, encodeSafetensors } from '../src/data/safetensors.ts';
+import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
 import { EliError } from '../src/errors.ts';
 import { idxBytes, randomInts } from './support/data.ts';
 

@@ -11,7 +11,7 @@ import {
   type SafetensorsInput,
   toFloat32,
   writeSafetensors,
-} from '../src/data/safetensors.ts';
+} from '../src/files/safetensors.ts';
 import { fails, temporaryFolder } from './support/data.ts';
 
 const folder = temporaryFolder();

@@ -1,6 +1,6 @@
 import { createGunzip } from 'node:zlib';
 import { EliError } from '../errors.ts';
-import { MAX_FILE_BYTES, readFileBytes } from './files.ts';
+import { MAX_FILE_BYTES, readFileBytes } from '../files/files.ts';
 
 /** An array of unsigned bytes in row-major order; `data` has as many elements as the product of `shape`. */
 export interface IdxArray {

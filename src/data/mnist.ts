@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { EliError } from '../errors.ts';
-import { fileError, readFileBytes } from './files.ts';
+import { fileError, readFileBytes } from '../files/files.ts';
 import { type IdxArray, parseIdx, unpackIdx } from './idx.ts';
 
 /** Grey images with labels: `images` is uint8 [count, rows, cols] row-major, `labels` is uint8 [count]. */

@@ -1,4 +1,4 @@
-import { writeFileAtomic } from '../data/atomic.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
 
 /**
  * Readable JSON with the same bytes for the same content: keys sorted, two spaces, a line for an array of plain

@@ -1,6 +1,6 @@
 import type { View } from 'vega';
 import type { TopLevelSpec } from 'vega-lite';
-import { writeFileAtomic } from '../data/atomic.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
 import { FONT_FILES, textWidth } from './font.ts';
 import { THEME } from './theme.ts';
 
