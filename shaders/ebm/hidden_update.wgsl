@@ -80,7 +80,8 @@ fn update_vectors(lane: u32, iteration: u32) {
 fn update_columns(k0: u32, lane: u32, iteration: u32) {
   var gradient: array<array<f32, UNITS>, COLUMNS>;
   for (var b0 = 0u; b0 < params.batch; b0 += LANES * ROWS) {
-    var x: array<array<f32, COLUMNS>, ROWS>;
+    // Set to zero on purpose: without it, Dawn with Mesa 25 keeps the values of the round before.
+    var x = array<array<f32, COLUMNS>, ROWS>();
     for (var u = 0u; u < UNITS; u++) {
       var w: array<f32, COLUMNS>;
       for (var c = 0u; c < COLUMNS; c++) {

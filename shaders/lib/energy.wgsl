@@ -6,6 +6,8 @@ const D: u32 = 32u;
 const H: u32 = 64u;
 const LAYERS: u32 = 1u;
 const THREADS: u32 = 64u;
+// The last hidden layer (0 where there is none: the code that uses it then does not run, but must compile).
+const LAST: u32 = max(LAYERS, 1u) - 1u;
 
 struct Params {
   // Places of the weights and biases of each linear layer in `model`.
@@ -80,7 +82,7 @@ fn output(e: Params, lane: u32) -> f32 {
     }
   } else {
     for (var k = lane; k < H; k += THREADS) {
-      sum = fma(model[row + k], leaky(h[LAYERS - 1u][k], e.slope), sum);
+      sum = fma(model[row + k], leaky(h[LAST][k], e.slope), sum);
     }
   }
   partial[lane] = sum;
@@ -101,9 +103,9 @@ fn run_back(e: Params, lane: u32) {
   }
   let last = weight_at(e, LAYERS);
   for (var unit = lane; unit < H; unit += THREADS) {
-    delta[(LAYERS - 1u) & 1u][unit] = model[last + unit] * select(e.slope, 1.0, h[LAYERS - 1u][unit] > 0.0);
+    delta[LAST & 1u][unit] = model[last + unit] * select(e.slope, 1.0, h[LAST][unit] > 0.0);
   }
-  for (var layer = LAYERS - 1u; layer > 0u; layer--) {
+  for (var layer = LAST; layer > 0u; layer--) {
     workgroupBarrier();
     for (var unit = lane; unit < H; unit += THREADS) {
       var sum = 0.0;

@@ -152,10 +152,10 @@ export async function writeSafetensors(
 }
 
 /** The elements as float32: F32 is returned as it is, F16 and BF16 are exact, others are rounded. */
-export function toFloat32(entry: SafetensorsEntry): Float32Array {
+export function toFloat32(entry: SafetensorsEntry): Float32Array<ArrayBuffer> {
   switch (entry.dtype) {
     case 'F32':
-      return entry.data;
+      return entry.data as Float32Array<ArrayBuffer>;
     case 'F16':
       return Float32Array.from(entry.data, halfToNumber);
     case 'BF16':

@@ -121,8 +121,8 @@ export class Engine {
   /** @throws EliError of the first failure the device reported, or `DISPOSED`. */
   #check(): void {
     if (this.#disposed) throw new EliError('DISPOSED', 'this engine was disposed');
-    // A validation error waits for the next read or sync: what explains it may still be on its way.
-    if (this.#failure !== undefined && this.#failure.code !== 'VALIDATION') throw this.#failure;
+    // Other errors wait for the next read or sync: what explains them may still be on its way.
+    if (this.#failure?.code === 'DEVICE_LOST') throw this.#failure;
   }
 
   // --- memory ------------------------------------------------------------------------------------------------
@@ -301,7 +301,10 @@ export class Engine {
   /** Errors come through promises of their own: lets them arrive, then throws the first. */
   async #settled(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
-    if (this.#failure !== undefined) throw this.#failure;
+    const failure = this.#failure;
+    // Reported once; a lost device stays lost.
+    if (failure !== undefined && failure.code !== 'DEVICE_LOST') this.#failure = undefined;
+    if (failure !== undefined) throw failure;
     this.#check();
   }
 

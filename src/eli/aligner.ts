@@ -1,0 +1,206 @@
+import { EliError } from '../errors.ts';
+import { EnergyModel } from '../ebm/energy-model.ts';
+import { langevin, type Samples } from '../ebm/langevin.ts';
+import { readSafetensors, type Safetensors, type SafetensorsInput, toFloat32, writeSafetensors } from '../files/safetensors.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { Initializer } from '../nn/init.ts';
+import type { StateDict } from '../nn/module.ts';
+import { neg } from '../ops/unary.ts';
+import { sameShape, showShape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
+import { AlignerTrainer } from './trainer.ts';
+
+/** Latents of the same inputs by the previous and by the current model, f32 [n, d] each, row by row. */
+export interface LatentPairs {
+  readonly previous: Tensor;
+  readonly current: Tensor;
+}
+
+export interface FitProgress {
+  readonly iteration: number;
+  readonly iterations: number;
+  /** Mean loss E(previous) − E(sampled) since the last report. */
+  readonly loss: number;
+  /** The aligner as it stands, for measuring on the way. */
+  readonly aligner: EnergyAligner;
+}
+
+export interface FitHooks {
+  /** Called (and awaited) every `every` iterations and at the end. */
+  readonly onProgress?: (progress: FitProgress) => void | Promise<void>;
+  /** Iterations between reports; default 1,000. */
+  readonly every?: number;
+  /** Stops the fit at the next report; `fit` then rejects with `ABORTED`. */
+  readonly signal?: AbortSignal;
+  /** Goes on from a state that `state()` gave, instead of from the start. */
+  readonly resume?: AlignerState;
+  /** Sample indices of all minibatches in turn, u32 [iterations · batch], instead of shuffled epochs. */
+  readonly order?: Uint32Array;
+}
+
+/** Everything a fit needs to go on with the same bits. */
+export interface AlignerState {
+  readonly iteration: number;
+  readonly model: StateDict;
+  readonly average: StateDict;
+  readonly squares: StateDict;
+}
+
+const FORMAT = 'eli-webgpu aligner';
+
+/**
+ * ELI's aligner (Joseph et al., CVPR 2022): an energy model on which latents of the previous model are likely and
+ * those of the current one are not, and Langevin chains that move latents down it.
+ */
+export class EnergyAligner {
+  readonly engine: Engine;
+  readonly latent: number;
+  readonly config: AlignerConfig;
+  readonly #trainer: AlignerTrainer;
+
+  private constructor(engine: Engine, latent: number, config: AlignerConfig) {
+    this.engine = engine;
+    this.latent = latent;
+    this.config = config;
+    const make = (): EnergyModel => new EnergyModel(new Initializer(engine, config.seed), { ...config, latent });
+    this.#trainer = engine.tidy(() => {
+      const trainer = new AlignerTrainer(config, make(), make(), make());
+      trainer.keep();
+      return trainer;
+    });
+  }
+
+  /**
+   * Learns an aligner from latents of current-task data: no data of the previous task is needed.
+   * @throws EliError `SHAPE` when the latents do not pair up, `CONFIG`, `NON_FINITE` naming the iteration at which the
+   * loss stopped being finite, `ABORTED`.
+   */
+  static async fit(
+    engine: Engine,
+    pairs: LatentPairs,
+    options: AlignerOptions = {},
+    hooks: FitHooks = {},
+  ): Promise<EnergyAligner> {
+    const config = alignerConfig(options);
+    const { previous, current } = pairs;
+    for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
+      if (x.engine !== engine) throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
+    }
+    if (previous.rank !== 2 || !sameShape(previous.shape, current.shape)) {
+      throw new EliError(
+        'SHAPE',
+        `EnergyAligner.fit: previous latents ${showShape(previous.shape)} and current latents ${showShape(current.shape)} do not pair up`,
+        { hint: 'both are [n, d]: the same n inputs through the previous and the current model' },
+      );
+    }
+    const [n, d] = previous.shape as [number, number];
+    if (n < config.batch) {
+      throw new EliError('SHAPE', `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${config.batch}`, {
+        hint: 'give more latents or a smaller `batch`',
+      });
+    }
+    const aligner = new EnergyAligner(engine, d, config);
+    try {
+      if (hooks.resume !== undefined) aligner.#trainer.load(hooks.resume);
+      await aligner.#trainer.run(pairs, hooks, (iteration, loss) => ({
+        iteration,
+        iterations: config.iterations,
+        loss,
+        aligner,
+      }));
+      return aligner;
+    } catch (error) {
+      aligner.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * Moves latents [n, d] by Langevin steps on the averaged energy; returns new ones [n, d]. With `trajectory`, also all
+   * points on the way, [steps + 1, n, d].
+   */
+  align(latents: Tensor): Tensor {
+    return langevin(this.#trainer.average, latents, this.config).latents;
+  }
+
+  /** As `align`, with every point of the chains. */
+  alignWithTrajectory(latents: Tensor): Required<Samples> {
+    return langevin(this.#trainer.average, latents, this.config, 'auto', true) as Required<Samples>;
+  }
+
+  /** Energy of latents [n, d] → [n]: low for those like the previous model's. */
+  energy(latents: Tensor): Tensor {
+    return this.engine.tidy(() => neg(this.#trainer.average.forward(latents)));
+  }
+
+  /** Reads the whole state of the fit: weights, their average, RMSprop's squares. */
+  state(): Promise<AlignerState> {
+    return this.#trainer.state();
+  }
+
+  /** Writes the aligner to a safetensors file, atomically. @throws EliError `FILE`. */
+  async save(path: string): Promise<void> {
+    const state = await this.state();
+    await writeSafetensors(path, stateTensors(state), {
+      format: FORMAT,
+      latent: String(this.latent),
+      iteration: String(state.iteration),
+      config: JSON.stringify(this.config),
+    });
+  }
+
+  /** Reads an aligner that `save` wrote. @throws EliError `FILE` or `FORMAT` naming the file and what is wrong. */
+  static async load(engine: Engine, path: string): Promise<EnergyAligner> {
+    const file = await readSafetensors(path);
+    if (file.metadata['format'] !== FORMAT) {
+      throw new EliError('FORMAT', `${path} is no aligner: its metadata has no format "${FORMAT}"`);
+    }
+    let config: AlignerConfig;
+    try {
+      config = alignerConfig(JSON.parse(file.metadata['config'] ?? '{}') as AlignerOptions);
+    } catch (cause) {
+      throw new EliError('FORMAT', `${path}: its config cannot be used: ${(cause as Error).message}`, { cause });
+    }
+    const aligner = new EnergyAligner(engine, Number(file.metadata['latent']), config);
+    try {
+      aligner.#trainer.load(stateOf(file, Number(file.metadata['iteration'])));
+      return aligner;
+    } catch (cause) {
+      aligner.dispose();
+      throw new EliError('FORMAT', `${path}: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  dispose(): void {
+    this.#trainer.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** The tensors of a state as a safetensors file holds them, names prefixed. */
+export function stateTensors(state: AlignerState, prefix = ''): Record<string, SafetensorsInput> {
+  const tensors: Record<string, SafetensorsInput> = {};
+  for (const part of ['model', 'average', 'squares'] as const) {
+    for (const [name, value] of Object.entries(state[part])) {
+      tensors[`${prefix}${part}.${name}`] = { dtype: 'F32', shape: [...value.shape], data: value.data };
+    }
+  }
+  return tensors;
+}
+
+/** The state that `stateTensors` wrote. */
+export function stateOf(file: Safetensors, iteration: number, prefix = ''): AlignerState {
+  const part = (name: string): StateDict => {
+    const state: StateDict = {};
+    for (const [key, entry] of Object.entries(file.tensors)) {
+      const start = `${prefix}${name}.`;
+      if (key.startsWith(start)) state[key.slice(start.length)] = { shape: entry.shape, data: toFloat32(entry) };
+    }
+    return state;
+  };
+  return { iteration, model: part('model'), average: part('average'), squares: part('squares') };
+}

@@ -1,0 +1,41 @@
+import { permutation } from '../tensor/random.ts';
+
+/** Random streams of the experiments; each use of a seed has its own. */
+export const STREAM = { alignerOrder: 1000 } as const;
+
+/**
+ * Sample indices of minibatches in shuffled epochs whose last incomplete batch is dropped: minibatch k of the endless
+ * sequence, for any k, without going through those before.
+ */
+export class BatchOrder {
+  readonly #samples: number;
+  readonly #batch: number;
+  readonly #random: { readonly seed: number; readonly stream: number };
+  #epoch = -1;
+  #order = new Uint32Array(0);
+
+  constructor(samples: number, batch: number, random: { readonly seed: number; readonly stream: number }) {
+    this.#samples = samples;
+    this.#batch = batch;
+    this.#random = random;
+  }
+
+  get batchesPerEpoch(): number {
+    return Math.floor(this.#samples / this.#batch);
+  }
+
+  /** Indices of minibatches `first` … `first + count − 1`, u32 [count · batch]. */
+  take(first: number, count: number): Uint32Array<ArrayBuffer> {
+    const out = new Uint32Array(count * this.#batch);
+    for (let i = 0; i < count; i++) {
+      const epoch = Math.floor((first + i) / this.batchesPerEpoch);
+      if (epoch !== this.#epoch) {
+        this.#order = permutation(this.#samples, { ...this.#random, step: epoch });
+        this.#epoch = epoch;
+      }
+      const at = ((first + i) % this.batchesPerEpoch) * this.#batch;
+      out.set(this.#order.subarray(at, at + this.#batch), i * this.#batch);
+    }
+    return out;
+  }
+}

@@ -1,0 +1,200 @@
+import { EliError } from '../errors.ts';
+import { detach, grad } from '../autograd/tape.ts';
+import type { EnergyModel } from '../ebm/energy-model.ts';
+import { canRunHidden, HiddenState } from '../ebm/hidden.ts';
+import { langevin } from '../ebm/langevin.ts';
+import type { Engine } from '../gpu/engine.ts';
+import type { Program } from '../gpu/program.ts';
+import type { StateDict } from '../nn/module.ts';
+import { Ema } from '../optim/ema.ts';
+import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
+import { logStep, takeBatch } from '../ops/batch.ts';
+import { sub } from '../ops/binary.ts';
+import { gather } from '../ops/gather.ts';
+import { mean } from '../ops/reduce.ts';
+import { contiguous, copyInto } from '../ops/views.ts';
+import { fill, zeros } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { AlignerState, FitHooks, FitProgress, LatentPairs } from './aligner.ts';
+import type { AlignerConfig } from './options.ts';
+import { BatchOrder, STREAM } from './order.ts';
+
+/** What one kind of iteration needs: a program to replay, and the way of its parameters in and out. */
+interface Steps {
+  readonly program: Program<unknown>;
+  load(): void;
+  store(): void;
+  dispose(): void;
+}
+
+/** Buffers that one stretch of iterations reads and writes on the device. */
+interface Stretch {
+  readonly order: Tensor;
+  readonly counter: Tensor;
+  readonly losses: Tensor;
+}
+
+/**
+ * Learns the energy: each iteration takes a minibatch of pairs, runs chains from the current model's latents, and
+ * lowers the energy of the previous model's latents against that of the chains' ends (contrastive loss of the paper,
+ * equation 5). Iterations are replayed from a captured program; only the losses come back.
+ */
+export class AlignerTrainer {
+  readonly model: EnergyModel;
+  readonly average: EnergyModel;
+  readonly #squares: EnergyModel;
+  readonly #config: AlignerConfig;
+  readonly #engine: Engine;
+  #iteration = 0;
+
+  /** Three models of one shape: the weights, their moving average (the same at first), RMSprop's squares (zeros). */
+  constructor(config: AlignerConfig, model: EnergyModel, average: EnergyModel, squares: EnergyModel) {
+    this.#config = config;
+    this.model = model;
+    this.average = average;
+    this.#squares = squares;
+    this.#engine = model.parameters()[0]!.engine;
+    for (const tensor of squares.parameters()) fill(tensor, 0);
+  }
+
+  #models(): EnergyModel[] {
+    return [this.model, this.average, this.#squares];
+  }
+
+  keep(): void {
+    for (const parameter of this.#models().flatMap((m) => m.parameters())) this.#engine.keep(parameter);
+  }
+
+  dispose(): void {
+    for (const model of this.#models()) model.dispose();
+  }
+
+  async state(): Promise<AlignerState> {
+    const [model, average, squares] = await Promise.all(this.#models().map((m): Promise<StateDict> => m.stateDict()));
+    return { iteration: this.#iteration, model: model!, average: average!, squares: squares! };
+  }
+
+  load(state: AlignerState): void {
+    this.model.loadStateDict(state.model);
+    this.average.loadStateDict(state.average);
+    this.#squares.loadStateDict(state.squares);
+    this.#iteration = state.iteration;
+  }
+
+  async run(pairs: LatentPairs, hooks: FitHooks, report: (iteration: number, loss: number) => FitProgress): Promise<void> {
+    const engine = this.#engine;
+    const { iterations, batch, seed } = this.#config;
+    const every = Math.max(1, hooks.every ?? 1000);
+    const shuffled = new BatchOrder(pairs.previous.shape[0]!, batch, { seed, stream: STREAM.alignerOrder });
+    const take = (first: number, count: number): Uint32Array =>
+      hooks.order?.subarray(first * batch, (first + count) * batch) ?? shuffled.take(first, count);
+    const dense = { previous: engine.keep(contiguous(detach(pairs.previous))), current: engine.keep(contiguous(detach(pairs.current))) };
+    const stretch: Stretch = {
+      order: engine.keep(zeros(engine, [every * batch], 'u32')),
+      counter: engine.keep(zeros(engine, [2], 'u32')),
+      losses: engine.keep(zeros(engine, [every])),
+    };
+    const steps = this.#makeSteps(dense, stretch);
+    try {
+      steps.load();
+      while (this.#iteration < iterations) {
+        // Stretches end at multiples of `every`, also after a resume: the same bits as without a stop.
+        const count = Math.min(every - (this.#iteration % every), iterations - this.#iteration);
+        const indices = new Uint32Array(every * batch);
+        indices.set(take(this.#iteration, count));
+        stretch.order.write(indices);
+        stretch.counter.write([0, 0]);
+        steps.program.run(count);
+        const losses = (await stretch.losses.readFloats()).subarray(0, count);
+        const bad = losses.findIndex((loss) => !Number.isFinite(loss));
+        if (bad !== -1) {
+          throw new EliError('NON_FINITE', `the aligner's loss is ${losses[bad]} at iteration ${this.#iteration + bad + 1}`, {
+            hint: 'check the latents for huge values, or take a smaller stepSize or learningRate',
+          });
+        }
+        this.#iteration += count;
+        steps.store();
+        await hooks.onProgress?.(report(this.#iteration, losses.reduce((a, b) => a + b, 0) / count));
+        if (hooks.signal?.aborted === true) throw new EliError('ABORTED', `the fit was stopped at iteration ${this.#iteration}`);
+      }
+    } finally {
+      steps.dispose();
+      for (const tensor of [...Object.values(stretch), ...Object.values(dense)]) tensor.dispose();
+    }
+  }
+
+  #makeSteps(pairs: LatentPairs, stretch: Stretch): Steps {
+    const { variant } = this.#config;
+    const possible = canRunHidden(this.#engine, this.model.config);
+    if (variant === 'hidden' && !possible) {
+      throw new EliError('CONFIG', 'variant "hidden" needs one hidden layer of a multiple of 32 units and subgroups of one size here', {
+        hint: 'use variant "auto"',
+      });
+    }
+    return variant === 'plain' || !possible ? this.#plainSteps(pairs, stretch) : this.#hiddenSteps(pairs, stretch);
+  }
+
+  #hiddenSteps(pairs: LatentPairs, stretch: Stretch): Steps {
+    const engine = this.#engine;
+    const { batch, steps, stepSize, learningRate, alpha, epsilon, emaDecay } = this.#config;
+    const state = new HiddenState(engine, this.model.config);
+    const program = engine.capture(() => {
+      state.iterate({ ...pairs, ...stretch, batch, steps, stepSize, learningRate, alpha, epsilon, emaDecay });
+    });
+    const sets = {
+      model: this.model.parameters(),
+      squares: this.#squares.parameters(),
+      average: this.average.parameters(),
+    };
+    return {
+      program,
+      load: () => state.exchange(sets, true),
+      store: () => state.exchange(sets, false),
+      dispose: () => {
+        program.dispose();
+        state.dispose();
+      },
+    };
+  }
+
+  #plainSteps(pairs: LatentPairs, stretch: Stretch): Steps {
+    const engine = this.#engine;
+    const { batch, learningRate, alpha, epsilon, emaDecay, variant } = this.#config;
+    const parameters = this.model.parameters();
+    const optimizer: Optimizer = rmsprop(parameters, { learningRate, alpha, epsilon });
+    const ema = new Ema(optimizer.flat, emaDecay);
+    const program = engine.capture(() => {
+      const index = takeBatch(stretch.order, stretch.counter, batch);
+      const previous = gather(pairs.previous, index);
+      const sampled = langevin(this.model, gather(pairs.current, index), this.#config, variant === 'plain' ? 'plain' : 'fused');
+      const loss = sub(mean(this.model.forward(sampled.latents)), mean(this.model.forward(previous)));
+      optimizer.step(grad(loss, parameters));
+      ema.update();
+      logStep(loss, stretch.losses, stretch.counter);
+    });
+    const averages = optimizer.flat.viewsOf(ema.average);
+    const squares = optimizer.flat.viewsOf(optimizer.state.squares);
+    const copy = (from: readonly Tensor[], to: readonly Tensor[]): void => {
+      from.forEach((tensor, i) => {
+        copyInto(tensor, to[i]!, to[i]!.strides, 0);
+      });
+    };
+    return {
+      program,
+      load: () => {
+        copy(this.average.parameters(), averages);
+        copy(this.#squares.parameters(), squares);
+      },
+      store: () => {
+        copy(averages, this.average.parameters());
+        copy(squares, this.#squares.parameters());
+      },
+      dispose: () => {
+        program.dispose();
+        for (const tensor of [...averages, ...squares]) tensor.dispose();
+        ema.dispose();
+        optimizer.dispose();
+      },
+    };
+  }
+}
