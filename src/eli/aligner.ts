@@ -9,6 +9,7 @@ import { neg } from '../ops/unary.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
+import { STREAM } from './order.ts';
 import { AlignerTrainer } from './trainer.ts';
 
 /** Latents of the same inputs by the previous and by the current model, f32 [n, d] each, row by row. */
@@ -63,7 +64,7 @@ export class EnergyAligner {
     this.engine = engine;
     this.latent = latent;
     this.config = config;
-    const make = (): EnergyModel => new EnergyModel(new Initializer(engine, config.seed), { ...config, latent });
+    const make = (): EnergyModel => new EnergyModel(new Initializer(engine, config.seed, STREAM.energy), { ...config, latent });
     this.#trainer = engine.tidy(() => {
       const trainer = new AlignerTrainer(config, make(), make(), make());
       trainer.keep();

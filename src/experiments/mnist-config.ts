@@ -1,0 +1,128 @@
+import { EliError } from '../errors.ts';
+import { ALIGNER_DEFAULTS, type AlignerOptions, alignerConfig } from '../eli/options.ts';
+
+/** Everything that decides the outcome of a run of the MNIST experiment (ELI, section 3.3). */
+export interface MnistConfig {
+  /** Size d of the latents. */
+  readonly latent: number;
+  /** Seed of this run; with several seeds, of the first one. */
+  readonly seed: number;
+  /** Runs with seeds seed, seed + 1, …, of which mean and spread are reported. */
+  readonly seeds: number;
+  /** Epochs of each task. */
+  readonly epochs: number;
+  readonly batch: number;
+  /** Learning rate and momentum of SGD on the classifier. */
+  readonly learningRate: number;
+  readonly momentum: number;
+  /** Aligner iterations, and its other constants. */
+  readonly iterations: number;
+  readonly hidden: number;
+  readonly layers: number;
+  readonly slope: number;
+  readonly steps: number;
+  readonly stepSize: number;
+  readonly alignerLearningRate: number;
+  readonly alpha: number;
+  readonly epsilon: number;
+  readonly emaDecay: number;
+  readonly variant: 'auto' | 'plain' | 'hidden';
+  /** Aligner iterations between points of the accuracy curve. */
+  readonly curveEvery: number;
+}
+
+/** What each key means, for the help text; also the list of all keys. */
+export const MNIST_KEYS: Readonly<Record<keyof MnistConfig, string>> = {
+  latent: 'size of the latents',
+  seed: 'seed of the (first) run',
+  seeds: 'number of runs, with seeds seed, seed + 1, …',
+  epochs: 'epochs of each task',
+  batch: 'minibatch of the classifier and of the aligner',
+  learningRate: "learning rate of the classifier's SGD",
+  momentum: "momentum of the classifier's SGD",
+  iterations: 'iterations of the aligner (default: 17100 for latents of 32, else 8500)',
+  hidden: 'hidden units of the energy',
+  layers: 'hidden layers of the energy',
+  slope: "slope of the energy's leaky ReLU",
+  steps: 'Langevin steps',
+  stepSize: 'size of a Langevin step',
+  alignerLearningRate: "learning rate of the aligner's RMSprop",
+  alpha: "RMSprop's alpha",
+  epsilon: "RMSprop's epsilon",
+  emaDecay: 'decay of the moving average (default: 0.99 for latents of 32, else 0.89)',
+  variant: 'aligner iterations: auto, plain or hidden',
+  curveEvery: 'iterations between points of the curve',
+};
+
+/**
+ * A whole config from part of one; what is missing takes the original's values, which depend on the latent size.
+ * @throws EliError `CONFIG` for an unknown key or a value out of range, naming it.
+ */
+export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
+  for (const key of Object.keys(part)) {
+    if (!(key in MNIST_KEYS)) {
+      throw new EliError('CONFIG', `unknown config key ${key}`, { hint: `known: ${Object.keys(MNIST_KEYS).join(', ')}` });
+    }
+  }
+  const small = (part.latent ?? 32) === 32;
+  const config: MnistConfig = {
+    latent: 32,
+    seed: 1,
+    seeds: 1,
+    epochs: 10,
+    batch: 128,
+    learningRate: 0.1,
+    momentum: 0.9,
+    iterations: small ? 17_100 : 8_500,
+    hidden: ALIGNER_DEFAULTS.hidden,
+    layers: ALIGNER_DEFAULTS.layers,
+    slope: ALIGNER_DEFAULTS.slope,
+    steps: ALIGNER_DEFAULTS.steps,
+    stepSize: ALIGNER_DEFAULTS.stepSize,
+    alignerLearningRate: ALIGNER_DEFAULTS.learningRate,
+    alpha: ALIGNER_DEFAULTS.alpha,
+    epsilon: ALIGNER_DEFAULTS.epsilon,
+    emaDecay: small ? 0.99 : 0.89,
+    variant: 'auto',
+    curveEvery: 1_000,
+    ...part,
+  };
+  checkWhole(config, 'latent', 1, 2048);
+  checkWhole(config, 'seeds', 1, 1000);
+  checkWhole(config, 'epochs', 1, 10_000);
+  checkWhole(config, 'curveEvery', 1, 1e9);
+  for (const key of ['learningRate', 'momentum'] as const) {
+    if (!(config[key] >= 0 && config[key] <= 100)) {
+      throw new EliError('CONFIG', `${key} is ${String(config[key])}, must be a number from 0 to 100`);
+    }
+  }
+  alignerConfig(alignerOptions(config));
+  return config;
+}
+
+function checkWhole(config: MnistConfig, key: 'latent' | 'seeds' | 'epochs' | 'curveEvery', low: number, high: number): void {
+  const value = config[key];
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new EliError('CONFIG', `${key} is ${String(value)}, must be a whole number from ${low} to ${high}`);
+  }
+}
+
+/** The part of the config that is the aligner's. */
+export function alignerOptions(config: MnistConfig): AlignerOptions {
+  const { seed, hidden, layers, slope, iterations, batch, steps, stepSize, alpha, epsilon, emaDecay, variant } = config;
+  return {
+    seed,
+    hidden,
+    layers,
+    slope,
+    iterations,
+    batch,
+    steps,
+    stepSize,
+    learningRate: config.alignerLearningRate,
+    alpha,
+    epsilon,
+    emaDecay,
+    variant,
+  };
+}

@@ -1,0 +1,82 @@
+import { join } from 'node:path';
+import type { Mnist } from '../data/mnist.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { writeJson } from '../report/json.ts';
+import type { Progress } from '../report/progress.ts';
+import { createRunFolder } from '../report/run-folder.ts';
+import { meanStd } from '../report/stats.ts';
+import { renderTable, type ResultRow, resultColumns, type TableFormat } from '../report/table.ts';
+import { checkpointPath } from './mnist-checkpoint.ts';
+import type { MnistConfig } from './mnist-config.ts';
+import { saveCurve } from './mnist-pictures.ts';
+import { MNIST_REFERENCE, referenceRows } from './mnist-reference.ts';
+import { type MnistMetrics, runMnist } from './mnist.ts';
+import { existsSync } from 'node:fs';
+
+export interface SeedsRun {
+  /** Folder of the whole run; with several seeds each has a folder `seed-<n>` inside. */
+  readonly folder: string;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal;
+  readonly resume: boolean;
+  /** Called before a seed is run. */
+  readonly onSeed?: (seed: number, index: number) => void;
+}
+
+/** Runs all seeds of a config, one after the other, and writes their summary. Seeds already done are run from their checkpoints. */
+export async function runMnistSeeds(engine: Engine, config: MnistConfig, mnist: Mnist, run: SeedsRun): Promise<MnistMetrics[]> {
+  await createRunFolder(run.folder, { resume: run.resume });
+  await writeJson(join(run.folder, 'config.json'), config);
+  const all: MnistMetrics[] = [];
+  for (let i = 0; i < config.seeds; i++) {
+    const seed = config.seed + i;
+    run.onSeed?.(seed, i);
+    const folder = config.seeds === 1 ? run.folder : join(run.folder, `seed-${seed}`);
+    const resume = run.resume && existsSync(checkpointPath(folder));
+    if (config.seeds > 1 && !resume) await createRunFolder(folder);
+    const { progress, signal } = run;
+    all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { folder, progress, resume, ...(signal === undefined ? {} : { signal }) }));
+  }
+  if (config.seeds > 1) {
+    await saveCurve(run.folder, all);
+    await writeJson(join(run.folder, 'metrics.json'), { seeds: all, summary: summaryOf(all) });
+  }
+  return all;
+}
+
+function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number; std: number }> {
+  const keys = ['task1', 'task2', 'unaligned', 'unalignedSavedHead', 'aligned', 'alignedSavedHead', 'task2Aligned'] as const;
+  return Object.fromEntries(
+    keys.map((key) => {
+      const { mean, std } = meanStd(all.map((m) => m[key]));
+      return [key, { mean, std }];
+    }),
+  );
+}
+
+/** Ours beside the published figure and the reference range, as text. */
+export async function mnistTable(all: readonly MnistMetrics[], format: TableFormat = 'terminal'): Promise<string> {
+  const { latent } = all[0]!;
+  const rows = referenceRows(latent).map((row): ResultRow => {
+    const { key, name, published, mean, std, min, max } = row;
+    return {
+      name,
+      ours: all.map((m) => m[key]),
+      ...(published === undefined ? {} : { published }),
+      ...(mean === undefined ? {} : { reference: { mean, std: std!, min: min!, max: max! } }),
+    };
+  });
+  const columns = resultColumns(2);
+  // With several seeds the means can be compared: the reference's own spread is the yardstick.
+  if (all.length > 1 && MNIST_REFERENCE[latent] !== undefined) {
+    columns.push({
+      head: 'off by',
+      cell: (row) => {
+        if (row.reference === undefined) return undefined;
+        const off = (meanStd(row.ours).mean - row.reference.mean) / row.reference.std;
+        return `${off >= 0 ? '+' : '−'}${Math.abs(off).toFixed(2)} std`;
+      },
+    });
+  }
+  return renderTable(columns, rows, format);
+}

@@ -1,0 +1,246 @@
+import { join } from 'node:path';
+import { EliError } from '../errors.ts';
+import { EnergyAligner } from '../eli/aligner.ts';
+import { type Mnist, splitByDigits } from '../data/mnist.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { Initializer } from '../nn/init.ts';
+import { Linear } from '../nn/layers.ts';
+import type { StateDict } from '../nn/module.ts';
+import { writeJson } from '../report/json.ts';
+import type { Progress } from '../report/progress.ts';
+import { firstEvents, RunLog } from '../report/run-log.ts';
+import { checkpointPath, type CurvePoint, type MnistCheckpoint, readCheckpoint, writeCheckpoint } from './mnist-checkpoint.ts';
+import { alignerOptions, type MnistConfig } from './mnist-config.ts';
+import { saveMnistPictures } from './mnist-pictures.ts';
+import { accuracy, ClassifierTrainer, latentsOf, TaskData } from './two-task.ts';
+
+/** Test accuracies in % of one seed; the same numbers for the same seed on the same adapter. */
+export interface MnistMetrics {
+  readonly seed: number;
+  readonly latent: number;
+  /** Task 1 after task 1. */
+  readonly task1: number;
+  /** Task 2 after task 2. */
+  readonly task2: number;
+  /** Task 1 after task 2, with head 1 as it has drifted, and as it was saved after task 1. */
+  readonly unaligned: number;
+  readonly unalignedSavedHead: number;
+  /** The same on aligned latents. */
+  readonly aligned: number;
+  readonly alignedSavedHead: number;
+  /** Task 2 when its latents are aligned too. */
+  readonly task2Aligned: number;
+  /** Task 1 with the saved head after each stretch of aligner iterations. */
+  readonly curve: readonly CurvePoint[];
+}
+
+export interface MnistRun {
+  /** Folder of this seed's run: log, checkpoint, metrics, pictures. It must exist. */
+  readonly folder: string;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal;
+  readonly resume: boolean;
+}
+
+const FIRST = [0, 1, 2, 3, 4];
+const SECOND = [5, 6, 7, 8, 9];
+
+/**
+ * One seed of the two-task MNIST experiment of ELI (Joseph et al., CVPR 2022, section 3.3): train on digits 0–4, then
+ * on 5–9 with the same base, learn the aligner on task-2 images alone, align task-1 latents. Writes checkpoints after
+ * each epoch and stretch; stopped by `signal`, it rejects with `ABORTED` once the checkpoint is written.
+ */
+export async function runMnist(engine: Engine, config: MnistConfig, mnist: Mnist, run: MnistRun): Promise<MnistMetrics> {
+  const before = run.resume ? await readCheckpoint(run.folder) : undefined;
+  if (before !== undefined) checkSameConfig(run.folder, before.config, config);
+  const log = RunLog.open(join(run.folder, 'log.jsonl'), {
+    resume: run.resume,
+    keep: firstEvents(before?.logLength ?? 0),
+  });
+  const pixels = mnist.train.rows * mnist.train.cols;
+  const sets = {
+    train1: new TaskData(engine, splitByDigits(mnist.train, FIRST)),
+    train2: new TaskData(engine, splitByDigits(mnist.train, SECOND)),
+    test1: new TaskData(engine, splitByDigits(mnist.test, FIRST)),
+    test2: new TaskData(engine, splitByDigits(mnist.test, SECOND)),
+  };
+  const trainer = new ClassifierTrainer(engine, config, pixels);
+  try {
+    return await new Run(engine, config, run, log, sets, trainer, before).all();
+  } finally {
+    trainer.dispose();
+    for (const set of Object.values(sets)) set.dispose();
+    log.close();
+  }
+}
+
+function checkSameConfig(folder: string, before: MnistConfig, now: MnistConfig): void {
+  const changed = (Object.keys(now) as (keyof MnistConfig)[]).filter((key) => key !== 'seeds' && before[key] !== now[key]);
+  if (changed.length > 0) {
+    const list = changed.map((key) => `${key} was ${String(before[key])}, is now ${String(now[key])}`).join('; ');
+    throw new EliError('CONFIG', `the run in ${folder} has another config: ${list}`, {
+      hint: 'resume with the same flags, or start a new run with another --out',
+    });
+  }
+}
+
+interface Sets {
+  readonly train1: TaskData;
+  readonly train2: TaskData;
+  readonly test1: TaskData;
+  readonly test2: TaskData;
+}
+
+/** The stages of one run, in order; each starts where the checkpoint ended. */
+class Run {
+  readonly #engine: Engine;
+  readonly #config: MnistConfig;
+  readonly #run: MnistRun;
+  readonly #log: RunLog;
+  readonly #sets: Sets;
+  readonly #trainer: ClassifierTrainer;
+  readonly #before: MnistCheckpoint | undefined;
+  #epochs: [number, number];
+  #afterTask1: StateDict | undefined;
+  #curve: CurvePoint[];
+
+  constructor(
+    engine: Engine,
+    config: MnistConfig,
+    run: MnistRun,
+    log: RunLog,
+    sets: Sets,
+    trainer: ClassifierTrainer,
+    before: MnistCheckpoint | undefined,
+  ) {
+    this.#engine = engine;
+    this.#config = config;
+    this.#run = run;
+    this.#log = log;
+    this.#sets = sets;
+    this.#trainer = trainer;
+    this.#before = before;
+    this.#epochs = [...(before?.epochs ?? [0, 0])] as [number, number];
+    this.#afterTask1 = before?.afterTask1;
+    this.#curve = [...(before?.curve ?? [])];
+    if (before !== undefined) trainer.load(before.classifier);
+  }
+
+  async all(): Promise<MnistMetrics> {
+    const engine = this.#engine;
+    const { test1, test2, train2 } = this.#sets;
+    await this.#train(1);
+    this.#afterTask1 ??= await this.#trainer.net.stateDict();
+    const previous = layerOf(engine, this.#afterTask1, 'base');
+    const savedHead = layerOf(engine, this.#afterTask1, 'head1');
+    await this.#train(2);
+
+    const { base, head1, head2 } = this.#trainer.net;
+    const pairs = { previous: latentsOf(previous, train2), current: latentsOf(base, train2) };
+    const test = {
+      previous: latentsOf(previous, test1),
+      current: latentsOf(base, test1),
+      second: latentsOf(base, test2),
+    };
+    const unalignedSavedHead = await accuracy(savedHead, test.current, test1.targets);
+    if (this.#curve.length === 0) this.#curve.push({ iteration: 0, accuracy: unalignedSavedHead });
+    const aligner = await this.#fit(pairs, test.current, savedHead);
+
+    const aligned = engine.tidy(() => aligner.align(test.current));
+    const secondAligned = engine.tidy(() => aligner.align(test.second));
+    const metrics: MnistMetrics = {
+      seed: this.#config.seed,
+      latent: this.#config.latent,
+      task1: await accuracy(savedHead, test.previous, test1.targets),
+      task2: await accuracy(head2, test.second, test2.targets),
+      unaligned: await accuracy(head1, test.current, test1.targets),
+      unalignedSavedHead,
+      aligned: await accuracy(head1, aligned, test1.targets),
+      alignedSavedHead: await accuracy(savedHead, aligned, test1.targets),
+      task2Aligned: await accuracy(head2, secondAligned, test2.targets),
+      curve: this.#curve,
+    };
+    const { folder } = this.#run;
+    await writeJson(join(folder, 'metrics.json'), metrics);
+    await aligner.save(join(folder, 'aligner.safetensors'));
+    this.#log.write({ event: 'metrics', ...metrics });
+    await saveMnistPictures(folder, metrics, aligner, { ...test, aligned }, test1.targets, this.#run.progress);
+
+    aligner.dispose();
+    previous.dispose();
+    savedHead.dispose();
+    for (const t of [...Object.values(pairs), ...Object.values(test), aligned, secondAligned]) t.dispose();
+    return metrics;
+  }
+
+  async #train(task: 1 | 2): Promise<void> {
+    const done = this.#epochs[task - 1]!;
+    if (done >= this.#config.epochs) return;
+    const data = task === 1 ? this.#sets.train1 : this.#sets.train2;
+    const steps = Math.floor(data.count / this.#config.batch);
+    const bar = this.#run.progress(`task ${task}`, this.#config.epochs * steps, 'steps', done * steps);
+    try {
+      await this.#trainer.train(task, data, done, async (epoch, loss) => {
+        bar.update(epoch * steps, `loss ${loss.toFixed(4)}`);
+        this.#epochs[task - 1] = epoch;
+        this.#log.write({ event: 'epoch', task, epoch, loss });
+        await this.#checkpoint();
+      });
+    } finally {
+      bar.done();
+    }
+  }
+
+  async #fit(
+    pairs: { previous: ReturnType<typeof latentsOf>; current: ReturnType<typeof latentsOf> },
+    test: ReturnType<typeof latentsOf>,
+    savedHead: Linear,
+  ): Promise<EnergyAligner> {
+    const { iterations, curveEvery } = this.#config;
+    const resume = this.#before?.aligner;
+    const bar = this.#run.progress('aligner', iterations, 'iterations', resume?.iteration ?? 0);
+    try {
+      return await EnergyAligner.fit(this.#engine, pairs, alignerOptions(this.#config), {
+        every: curveEvery,
+        ...(resume === undefined ? {} : { resume }),
+        onProgress: async ({ iteration, loss, aligner }) => {
+          const aligned = this.#engine.tidy(() => aligner.align(test));
+          const value = await accuracy(savedHead, aligned, this.#sets.test1.targets);
+          aligned.dispose();
+          bar.update(iteration, `loss ${loss.toFixed(3)}, task 1 at ${value.toFixed(1)} %`);
+          this.#curve.push({ iteration, accuracy: value });
+          this.#log.write({ event: 'fit', iteration, loss, accuracy: value });
+          await this.#checkpoint(aligner);
+        },
+      });
+    } finally {
+      bar.done();
+    }
+  }
+
+  /** Writes where the run stands, then stops it if that was asked for. */
+  async #checkpoint(aligner?: EnergyAligner): Promise<void> {
+    await writeCheckpoint(this.#run.folder, {
+      config: this.#config,
+      epochs: this.#epochs,
+      classifier: await this.#trainer.state(),
+      ...(this.#afterTask1 === undefined ? {} : { afterTask1: this.#afterTask1 }),
+      ...(aligner === undefined ? {} : { aligner: await aligner.state() }),
+      curve: this.#curve,
+      logLength: this.#log.length,
+    });
+    if (this.#run.signal?.aborted === true) {
+      throw new EliError('ABORTED', `the run was stopped; ${checkpointPath(this.#run.folder)} holds where it stood`, {
+        hint: `go on with --resume --out ${this.#run.folder}`,
+      });
+    }
+  }
+}
+
+/** A linear layer with the values `name.weight` and `name.bias` of a state. */
+function layerOf(engine: Engine, state: StateDict, name: string): Linear {
+  const weight = state[`${name}.weight`]!;
+  const layer = new Linear(new Initializer(engine, 0), weight.shape[1]!, weight.shape[0]!);
+  layer.loadStateDict({ weight, bias: state[`${name}.bias`]! });
+  return layer;
+}
