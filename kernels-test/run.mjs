@@ -1,0 +1,117 @@
+// Runs the uvu tests: `npm test` for all, `npm test -- ops nn` for the files with one of these words in their names.
+// Every file runs in a process of its own, so that a crash or a hang is a failure of that file and of no other.
+// The last line says `N passed, N failed`; a file that crashes, hangs or holds no test counts as one failure.
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
+
+const MINUTE = 60_000;
+const FILE_LIMIT = 10 * MINUTE;
+/** For all files together; a build server gives up after 25 minutes and would lose the last line. */
+const deadline = Date.now() + 20 * MINUTE;
+const AT_ONCE = 2;
+
+const folder = dirname(fileURLToPath(import.meta.url));
+const words = process.argv.slice(2);
+const files = readdirSync(folder, { recursive: true })
+  .filter((file) => file.endsWith('.test.ts'))
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+  .sort();
+
+const running = new Set();
+
+/** Ends a test with what it started itself: each is the head of a process group. */
+function kill(child) {
+  try {
+    process.kill(process.platform === 'win32' ? child.pid : -child.pid, 'SIGKILL');
+  } catch {
+    // It has ended in the meantime.
+  }
+}
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    for (const child of running) kill(child);
+    process.exit(1);
+  });
+}
+
+/** What uvu's closing lines say; undefined where they are missing. */
+function totals(output) {
+  const last = [...output.matchAll(/^ {2}Total: +(\d+)\n {2}Passed: +(\d+)\n {2}Skipped: +(\d+)$/gm)].at(-1);
+  if (last === undefined) return undefined;
+  const [total, passed, skipped] = last.slice(1).map(Number);
+  return { passed, failed: total - passed, skipped };
+}
+
+/** Runs one file and prints its output in one piece; resolves to the numbers of tests passed and failed. */
+function runFile(file) {
+  const start = Date.now();
+  const limit = Math.min(FILE_LIMIT, deadline - start);
+  if (limit <= 0) {
+    console.log(`\n── ${file} not run: no time left`);
+    return { passed: 0, failed: 1 };
+  }
+  return new Promise((resolve) => {
+    const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
+    const child = spawn(process.execPath, ['--import', 'tsx', join(folder, file)], {
+      cwd: dirname(folder),
+      env: { ...process.env, ...color },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: process.platform !== 'win32',
+    });
+    running.add(child);
+    const chunks = [];
+    child.stdout.on('data', (chunk) => chunks.push(chunk));
+    child.stderr.on('data', (chunk) => chunks.push(chunk));
+
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      kill(child);
+    }, limit);
+    // A process that the test left behind would hold the pipes open for ever.
+    child.on('exit', () => kill(child));
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      running.delete(child);
+      const output = Buffer.concat(chunks).toString();
+      const { passed, failed, skipped } = totals(stripVTControlCharacters(output)) ?? {
+        passed: 0,
+        failed: 0,
+        skipped: 0,
+      };
+      const ended = signal ?? `exit code ${code}`;
+      let problem;
+      if (late) problem = `stopped after ${(limit / MINUTE).toFixed(1)} minutes`;
+      else if (failed === 0 && ended !== 'exit code 0') problem = `ended with ${ended}`;
+      else if (passed + failed + skipped === 0) problem = 'ran no test';
+      const counts = [
+        `${passed} passed`,
+        failed > 0 && `${failed} failed`,
+        skipped > 0 && `${skipped} skipped`,
+        problem,
+      ];
+      const seconds = ((Date.now() - start) / 1000).toFixed(1);
+      console.log(`\n── ${file}  ${counts.filter(Boolean).join(', ')}  (${seconds} s)\n${output.trimEnd()}`);
+      resolve({ passed, failed: failed + (problem === undefined ? 0 : 1) });
+    });
+  });
+}
+
+const sum = { passed: 0, failed: 0 };
+const queue = [...files];
+async function worker() {
+  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    const { passed, failed } = await runFile(file);
+    sum.passed += passed;
+    sum.failed += failed;
+  }
+}
+await Promise.all(Array.from({ length: AT_ONCE }, worker));
+
+if (files.length === 0) console.log(`no test file has ${words.join(' or ')} in its name`);
+console.log(`\n${sum.passed} passed, ${sum.failed} failed`);
+process.exitCode = sum.failed > 0 || sum.passed === 0 ? 1 : 0;

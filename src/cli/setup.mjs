@@ -1,0 +1,106 @@
+// What `npm start` and `npm test` need on a fresh machine: the packages of package-lock.json and a Vulkan driver that
+// Dawn accepts. Plain JavaScript without a dependency, because it runs before there are packages.
+// Says nothing when there is nothing to do; every step is one line on stderr.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { installMesa, swiftShader, whatToInstall } from './setup-vulkan.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const say = (text) => process.stderr.write(`setup: ${text}\n`);
+
+/** Ends the process: what was wrong, then what to do. */
+function stop(...lines) {
+  for (const line of lines) say(line);
+  process.exit(1);
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 11))
+    stop(`Node ${process.versions.node} is too old: 20.11 or newer is needed`);
+}
+
+/** Whether what npm says it has installed holds every package of the lock file, at its version. */
+function packagesMatch() {
+  try {
+    const read = (path) => JSON.parse(readFileSync(join(root, path), 'utf8')).packages;
+    const installed = read('node_modules/.package-lock.json');
+    return Object.entries(read('package-lock.json')).every(([path, wanted]) => {
+      if (path === '') return true;
+      const found = installed[path];
+      // Optional packages for other platforms are in the lock file and never installed here.
+      if (found === undefined) return wanted.optional === true || wanted.devOptional === true;
+      return found.version === wanted.version && found.integrity === wanted.integrity;
+    });
+  } catch {
+    return false;
+  }
+}
+
+function installPackages() {
+  // The published package has no lock file: its packages are the business of whoever installed it.
+  if (!existsSync(join(root, 'package-lock.json')) || packagesMatch()) return;
+  say('installing the packages of package-lock.json (npm ci)');
+  // --include=dev: the sources run through tsx, a development dependency, whatever NODE_ENV says.
+  const { status } = spawnSync('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    shell: process.platform === 'win32',
+  });
+  if (status !== 0) stop('npm ci failed; its message is above');
+}
+
+const NOT_LOADED = 3;
+const PROBE = `
+  const { create, globals } = await import('webgpu').catch((error) => {
+    console.error(error.message);
+    process.exit(${NOT_LOADED});
+  });
+  Object.assign(globalThis, globals);
+  // Dawn's null back end computes nothing; naming the real one keeps it out.
+  const gpu = create(process.platform === 'linux' ? ['backend=vulkan'] : []);
+  const adapter = await gpu.requestAdapter();
+  process.exit(adapter === null ? 1 : 0);
+`;
+
+/** Asks Dawn for an adapter, in a process of its own: a driver that is loaded stays loaded, and may crash. */
+function findAdapter(env = {}) {
+  const child = spawnSync(process.execPath, ['--input-type=module', '--eval', PROBE], {
+    cwd: root,
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
+  if (child.status === NOT_LOADED) stop(`Dawn (npm package webgpu) cannot be loaded: ${child.stderr.trim()}`);
+  return { usable: child.status === 0, messages: child.stderr.trim() };
+}
+
+function provideAdapter() {
+  const first = findAdapter();
+  if (first.usable) return;
+
+  for (const name of ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']) {
+    const value = process.env[name];
+    if (value)
+      stop(`${name}=${value} names no driver that Dawn accepts; correct or unset it`, first.messages);
+  }
+  if (process.platform !== 'linux') {
+    stop('Dawn finds no GPU adapter; install or update the graphics driver of this machine', first.messages);
+  }
+
+  say('Dawn finds no usable Vulkan adapter');
+  if (installMesa({ say, works: () => findAdapter().usable })) return;
+
+  for (const env of swiftShader()) {
+    if (!findAdapter(env).usable) continue;
+    const words = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    stop("a browser's slower software driver is here; to use it:", `  export ${words.join(' ')}`);
+  }
+  stop(...whatToInstall(), 'Dawn says:', findAdapter().messages || 'nothing');
+}
+
+checkNode();
+installPackages();
+provideAdapter();
