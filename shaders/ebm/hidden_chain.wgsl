@@ -1,7 +1,7 @@
 enable subgroups;
 // Flow depends on masks that are equal in all lanes of a subgroup (subgroupOr makes them so); the analysis cannot see it.
 diagnostic(off, subgroup_uniformity);
-// Second of the three kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole).
+// Second of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole).
 // Runs each Langevin chain without noise on its pre-activations h [H] instead of its latent [d]. With
 // s = w2 ∘ (h > 0 ? 1 : slope), a step x ← x + ε W1ᵀ s is exactly h ← h + ε G s with G = W1 W1ᵀ, and
 // x_T = x_0 + ε W1ᵀ Σ_t s_t.  G s changes only where a sign of h flips, which is rare: each flip adds one row of G.

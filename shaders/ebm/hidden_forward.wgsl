@@ -1,5 +1,5 @@
 enable subgroups;
-// First of the three kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole).
+// First of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole).
 // Z = R W1ᵀ for three kinds of rows R of length d, W1 [H, d]:
 //   `current` rows    current[i_r] · W1ᵀ + b1       pre-activations where the chains start
 //   `previous` rows   previous[i_r] · W1ᵀ + b1      pre-activations of the previous model's latents

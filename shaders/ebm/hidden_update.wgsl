@@ -1,18 +1,19 @@
 enable subgroups;
-// Third of the three kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole): gradient
+// Last of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole): gradient
 // of
 //   L = mean f(x_sampled) - mean f(x_previous)        (f = minus the energy)
 // with respect to W1 [H, d], b1 [H], w2 [H] (that of b2 is exactly 0), then RMSprop and the moving average in place.
-//   ∂L/∂W1 = 1/B Σ_b ( s_b ⊗ x_b - s'_b ⊗ p_b ),   x_b = x0_b + ε W1ᵀ Σ_t s_t   (s at the chain's end, s' at p = previous)
+//   ∂L/∂W1 = 1/B Σ_b ( s_b ⊗ x_b - s'_b ⊗ p_b )    (s at the chain's end, s' at p = previous)
+// With the chain's end x_b = x0_b + ε W1ᵀ S_b, S_b = Σ_t s_t, the sum over x_b is  Σ_b s_b ⊗ x0_b + ε Mᵀ W1  where
+// M = Σ_b S_b ⊗ s_b [H, H] is a matrix product made before: x_b itself is never needed.
 // Everything about column k of W1 needs column k only, so each subgroup owns COLUMNS columns and no one else reads
-// them. For LANES · ROWS samples at a time, lanes first work out x (a sample a lane), then add the outer products (hidden
-// units across lanes), x coming by shuffles. The last workgroup does b1, w2 and the loss.
+// them. Hidden units lie across lanes; of LANES samples at a time each lane loads one, and shuffles hand them around.
+// The last workgroup does b1, w2 and the loss.
 
 const H: u32 = 64u;
 const LANES: u32 = 8u;
 const UNITS: u32 = H / LANES;
 const COLUMNS: u32 = 16u;
-const ROWS: u32 = 2u;
 
 struct Params {
   d: u32,
@@ -34,7 +35,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read_write> counter: array<u32>;
 @group(0) @binding(4) var<storage, read> ends: array<f32>;
-@group(0) @binding(5) var<storage, read> total: array<f32>;
+@group(0) @binding(5) var<storage, read> moments: array<f32>;
 @group(0) @binding(6) var<storage, read_write> model: array<f32>;
 // Running mean of squared gradients, then the moving average of the parameters, each in the layout of `model`.
 @group(0) @binding(7) var<storage, read_write> squares: array<f32>;
@@ -79,43 +80,38 @@ fn update_vectors(lane: u32, iteration: u32) {
 
 fn update_columns(k0: u32, lane: u32, iteration: u32) {
   var gradient: array<array<f32, UNITS>, COLUMNS>;
-  for (var b0 = 0u; b0 < params.batch; b0 += LANES * ROWS) {
-    // Set to zero on purpose: without it, Dawn with Mesa 25 keeps the values of the round before.
-    var x = array<array<f32, COLUMNS>, ROWS>();
-    for (var u = 0u; u < UNITS; u++) {
-      var w: array<f32, COLUMNS>;
-      for (var c = 0u; c < COLUMNS; c++) {
-        w[c] = model[params.weight + min(k0 + c, params.d - 1u) * H + u * LANES + lane];
-      }
-      for (var l = 0u; l < params.lanes; l++) {
-        for (var r = 0u; r < ROWS; r++) {
-          let s = total[(u * LANES + l) * params.batch + min(b0 + r * LANES + lane, params.batch - 1u)];
-          for (var c = 0u; c < COLUMNS; c++) {
-            x[r][c] = fma(s, subgroupShuffle(w[c], l), x[r][c]);
-          }
+  for (var b0 = 0u; b0 < params.batch; b0 += LANES) {
+    let sample = order[iteration * params.batch + min(b0 + lane, params.batch - 1u)] * params.d;
+    var x: array<f32, COLUMNS>;
+    var p: array<f32, COLUMNS>;
+    for (var c = 0u; c < COLUMNS; c++) {
+      let k = min(k0 + c, params.d - 1u);
+      x[c] = current[sample + k];
+      p[c] = previous[sample + k];
+    }
+    for (var l = 0u; l < params.lanes; l++) {
+      let keep = select(0.0, 1.0, b0 + l < params.batch);
+      let row = min(b0 + l, params.batch - 1u);
+      for (var u = 0u; u < UNITS; u++) {
+        let s = keep * ends[row * H + lane + u * LANES];
+        let s_previous = -keep * ends[(params.batch + row) * H + lane + u * LANES];
+        for (var c = 0u; c < COLUMNS; c++) {
+          gradient[c][u] = fma(s, subgroupShuffle(x[c], l), gradient[c][u]);
+          gradient[c][u] = fma(s_previous, subgroupShuffle(p[c], l), gradient[c][u]);
         }
       }
     }
-    for (var r = 0u; r < ROWS; r++) {
-      let b = b0 + r * LANES + lane;
-      let sample = order[iteration * params.batch + min(b, params.batch - 1u)] * params.d;
-      var p: array<f32, COLUMNS>;
-      for (var c = 0u; c < COLUMNS; c++) {
-        let k = min(k0 + c, params.d - 1u);
-        x[r][c] = fma(params.step_size, x[r][c], current[sample + k]);
-        p[c] = previous[sample + k];
-      }
-      for (var l = 0u; l < params.lanes; l++) {
-        let of_lane = b0 + r * LANES + l;
-        let keep = select(0.0, 1.0, of_lane < params.batch);
-        let row = min(of_lane, params.batch - 1u);
-        for (var u = 0u; u < UNITS; u++) {
-          let s = keep * ends[row * H + lane + u * LANES];
-          let s_previous = keep * ends[(params.batch + row) * H + lane + u * LANES];
-          for (var c = 0u; c < COLUMNS; c++) {
-            gradient[c][u] = fma(s, subgroupShuffle(x[r][c], l), gradient[c][u]);
-            gradient[c][u] = fma(-s_previous, subgroupShuffle(p[c], l), gradient[c][u]);
-          }
+  }
+  for (var v = 0u; v < UNITS; v++) {
+    var w: array<f32, COLUMNS>;
+    for (var c = 0u; c < COLUMNS; c++) {
+      w[c] = params.step_size * model[params.weight + min(k0 + c, params.d - 1u) * H + v * LANES + lane];
+    }
+    for (var l = 0u; l < params.lanes; l++) {
+      for (var u = 0u; u < UNITS; u++) {
+        let m = moments[(v * LANES + l) * H + lane + u * LANES];
+        for (var c = 0u; c < COLUMNS; c++) {
+          gradient[c][u] = fma(m, subgroupShuffle(w[c], l), gradient[c][u]);
         }
       }
     }

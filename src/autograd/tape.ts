@@ -69,13 +69,20 @@ export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOpt
   const { engine } = output;
   const seed = options.gradOutput;
   if (seed !== undefined && !sameShape(seed.shape, output.shape)) {
-    throw new EliError('SHAPE', `grad: gradOutput has shape ${showShape(seed.shape)}, the output ${showShape(output.shape)}`);
+    throw new EliError(
+      'SHAPE',
+      `grad: gradOutput has shape ${showShape(seed.shape)}, the output ${showShape(output.shape)}`,
+    );
   }
   inputs.forEach((input, i) => {
     if (!input.requiresGrad) {
-      throw new EliError('NOT_DIFFERENTIABLE', `grad: input ${i} (shape ${showShape(input.shape)}) does not require a gradient`, {
-        hint: 'set requiresGrad = true before it is used',
-      });
+      throw new EliError(
+        'NOT_DIFFERENTIABLE',
+        `grad: input ${i} (shape ${showShape(input.shape)}) does not require a gradient`,
+        {
+          hint: 'set requiresGrad = true before it is used',
+        },
+      );
     }
   });
   const run = (): Tensor[] => walkBack(output, inputs, seed ?? full(engine, output.shape, 1));
@@ -87,7 +94,9 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor): Tens
   const leads = leadingTo(output, new Set(inputs));
   const grads = new Map<Tensor, Tensor>([[output, seed]]);
   // Every node comes after the nodes of its inputs, so walking from the newest meets complete gradients only.
-  const nodes = [...leads].filter((t) => producers.has(t)).sort((a, b) => producers.get(b)!.order - producers.get(a)!.order);
+  const nodes = [...leads]
+    .filter((t) => producers.has(t))
+    .sort((a, b) => producers.get(b)!.order - producers.get(a)!.order);
   for (const tensor of nodes) {
     const gradient = grads.get(tensor);
     if (gradient === undefined) continue;
@@ -113,7 +122,10 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor): Tens
   return inputs.map((input, i) => {
     const gradient = grads.get(input);
     if (gradient === undefined) {
-      throw new EliError('NOT_DIFFERENTIABLE', `grad: the output does not depend on input ${i} (shape ${showShape(input.shape)})`);
+      throw new EliError(
+        'NOT_DIFFERENTIABLE',
+        `grad: the output does not depend on input ${i} (shape ${showShape(input.shape)})`,
+      );
     }
     if (taken.has(gradient)) return detach(gradient);
     taken.add(gradient);

@@ -23,18 +23,29 @@ export async function doctor(options: { adapter?: string }): Promise<void> {
   const engine = await Engine.create(options);
   try {
     const { adapter } = engine;
-    print('adapter', `${adapter.name} (${adapter.vendor}, ${adapter.software ? 'software: computes on the CPU' : 'GPU'})`);
+    print(
+      'adapter',
+      `${adapter.name} (${adapter.vendor}, ${adapter.software ? 'software: computes on the CPU' : 'GPU'})`,
+    );
     print('driver', adapter.driver);
     const { min, max } = adapter.subgroup;
-    print('subgroups', max === 0 ? 'none' : min === max ? `${min} invocations` : `${min} to ${max} invocations`);
-    for (const name of SHOWN_LIMITS) print('limit', `${name} ${engine.device.limits[name].toLocaleString('en')}`);
+    print(
+      'subgroups',
+      max === 0 ? 'none' : min === max ? `${min} invocations` : `${min} to ${max} invocations`,
+    );
+    for (const name of SHOWN_LIMITS)
+      print('limit', `${name} ${engine.device.limits[name].toLocaleString('en')}`);
     print('features', adapter.features.join(', '));
     await checkMatmul(engine, print);
     if (adapter.software) {
-      print('note', 'no GPU is used. If this machine has one, install its Vulkan driver; `vulkaninfo --summary` lists what Vulkan sees');
+      print(
+        'note',
+        'no GPU is used. If this machine has one, install its Vulkan driver; `vulkaninfo --summary` lists what Vulkan sees',
+      );
     }
     for (const feature of ['timestamp-query', 'shader-f16', 'subgroups'] as const) {
-      if (!engine.has(feature)) print('note', `${feature} is missing: the engine does without, ${LACK[feature]}`);
+      if (!engine.has(feature))
+        print('note', `${feature} is missing: the engine does without, ${LACK[feature]}`);
     }
   } finally {
     engine.dispose();
@@ -62,9 +73,13 @@ async function checkMatmul(engine: Engine, print: (label: string, value: string)
     }
   }
   if (!(worst < 1e-3)) {
-    throw new EliError('VALIDATION', `this adapter multiplies matrices wrongly: ${SIZE} × ${SIZE} is off by ${worst}`, {
-      hint: 'update its driver, or choose another adapter with --adapter',
-    });
+    throw new EliError(
+      'VALIDATION',
+      `this adapter multiplies matrices wrongly: ${SIZE} × ${SIZE} is off by ${worst}`,
+      {
+        hint: 'update its driver, or choose another adapter with --adapter',
+      },
+    );
   }
   const program = engine.capture(() => matmul(a, b));
   await engine.sync();

@@ -13,7 +13,9 @@ export async function main(argv: string[]): Promise<number> {
   addRunMnist(run);
   program
     .command('doctor')
-    .description('adapter, driver, limits and features, a check of results and speed, and what to do about problems')
+    .description(
+      'adapter, driver, limits and features, a check of results and speed, and what to do about problems',
+    )
     .option('--adapter <name>', 'part of the name of the adapter to use')
     .action(doctor);
   try {

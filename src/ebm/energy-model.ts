@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Initializer } from '../nn/init.ts';
-import { leakyReluLayer, Linear, Sequential } from '../nn/layers.ts';
+import { Linear, leakyReluLayer, Sequential } from '../nn/layers.ts';
 import { Module } from '../nn/module.ts';
 import { neg } from '../ops/unary.ts';
 import { contiguous, copyInto, reshape } from '../ops/views.ts';
@@ -48,7 +48,10 @@ export class EnergyModel extends Module {
       ['layers', layers, 0, MAX_LINEARS - 1],
     ] as const) {
       if (!Number.isInteger(value) || value < low || value > high) {
-        throw new EliError('ARGUMENT', `EnergyModel: ${name} is ${value}, must be a whole number from ${low} to ${high}`);
+        throw new EliError(
+          'ARGUMENT',
+          `EnergyModel: ${name} is ${value}, must be a whole number from ${low} to ${high}`,
+        );
       }
     }
     this.config = config;
@@ -100,7 +103,10 @@ export class EnergyModel extends Module {
   checkLatents(x: Tensor): void {
     checkDType('EnergyModel', x, 'f32');
     if (x.rank !== 2 || x.shape[1] !== this.config.latent) {
-      throw new EliError('SHAPE', `EnergyModel: latents have shape ${showShape(x.shape)}, must be [n, ${this.config.latent}]`);
+      throw new EliError(
+        'SHAPE',
+        `EnergyModel: latents have shape ${showShape(x.shape)}, must be [n, ${this.config.latent}]`,
+      );
     }
   }
 

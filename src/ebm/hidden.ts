@@ -13,8 +13,8 @@ import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
  * A Langevin step without noise is x ← x + ε W1ᵀ s with s = w2 ∘ φ'(h). It moves the pre-activations h = W1 x + b1 by
  * ε G s with G = W1 W1ᵀ, so a chain can run on h [H] alone, and its end is x + ε W1ᵀ Σ_t s_t: exact in real
  * arithmetic, and a step costs H × H (less: G s changes only where a sign of h flips) instead of 2 × H × d. A whole
- * iteration takes three dispatches: hidden_forward (h of both models' latents, and G), hidden_chain, hidden_update
- * (gradient, RMSprop, moving average).
+ * iteration takes four dispatches: hidden_forward (h of both models' latents, and G), hidden_chain, a small matrix
+ * product, hidden_update (gradient, RMSprop, moving average).
  *
  * Parameters are kept in one buffer: W1 transposed [d, H], b1 [H], w2 [H], b2 [1].
  */
@@ -23,7 +23,9 @@ import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
 export function canRunHidden(engine: Engine, config: EnergyModelConfig): boolean {
   const lanes = engine.subgroupLanes;
   // A flip mask is made of words of 32 units; a lane's units lie in one of them.
-  return lanes !== undefined && config.layers === 1 && config.hidden % 32 === 0 && config.hidden / lanes <= 32;
+  return (
+    lanes !== undefined && config.layers === 1 && config.hidden % 32 === 0 && config.hidden / lanes <= 32
+  );
 }
 
 interface Layout {
@@ -43,7 +45,12 @@ function layoutOf({ latent, hidden }: EnergyModelConfig): Layout {
 }
 
 /** Copies W1, b1, w2, b2 (as a module has them) into the kernels' layout, or back. */
-function exchange(config: EnergyModelConfig, parameters: readonly Tensor[], flat: Tensor, toFlat: boolean): void {
+function exchange(
+  config: EnergyModelConfig,
+  parameters: readonly Tensor[],
+  flat: Tensor,
+  toFlat: boolean,
+): void {
   const layout = layoutOf(config);
   const { hidden } = config;
   const places: [Tensor, number, number[]][] = [
@@ -71,7 +78,7 @@ function tiles(engine: Engine, hidden: number) {
     lanes,
     forward: { TM: software ? 16 : 4, TN: Math.min(4, hidden / lanes), LANES: lanes, H: hidden },
     chain: { CHAINS: software ? 4 : 1, LANES: lanes, H: hidden },
-    update: { COLUMNS: software ? 16 : 4, ROWS: 1, LANES: lanes, H: hidden },
+    update: { COLUMNS: software ? 16 : 4, LANES: lanes, H: hidden },
   };
 }
 
@@ -90,7 +97,14 @@ interface ChainResult {
 }
 
 /** Forward and chain kernels. `model` is the flat buffer; `counter` has two elements. */
-function runChains(config: EnergyModelConfig, model: Tensor, counter: Tensor, rows: Rows, steps: number, stepSize: number): ChainResult {
+function runChains(
+  config: EnergyModelConfig,
+  model: Tensor,
+  counter: Tensor,
+  rows: Rows,
+  steps: number,
+  stepSize: number,
+): ChainResult {
   const { engine } = model;
   const { hidden, latent, slope } = config;
   const layout = layoutOf(config);
@@ -101,7 +115,9 @@ function runChains(config: EnergyModelConfig, model: Tensor, counter: Tensor, ro
   const total = empty(engine, [hidden, rows.currentRows]);
   const tilesOf = (n: number): number => Math.ceil(n / forward.TM);
   engine.run('ebm/hidden_forward.wgsl', {
-    storages: [rows.current, rows.previous, rows.gather?.order ?? counter, counter, model, z].map((t) => t.storage),
+    storages: [rows.current, rows.previous, rows.gather?.order ?? counter, counter, model, z].map(
+      (t) => t.storage,
+    ),
     consts: forward,
     overrides: { GATHER: rows.gather === undefined ? 0 : 1 },
     params: {
@@ -112,7 +128,10 @@ function runChains(config: EnergyModelConfig, model: Tensor, counter: Tensor, ro
       bias: layout.bias,
       lanes,
     },
-    groups: [tilesOf(rows.currentRows) + tilesOf(rows.previousRows) + tilesOf(hidden), Math.ceil(hidden / (lanes * forward.TN))],
+    groups: [
+      tilesOf(rows.currentRows) + tilesOf(rows.previousRows) + tilesOf(hidden),
+      Math.ceil(hidden / (lanes * forward.TN)),
+    ],
   });
   engine.run('ebm/hidden_chain.wgsl', {
     storages: [z, model, ends, total, counter].map((t) => t.storage),
@@ -199,13 +218,16 @@ export class HiddenState {
   }
 
   /** Copies the three sets of W1, b1, w2, b2 in (`toKernels`) or out. */
-  exchange(sets: { model: readonly Tensor[]; squares: readonly Tensor[]; average: readonly Tensor[] }, toKernels: boolean): void {
+  exchange(
+    sets: { model: readonly Tensor[]; squares: readonly Tensor[]; average: readonly Tensor[] },
+    toKernels: boolean,
+  ): void {
     exchange(this.#config, sets.model, this.#model, toKernels);
     exchange(this.#config, sets.squares, this.#squares, toKernels);
     exchange(this.#config, sets.average, this.#average, toKernels);
   }
 
-  /** Records one aligner iteration: three dispatches. */
+  /** Records one aligner iteration: four dispatches. */
   iterate(options: HiddenIteration): void {
     const { current, previous, order, counter, losses, batch, steps, stepSize } = options;
     const { engine } = current;
@@ -214,6 +236,7 @@ export class HiddenState {
     const rows = { current, previous, currentRows: batch, previousRows: batch, gather: { order, counter } };
     const { ends, total } = runChains(this.#config, this.#model, counter, rows, steps, stepSize);
     const { lanes, update } = tiles(engine, hidden);
+    const moments = matmul(total, slice(ends, 0, 0, batch));
     const columns = Math.ceil(latent / update.COLUMNS);
     const gradients = empty(engine, [columns * update.COLUMNS * hidden]);
     engine.run('ebm/hidden_update.wgsl', {
@@ -223,7 +246,7 @@ export class HiddenState {
         order,
         counter,
         ends,
-        total,
+        moments,
         this.#model,
         this.#squares,
         this.#average,

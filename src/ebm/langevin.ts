@@ -1,5 +1,5 @@
-import { EliError } from '../errors.ts';
 import { detach, grad } from '../autograd/tape.ts';
+import { EliError } from '../errors.ts';
 import { add, sub } from '../ops/binary.ts';
 import { sum } from '../ops/reduce.ts';
 import { affine, clamp } from '../ops/unary.ts';
@@ -45,15 +45,20 @@ interface Chain {
 function checkOptions(options: LangevinOptions): Chain {
   const { steps } = options;
   if (!Number.isInteger(steps) || steps < 0 || steps > 1e6) {
-    throw new EliError('ARGUMENT', `Langevin sampler: steps is ${steps}, must be a whole number from 0 to 1,000,000`);
+    throw new EliError(
+      'ARGUMENT',
+      `Langevin sampler: steps is ${steps}, must be a whole number from 0 to 1,000,000`,
+    );
   }
-  const at = (schedule: Schedule, t: number): number => (typeof schedule === 'number' ? schedule : schedule(t, steps));
+  const at = (schedule: Schedule, t: number): number =>
+    typeof schedule === 'number' ? schedule : schedule(t, steps);
   const table = new Float32Array(2 * Math.max(1, steps));
   for (let t = 0; t < steps; t++) {
     table[2 * t] = at(options.stepSize, t);
     table[2 * t + 1] = at(options.noise ?? 0, t);
   }
-  if (!table.every(Number.isFinite)) throw new EliError('ARGUMENT', 'Langevin sampler: a step size or noise is not finite');
+  if (!table.every(Number.isFinite))
+    throw new EliError('ARGUMENT', 'Langevin sampler: a step size or noise is not finite');
   const noisy = table.some((value, i) => i % 2 === 1 && value !== 0);
   if (noisy && options.random === undefined) {
     throw new EliError('ARGUMENT', 'Langevin sampler: noise needs `random: { seed }`');
@@ -77,7 +82,8 @@ export function langevin(
   const chain = checkOptions(options);
   const { steps, noisy } = chain;
   const { engine } = start;
-  const constant = typeof options.stepSize === 'number' && !noisy && options.clamp === undefined && !withTrajectory;
+  const constant =
+    typeof options.stepSize === 'number' && !noisy && options.clamp === undefined && !withTrajectory;
   const hidden = constant && steps > 0 && canRunHidden(engine, model.config);
   if (variant === 'hidden' && !hidden) {
     throw new EliError(
@@ -119,7 +125,13 @@ function plain(
   // The start may be the caller's own tensor: hand out another.
   const latents = steps === 0 ? affine(x, 1, 0) : x;
   if (!withTrajectory) return { latents };
-  return { latents, trajectory: concat(points.map((p) => reshape(p, [1, ...p.shape])), 0) };
+  return {
+    latents,
+    trajectory: concat(
+      points.map((p) => reshape(p, [1, ...p.shape])),
+      0,
+    ),
+  };
 }
 
 /** ∂ Σ E(x) / ∂x by automatic differentiation. */
@@ -149,7 +161,10 @@ function fused(
     consts: model.kernelConsts(),
     overrides: {
       SCHEDULED: scheduled ? 1 : 0,
-      NOISE: noisy ? 1 : 0, CLAMP: options.clamp === undefined ? 0 : 1, TRAJECTORY: withTrajectory ? 1 : 0 },
+      NOISE: noisy ? 1 : 0,
+      CLAMP: options.clamp === undefined ? 0 : 1,
+      TRAJECTORY: withTrajectory ? 1 : 0,
+    },
     params: {
       ...model.kernelParams(),
       rows,

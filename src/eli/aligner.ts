@@ -1,7 +1,13 @@
-import { EliError } from '../errors.ts';
 import { EnergyModel } from '../ebm/energy-model.ts';
 import { langevin, type Samples } from '../ebm/langevin.ts';
-import { readSafetensors, type Safetensors, type SafetensorsInput, toFloat32, writeSafetensors } from '../files/safetensors.ts';
+import { EliError } from '../errors.ts';
+import {
+  readSafetensors,
+  type Safetensors,
+  type SafetensorsInput,
+  toFloat32,
+  writeSafetensors,
+} from '../files/safetensors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { Initializer } from '../nn/init.ts';
 import type { StateDict } from '../nn/module.ts';
@@ -64,7 +70,8 @@ export class EnergyAligner {
     this.engine = engine;
     this.latent = latent;
     this.config = config;
-    const make = (): EnergyModel => new EnergyModel(new Initializer(engine, config.seed, STREAM.energy), { ...config, latent });
+    const make = (): EnergyModel =>
+      new EnergyModel(new Initializer(engine, config.seed, STREAM.energy), { ...config, latent });
     this.#trainer = engine.tidy(() => {
       const trainer = new AlignerTrainer(config, make(), make(), make());
       trainer.keep();
@@ -86,7 +93,8 @@ export class EnergyAligner {
     const config = alignerConfig(options);
     const { previous, current } = pairs;
     for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
-      if (x.engine !== engine) throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
+      if (x.engine !== engine)
+        throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
     }
     if (previous.rank !== 2 || !sameShape(previous.shape, current.shape)) {
       throw new EliError(
@@ -97,9 +105,13 @@ export class EnergyAligner {
     }
     const [n, d] = previous.shape as [number, number];
     if (n < config.batch) {
-      throw new EliError('SHAPE', `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${config.batch}`, {
-        hint: 'give more latents or a smaller `batch`',
-      });
+      throw new EliError(
+        'SHAPE',
+        `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${config.batch}`,
+        {
+          hint: 'give more latents or a smaller `batch`',
+        },
+      );
     }
     const aligner = new EnergyAligner(engine, d, config);
     try {
@@ -154,18 +166,20 @@ export class EnergyAligner {
   /** Reads an aligner that `save` wrote. @throws EliError `FILE` or `FORMAT` naming the file and what is wrong. */
   static async load(engine: Engine, path: string): Promise<EnergyAligner> {
     const file = await readSafetensors(path);
-    if (file.metadata['format'] !== FORMAT) {
+    if (file.metadata.format !== FORMAT) {
       throw new EliError('FORMAT', `${path} is no aligner: its metadata has no format "${FORMAT}"`);
     }
     let config: AlignerConfig;
     try {
-      config = alignerConfig(JSON.parse(file.metadata['config'] ?? '{}') as AlignerOptions);
+      config = alignerConfig(JSON.parse(file.metadata.config ?? '{}') as AlignerOptions);
     } catch (cause) {
-      throw new EliError('FORMAT', `${path}: its config cannot be used: ${(cause as Error).message}`, { cause });
+      throw new EliError('FORMAT', `${path}: its config cannot be used: ${(cause as Error).message}`, {
+        cause,
+      });
     }
-    const aligner = new EnergyAligner(engine, Number(file.metadata['latent']), config);
+    const aligner = new EnergyAligner(engine, Number(file.metadata.latent), config);
     try {
-      aligner.#trainer.load(stateOf(file, Number(file.metadata['iteration'])));
+      aligner.#trainer.load(stateOf(file, Number(file.metadata.iteration)));
       return aligner;
     } catch (cause) {
       aligner.dispose();
@@ -199,7 +213,8 @@ export function stateOf(file: Safetensors, iteration: number, prefix = ''): Alig
     const state: StateDict = {};
     for (const [key, entry] of Object.entries(file.tensors)) {
       const start = `${prefix}${name}.`;
-      if (key.startsWith(start)) state[key.slice(start.length)] = { shape: entry.shape, data: toFloat32(entry) };
+      if (key.startsWith(start))
+        state[key.slice(start.length)] = { shape: entry.shape, data: toFloat32(entry) };
     }
     return state;
   };

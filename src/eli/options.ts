@@ -1,6 +1,6 @@
-import { EliError } from '../errors.ts';
 import { ENERGY_DEFAULTS } from '../ebm/energy-model.ts';
 import type { SamplerVariant } from '../ebm/langevin.ts';
+import { EliError } from '../errors.ts';
 
 /** How an aligner is learnt; the defaults are those of the original's MNIST experiment. */
 export interface AlignerOptions {
@@ -21,7 +21,7 @@ export interface AlignerOptions {
   readonly epsilon?: number;
   /** Decay of the moving average of the weights, which aligns. */
   readonly emaDecay?: number;
-  /** `plain`: ops and autodiff; `hidden`: three fused kernels an iteration; `auto`: the fastest that can be used. */
+  /** `plain`: ops and autodiff; `hidden`: fused kernels, four dispatches an iteration; `auto`: the fastest that can be used. */
   readonly variant?: Extract<SamplerVariant, 'auto' | 'plain' | 'hidden'>;
 }
 
@@ -46,7 +46,9 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
   const config = { ...ALIGNER_DEFAULTS };
   for (const [name, value] of Object.entries(options)) {
     if (!(name in config)) {
-      throw new EliError('CONFIG', `unknown aligner option ${name}`, { hint: `known: ${Object.keys(config).join(', ')}` });
+      throw new EliError('CONFIG', `unknown aligner option ${name}`, {
+        hint: `known: ${Object.keys(config).join(', ')}`,
+      });
     }
     if (value !== undefined) Object.assign(config, { [name]: value });
   }
@@ -61,7 +63,10 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
   for (const [name, low, high] of whole) {
     const value = config[name] as number;
     if (!Number.isInteger(value) || value < low || value > high) {
-      throw new EliError('CONFIG', `aligner option ${name} is ${value}, must be a whole number from ${low} to ${high}`);
+      throw new EliError(
+        'CONFIG',
+        `aligner option ${name} is ${value}, must be a whole number from ${low} to ${high}`,
+      );
     }
   }
   const ranges: [keyof AlignerConfig, number, number][] = [
@@ -79,7 +84,10 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
     }
   }
   if (!['auto', 'plain', 'hidden'].includes(config.variant)) {
-    throw new EliError('CONFIG', `aligner option variant is ${config.variant}, must be auto, plain or hidden`);
+    throw new EliError(
+      'CONFIG',
+      `aligner option variant is ${config.variant}, must be auto, plain or hidden`,
+    );
   }
   return config;
 }

@@ -1,18 +1,18 @@
-import { EliError } from '../errors.ts';
 import { detach, grad } from '../autograd/tape.ts';
 import type { EnergyModel } from '../ebm/energy-model.ts';
 import { canRunHidden, HiddenState } from '../ebm/hidden.ts';
 import { langevin } from '../ebm/langevin.ts';
+import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
 import type { StateDict } from '../nn/module.ts';
-import { Ema } from '../optim/ema.ts';
-import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
 import { logStep, takeBatch } from '../ops/batch.ts';
 import { sub } from '../ops/binary.ts';
 import { gather } from '../ops/gather.ts';
 import { mean } from '../ops/reduce.ts';
 import { contiguous, copyInto } from '../ops/views.ts';
+import { Ema } from '../optim/ema.ts';
+import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
 import { fill, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { AlignerState, FitHooks, FitProgress, LatentPairs } from './aligner.ts';
@@ -70,7 +70,9 @@ export class AlignerTrainer {
   }
 
   async state(): Promise<AlignerState> {
-    const [model, average, squares] = await Promise.all(this.#models().map((m): Promise<StateDict> => m.stateDict()));
+    const [model, average, squares] = await Promise.all(
+      this.#models().map((m): Promise<StateDict> => m.stateDict()),
+    );
     return { iteration: this.#iteration, model: model!, average: average!, squares: squares! };
   }
 
@@ -81,14 +83,21 @@ export class AlignerTrainer {
     this.#iteration = state.iteration;
   }
 
-  async run(pairs: LatentPairs, hooks: FitHooks, report: (iteration: number, loss: number) => FitProgress): Promise<void> {
+  async run(
+    pairs: LatentPairs,
+    hooks: FitHooks,
+    report: (iteration: number, loss: number) => FitProgress,
+  ): Promise<void> {
     const engine = this.#engine;
     const { iterations, batch, seed } = this.#config;
     const every = Math.max(1, hooks.every ?? 1000);
     const shuffled = new BatchOrder(pairs.previous.shape[0]!, batch, { seed, stream: STREAM.alignerOrder });
     const take = (first: number, count: number): Uint32Array =>
       hooks.order?.subarray(first * batch, (first + count) * batch) ?? shuffled.take(first, count);
-    const dense = { previous: engine.keep(contiguous(detach(pairs.previous))), current: engine.keep(contiguous(detach(pairs.current))) };
+    const dense = {
+      previous: engine.keep(contiguous(detach(pairs.previous))),
+      current: engine.keep(contiguous(detach(pairs.current))),
+    };
     const stretch: Stretch = {
       order: engine.keep(zeros(engine, [every * batch], 'u32')),
       counter: engine.keep(zeros(engine, [2], 'u32')),
@@ -108,14 +117,19 @@ export class AlignerTrainer {
         const losses = (await stretch.losses.readFloats()).subarray(0, count);
         const bad = losses.findIndex((loss) => !Number.isFinite(loss));
         if (bad !== -1) {
-          throw new EliError('NON_FINITE', `the aligner's loss is ${losses[bad]} at iteration ${this.#iteration + bad + 1}`, {
-            hint: 'check the latents for huge values, or take a smaller stepSize or learningRate',
-          });
+          throw new EliError(
+            'NON_FINITE',
+            `the aligner's loss is ${losses[bad]} at iteration ${this.#iteration + bad + 1}`,
+            {
+              hint: 'check the latents for huge values, or take a smaller stepSize or learningRate',
+            },
+          );
         }
         this.#iteration += count;
         steps.store();
         await hooks.onProgress?.(report(this.#iteration, losses.reduce((a, b) => a + b, 0) / count));
-        if (hooks.signal?.aborted === true) throw new EliError('ABORTED', `the fit was stopped at iteration ${this.#iteration}`);
+        if (hooks.signal?.aborted === true)
+          throw new EliError('ABORTED', `the fit was stopped at iteration ${this.#iteration}`);
       }
     } finally {
       steps.dispose();
@@ -127,11 +141,17 @@ export class AlignerTrainer {
     const { variant } = this.#config;
     const possible = canRunHidden(this.#engine, this.model.config);
     if (variant === 'hidden' && !possible) {
-      throw new EliError('CONFIG', 'variant "hidden" needs one hidden layer of a multiple of 32 units and subgroups of one size here', {
-        hint: 'use variant "auto"',
-      });
+      throw new EliError(
+        'CONFIG',
+        'variant "hidden" needs one hidden layer of a multiple of 32 units and subgroups of one size here',
+        {
+          hint: 'use variant "auto"',
+        },
+      );
     }
-    return variant === 'plain' || !possible ? this.#plainSteps(pairs, stretch) : this.#hiddenSteps(pairs, stretch);
+    return variant === 'plain' || !possible
+      ? this.#plainSteps(pairs, stretch)
+      : this.#hiddenSteps(pairs, stretch);
   }
 
   #hiddenSteps(pairs: LatentPairs, stretch: Stretch): Steps {
@@ -166,7 +186,12 @@ export class AlignerTrainer {
     const program = engine.capture(() => {
       const index = takeBatch(stretch.order, stretch.counter, batch);
       const previous = gather(pairs.previous, index);
-      const sampled = langevin(this.model, gather(pairs.current, index), this.#config, variant === 'plain' ? 'plain' : 'fused');
+      const sampled = langevin(
+        this.model,
+        gather(pairs.current, index),
+        this.#config,
+        variant === 'plain' ? 'plain' : 'fused',
+      );
       const loss = sub(mean(this.model.forward(sampled.latents)), mean(this.model.forward(previous)));
       optimizer.step(grad(loss, parameters));
       ema.update();

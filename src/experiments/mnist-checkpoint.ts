@@ -1,7 +1,13 @@
 import { join } from 'node:path';
-import { EliError } from '../errors.ts';
 import { type AlignerState, stateOf, stateTensors } from '../eli/aligner.ts';
-import { readSafetensors, type Safetensors, type SafetensorsInput, toFloat32, writeSafetensors } from '../files/safetensors.ts';
+import { EliError } from '../errors.ts';
+import {
+  readSafetensors,
+  type Safetensors,
+  type SafetensorsInput,
+  toFloat32,
+  writeSafetensors,
+} from '../files/safetensors.ts';
 import type { StateDict } from '../nn/module.ts';
 import type { MnistConfig } from './mnist-config.ts';
 import type { ClassifierState } from './two-task.ts';
@@ -35,7 +41,11 @@ export function checkpointPath(folder: string): string {
 /** Writes a checkpoint atomically: a run that is killed keeps the one before. */
 export async function writeCheckpoint(folder: string, checkpoint: MnistCheckpoint): Promise<void> {
   const tensors: Record<string, SafetensorsInput> = {
-    'optimizer.momentum': { dtype: 'F32', shape: checkpoint.classifier.momentum.shape, data: checkpoint.classifier.momentum.data },
+    'optimizer.momentum': {
+      dtype: 'F32',
+      shape: checkpoint.classifier.momentum.shape,
+      data: checkpoint.classifier.momentum.data,
+    },
   };
   const addState = (prefix: string, state: StateDict | undefined): void => {
     for (const [name, value] of Object.entries(state ?? {})) {
@@ -61,11 +71,14 @@ export async function writeCheckpoint(folder: string, checkpoint: MnistCheckpoin
 export async function readCheckpoint(folder: string): Promise<MnistCheckpoint> {
   const path = checkpointPath(folder);
   const file = await readSafetensors(path);
-  if (file.metadata['format'] !== FORMAT) {
-    throw new EliError('FORMAT', `${path} is no checkpoint of this experiment: its metadata has no format "${FORMAT}"`);
+  if (file.metadata.format !== FORMAT) {
+    throw new EliError(
+      'FORMAT',
+      `${path} is no checkpoint of this experiment: its metadata has no format "${FORMAT}"`,
+    );
   }
   try {
-    const progress = JSON.parse(file.metadata['progress']!) as {
+    const progress = JSON.parse(file.metadata.progress!) as {
       epochs: [number, number];
       iteration: number | null;
       curve: CurvePoint[];
@@ -74,7 +87,7 @@ export async function readCheckpoint(folder: string): Promise<MnistCheckpoint> {
     const momentum = file.tensors['optimizer.momentum']!;
     const afterTask1 = part(file, 'after_task1.');
     return {
-      config: JSON.parse(file.metadata['config']!) as MnistConfig,
+      config: JSON.parse(file.metadata.config!) as MnistConfig,
       epochs: progress.epochs,
       classifier: { net: part(file, 'net.'), momentum: { shape: momentum.shape, data: toFloat32(momentum) } },
       ...(Object.keys(afterTask1).length === 0 ? {} : { afterTask1 }),
@@ -93,7 +106,8 @@ export async function readCheckpoint(folder: string): Promise<MnistCheckpoint> {
 function part(file: Safetensors, prefix: string): StateDict {
   const state: StateDict = {};
   for (const [name, entry] of Object.entries(file.tensors)) {
-    if (name.startsWith(prefix)) state[name.slice(prefix.length)] = { shape: entry.shape, data: toFloat32(entry) };
+    if (name.startsWith(prefix))
+      state[name.slice(prefix.length)] = { shape: entry.shape, data: toFloat32(entry) };
   }
   return state;
 }

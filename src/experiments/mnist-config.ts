@@ -1,5 +1,5 @@
-import { EliError } from '../errors.ts';
 import { ALIGNER_DEFAULTS, type AlignerOptions, alignerConfig } from '../eli/options.ts';
+import { EliError } from '../errors.ts';
 
 /** Everything that decides the outcome of a run of the MNIST experiment (ELI, section 3.3). */
 export interface MnistConfig {
@@ -61,7 +61,9 @@ export const MNIST_KEYS: Readonly<Record<keyof MnistConfig, string>> = {
 export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
   for (const key of Object.keys(part)) {
     if (!(key in MNIST_KEYS)) {
-      throw new EliError('CONFIG', `unknown config key ${key}`, { hint: `known: ${Object.keys(MNIST_KEYS).join(', ')}` });
+      throw new EliError('CONFIG', `unknown config key ${key}`, {
+        hint: `known: ${Object.keys(MNIST_KEYS).join(', ')}`,
+      });
     }
   }
   const small = (part.latent ?? 32) === 32;
@@ -100,7 +102,12 @@ export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
   return config;
 }
 
-function checkWhole(config: MnistConfig, key: 'latent' | 'seeds' | 'epochs' | 'curveEvery', low: number, high: number): void {
+function checkWhole(
+  config: MnistConfig,
+  key: 'latent' | 'seeds' | 'epochs' | 'curveEvery',
+  low: number,
+  high: number,
+): void {
   const value = config[key];
   if (!Number.isInteger(value) || value < low || value > high) {
     throw new EliError('CONFIG', `${key} is ${String(value)}, must be a whole number from ${low} to ${high}`);
@@ -109,7 +116,20 @@ function checkWhole(config: MnistConfig, key: 'latent' | 'seeds' | 'epochs' | 'c
 
 /** The part of the config that is the aligner's. */
 export function alignerOptions(config: MnistConfig): AlignerOptions {
-  const { seed, hidden, layers, slope, iterations, batch, steps, stepSize, alpha, epsilon, emaDecay, variant } = config;
+  const {
+    seed,
+    hidden,
+    layers,
+    slope,
+    iterations,
+    batch,
+    steps,
+    stepSize,
+    alpha,
+    epsilon,
+    emaDecay,
+    variant,
+  } = config;
   return {
     seed,
     hidden,

@@ -35,7 +35,10 @@ export async function saveMnistPictures(
     bar.update(1);
     const [n, d] = latents.previous.shape as [number, number];
     const { embedded, panels } = await embed(latents, labels, n, d, metrics.seed);
-    await savePicture(join(folder, 'latents'), scatterSpec(embedded, panels, { subtitle: subtitle(metrics) }));
+    await savePicture(
+      join(folder, 'latents'),
+      scatterSpec(embedded, panels, { subtitle: subtitle(metrics) }),
+    );
     bar.update(2);
     await saveEnergies(folder, metrics, aligner, latents);
     bar.update(3);
@@ -55,7 +58,8 @@ export async function saveCurve(folder: string, runs: readonly MnistMetrics[]): 
     unaligned: unalignedSavedHead,
   }));
   const first = runs[0]!;
-  const text = runs.length === 1 ? subtitle(first) : `MNIST, latents of ${first.latent}, ${runs.length} seeds`;
+  const text =
+    runs.length === 1 ? subtitle(first) : `MNIST, latents of ${first.latent}, ${runs.length} seeds`;
   await savePicture(join(folder, 'curve'), curveSpec(curves, { subtitle: text }));
 }
 
@@ -107,7 +111,9 @@ async function animate(
   previous.forEach((value, i) => {
     target[i % d] += value / n;
   });
-  const trajectory = Array.from({ length: points.length / (n * d) }, (_, t) => points.subarray(t * n * d, (t + 1) * n * d));
+  const trajectory = Array.from({ length: points.length / (n * d) }, (_, t) =>
+    points.subarray(t * n * d, (t + 1) * n * d),
+  );
   await saveAnimation(
     join(folder, 'alignment'),
     { trajectory, n, d, target },

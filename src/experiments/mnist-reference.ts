@@ -22,7 +22,14 @@ const NAMES = {
   task2Aligned: 'task 2 when it is aligned too',
 } as const;
 
-function row(key: ReferenceRow['key'], published: number | undefined, mean: number, std: number, min: number, max: number): ReferenceRow {
+function row(
+  key: ReferenceRow['key'],
+  published: number | undefined,
+  mean: number,
+  std: number,
+  min: number,
+  max: number,
+): ReferenceRow {
   return { key, name: NAMES[key], ...(published === undefined ? {} : { published }), mean, std, min, max };
 }
 
@@ -45,6 +52,11 @@ export const MNIST_REFERENCE: Readonly<Record<number, readonly ReferenceRow[]>> 
 };
 
 /** The rows for a latent size; without figures of their own other sizes get the names alone. */
-export function referenceRows(latent: number): readonly (Pick<ReferenceRow, 'key' | 'name'> & Partial<ReferenceRow>)[] {
-  return MNIST_REFERENCE[latent] ?? Object.entries(NAMES).map(([key, name]) => ({ key: key as ReferenceRow['key'], name }));
+export function referenceRows(
+  latent: number,
+): readonly (Pick<ReferenceRow, 'key' | 'name'> & Partial<ReferenceRow>)[] {
+  return (
+    MNIST_REFERENCE[latent] ??
+    Object.entries(NAMES).map(([key, name]) => ({ key: key as ReferenceRow['key'], name }))
+  );
 }

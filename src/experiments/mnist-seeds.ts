@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mnist } from '../data/mnist.ts';
 import type { Engine } from '../gpu/engine.ts';
@@ -5,13 +6,12 @@ import { writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
 import { createRunFolder } from '../report/run-folder.ts';
 import { meanStd } from '../report/stats.ts';
-import { renderTable, type ResultRow, resultColumns, type TableFormat } from '../report/table.ts';
+import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../report/table.ts';
+import { type MnistMetrics, runMnist } from './mnist.ts';
 import { checkpointPath } from './mnist-checkpoint.ts';
 import type { MnistConfig } from './mnist-config.ts';
 import { saveCurve } from './mnist-pictures.ts';
 import { MNIST_REFERENCE, referenceRows } from './mnist-reference.ts';
-import { type MnistMetrics, runMnist } from './mnist.ts';
-import { existsSync } from 'node:fs';
 
 export interface SeedsRun {
   /** Folder of the whole run; with several seeds each has a folder `seed-<n>` inside. */
@@ -24,7 +24,12 @@ export interface SeedsRun {
 }
 
 /** Runs all seeds of a config, one after the other, and writes their summary. Seeds already done are run from their checkpoints. */
-export async function runMnistSeeds(engine: Engine, config: MnistConfig, mnist: Mnist, run: SeedsRun): Promise<MnistMetrics[]> {
+export async function runMnistSeeds(
+  engine: Engine,
+  config: MnistConfig,
+  mnist: Mnist,
+  run: SeedsRun,
+): Promise<MnistMetrics[]> {
   await createRunFolder(run.folder, { resume: run.resume });
   await writeJson(join(run.folder, 'config.json'), config);
   const all: MnistMetrics[] = [];
@@ -35,7 +40,14 @@ export async function runMnistSeeds(engine: Engine, config: MnistConfig, mnist: 
     const resume = run.resume && existsSync(checkpointPath(folder));
     if (config.seeds > 1 && !resume) await createRunFolder(folder);
     const { progress, signal } = run;
-    all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { folder, progress, resume, ...(signal === undefined ? {} : { signal }) }));
+    all.push(
+      await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, {
+        folder,
+        progress,
+        resume,
+        ...(signal === undefined ? {} : { signal }),
+      }),
+    );
   }
   if (config.seeds > 1) {
     await saveCurve(run.folder, all);
@@ -45,7 +57,15 @@ export async function runMnistSeeds(engine: Engine, config: MnistConfig, mnist: 
 }
 
 function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number; std: number }> {
-  const keys = ['task1', 'task2', 'unaligned', 'unalignedSavedHead', 'aligned', 'alignedSavedHead', 'task2Aligned'] as const;
+  const keys = [
+    'task1',
+    'task2',
+    'unaligned',
+    'unalignedSavedHead',
+    'aligned',
+    'alignedSavedHead',
+    'task2Aligned',
+  ] as const;
   return Object.fromEntries(
     keys.map((key) => {
       const { mean, std } = meanStd(all.map((m) => m[key]));
@@ -55,7 +75,10 @@ function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number;
 }
 
 /** Ours beside the published figure and the reference range, as text. */
-export async function mnistTable(all: readonly MnistMetrics[], format: TableFormat = 'terminal'): Promise<string> {
+export async function mnistTable(
+  all: readonly MnistMetrics[],
+  format: TableFormat = 'terminal',
+): Promise<string> {
   const { latent } = all[0]!;
   const rows = referenceRows(latent).map((row): ResultRow => {
     const { key, name, published, mean, std, min, max } = row;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { EliError } from '../errors.ts';
-import { EnergyAligner } from '../eli/aligner.ts';
 import { type Mnist, splitByDigits } from '../data/mnist.ts';
+import { EnergyAligner } from '../eli/aligner.ts';
+import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { Initializer } from '../nn/init.ts';
 import { Linear } from '../nn/layers.ts';
@@ -9,7 +9,13 @@ import type { StateDict } from '../nn/module.ts';
 import { writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
 import { firstEvents, RunLog } from '../report/run-log.ts';
-import { checkpointPath, type CurvePoint, type MnistCheckpoint, readCheckpoint, writeCheckpoint } from './mnist-checkpoint.ts';
+import {
+  type CurvePoint,
+  checkpointPath,
+  type MnistCheckpoint,
+  readCheckpoint,
+  writeCheckpoint,
+} from './mnist-checkpoint.ts';
 import { alignerOptions, type MnistConfig } from './mnist-config.ts';
 import { saveMnistPictures } from './mnist-pictures.ts';
 import { accuracy, ClassifierTrainer, latentsOf, TaskData } from './two-task.ts';
@@ -50,7 +56,12 @@ const SECOND = [5, 6, 7, 8, 9];
  * on 5–9 with the same base, learn the aligner on task-2 images alone, align task-1 latents. Writes checkpoints after
  * each epoch and stretch; stopped by `signal`, it rejects with `ABORTED` once the checkpoint is written.
  */
-export async function runMnist(engine: Engine, config: MnistConfig, mnist: Mnist, run: MnistRun): Promise<MnistMetrics> {
+export async function runMnist(
+  engine: Engine,
+  config: MnistConfig,
+  mnist: Mnist,
+  run: MnistRun,
+): Promise<MnistMetrics> {
   const before = run.resume ? await readCheckpoint(run.folder) : undefined;
   if (before !== undefined) checkSameConfig(run.folder, before.config, config);
   const log = RunLog.open(join(run.folder, 'log.jsonl'), {
@@ -75,9 +86,13 @@ export async function runMnist(engine: Engine, config: MnistConfig, mnist: Mnist
 }
 
 function checkSameConfig(folder: string, before: MnistConfig, now: MnistConfig): void {
-  const changed = (Object.keys(now) as (keyof MnistConfig)[]).filter((key) => key !== 'seeds' && before[key] !== now[key]);
+  const changed = (Object.keys(now) as (keyof MnistConfig)[]).filter(
+    (key) => key !== 'seeds' && before[key] !== now[key],
+  );
   if (changed.length > 0) {
-    const list = changed.map((key) => `${key} was ${String(before[key])}, is now ${String(now[key])}`).join('; ');
+    const list = changed
+      .map((key) => `${key} was ${String(before[key])}, is now ${String(now[key])}`)
+      .join('; ');
     throw new EliError('CONFIG', `the run in ${folder} has another config: ${list}`, {
       hint: 'resume with the same flags, or start a new run with another --out',
     });
@@ -164,7 +179,14 @@ class Run {
     await writeJson(join(folder, 'metrics.json'), metrics);
     await aligner.save(join(folder, 'aligner.safetensors'));
     this.#log.write({ event: 'metrics', ...metrics });
-    await saveMnistPictures(folder, metrics, aligner, { ...test, aligned }, test1.targets, this.#run.progress);
+    await saveMnistPictures(
+      folder,
+      metrics,
+      aligner,
+      { ...test, aligned },
+      test1.targets,
+      this.#run.progress,
+    );
 
     aligner.dispose();
     previous.dispose();
@@ -230,9 +252,13 @@ class Run {
       logLength: this.#log.length,
     });
     if (this.#run.signal?.aborted === true) {
-      throw new EliError('ABORTED', `the run was stopped; ${checkpointPath(this.#run.folder)} holds where it stood`, {
-        hint: `go on with --resume --out ${this.#run.folder}`,
-      });
+      throw new EliError(
+        'ABORTED',
+        `the run was stopped; ${checkpointPath(this.#run.folder)} holds where it stood`,
+        {
+          hint: `go on with --resume --out ${this.#run.folder}`,
+        },
+      );
     }
   }
 }

@@ -1,7 +1,7 @@
-import { EliError } from '../errors.ts';
 import { grad } from '../autograd/tape.ts';
-import { BatchOrder, STREAM } from '../eli/order.ts';
 import type { DigitSet } from '../data/mnist.ts';
+import { BatchOrder, STREAM } from '../eli/order.ts';
+import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { Initializer } from '../nn/init.ts';
 import { Linear } from '../nn/layers.ts';
@@ -109,10 +109,16 @@ export class ClassifierTrainer {
   ): Promise<void> {
     const engine = this.#engine;
     const { batch, seed, epochs } = this.#config;
-    const order = new BatchOrder(data.count, batch, { seed, stream: task === 1 ? STREAM.task1Order : STREAM.task2Order });
+    const order = new BatchOrder(data.count, batch, {
+      seed,
+      stream: task === 1 ? STREAM.task1Order : STREAM.task2Order,
+    });
     const steps = order.batchesPerEpoch;
     if (steps === 0) {
-      throw new EliError('CONFIG', `a batch of ${batch} is larger than the ${data.count} images of task ${task}`);
+      throw new EliError(
+        'CONFIG',
+        `a batch of ${batch} is larger than the ${data.count} images of task ${task}`,
+      );
     }
     const indices = engine.keep(zeros(engine, [steps * batch], 'u32'));
     const counter = engine.keep(zeros(engine, [1], 'u32'));
@@ -126,9 +132,13 @@ export class ClassifierTrainer {
         const values = await losses.readFloats();
         const bad = values.findIndex((loss) => !Number.isFinite(loss));
         if (bad !== -1) {
-          throw new EliError('NON_FINITE', `task ${task}: the loss is ${values[bad]} in epoch ${epoch + 1}, step ${bad + 1}`, {
-            hint: 'take a smaller learningRate; the last checkpoint is kept',
-          });
+          throw new EliError(
+            'NON_FINITE',
+            `task ${task}: the loss is ${values[bad]} in epoch ${epoch + 1}, step ${bad + 1}`,
+            {
+              hint: 'take a smaller learningRate; the last checkpoint is kept',
+            },
+          );
         }
         await onEpoch(epoch + 1, values.reduce((a, b) => a + b, 0) / steps);
       }
@@ -151,7 +161,10 @@ export class ClassifierTrainer {
 
   async state(): Promise<ClassifierState> {
     const { momentum } = this.#optimizer.state;
-    return { net: await this.net.stateDict(), momentum: { shape: momentum.shape, data: await momentum.readFloats() } };
+    return {
+      net: await this.net.stateDict(),
+      momentum: { shape: momentum.shape, data: await momentum.readFloats() },
+    };
   }
 
   load(state: ClassifierState): void {
@@ -177,7 +190,10 @@ export function latentsOf(base: Linear, data: TaskData): Tensor {
     for (let first = 0; first < data.count; first += CHUNK) {
       engine.tidy(() => {
         const rows = Math.min(CHUNK, data.count - first);
-        const index = tensor(engine, Uint32Array.from({ length: rows }, (_, i) => first + i));
+        const index = tensor(
+          engine,
+          Uint32Array.from({ length: rows }, (_, i) => first + i),
+        );
         copyInto(base.forward(data.batch(index)), out, out.strides, first * d);
       });
     }

@@ -23,7 +23,7 @@ export interface AdapterReport {
  * @throws EliError `NO_ADAPTER` when there is none, none of that name, or only Dawn's null back end.
  */
 export async function requestAdapter(choice: AdapterChoice = {}): Promise<GPUAdapter> {
-  const name = choice.adapter ?? process.env['ELI_ADAPTER'] ?? '';
+  const name = choice.adapter ?? process.env.ELI_ADAPTER ?? '';
   const gpu = dawn(name);
   let adapter: GPUAdapter | null;
   try {
@@ -58,7 +58,9 @@ export function reportAdapter(adapter: GPUAdapter): AdapterReport {
     vendor: info.vendor,
     architecture: info.architecture,
     driver: info.description,
-    software: info.architecture === 'software' || /llvmpipe|swiftshader|software/i.test(`${info.device} ${info.description}`),
+    software:
+      info.architecture === 'software' ||
+      /llvmpipe|swiftshader|software/i.test(`${info.device} ${info.description}`),
     subgroup: adapter.features.has('subgroups')
       ? { min: info.subgroupMinSize ?? 0, max: info.subgroupMaxSize ?? 0 }
       : { min: 0, max: 0 },

@@ -115,7 +115,8 @@ export class Engine {
 
   /** Keeps the first failure; a compile error explains the validation errors that its pipeline then causes. */
   #fail(error: EliError): void {
-    if (this.#failure === undefined || (error.code === 'WGSL' && this.#failure.code === 'VALIDATION')) this.#failure = error;
+    if (this.#failure === undefined || (error.code === 'WGSL' && this.#failure.code === 'VALIDATION'))
+      this.#failure = error;
   }
 
   /** @throws EliError of the first failure the device reported, or `DISPOSED`. */
@@ -188,7 +189,10 @@ export class Engine {
     }
     const limit = this.device.limits.maxComputeWorkgroupsPerDimension;
     if (groups.some((n) => n !== undefined && n > limit)) {
-      throw new EliError('ARGUMENT', `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} a dimension`);
+      throw new EliError(
+        'ARGUMENT',
+        `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} a dimension`,
+      );
     }
     if (this.#trace !== undefined) {
       this.#trace.add(kernel, storages, params, groups);
@@ -198,7 +202,11 @@ export class Engine {
     if (this.#pending.length >= PENDING_DISPATCHES || !this.#arena.has(size)) this.flush();
     const slot = this.#arena.push(kernel, params);
     const buffers = storages.map((s) => s.buffer);
-    this.#pending.push({ kernel, bindGroup: bind(this.device, kernel, buffers, this.#arena.buffer, slot), groups });
+    this.#pending.push({
+      kernel,
+      bindGroup: bind(this.device, kernel, buffers, this.#arena.buffer, slot),
+      groups,
+    });
   }
 
   /** Submits what is pending. */
@@ -314,7 +322,9 @@ export class Engine {
    */
   async profile(fn: () => void | Promise<void>): Promise<KernelTime[]> {
     if (!this.has('timestamp-query')) {
-      throw new EliError('ARGUMENT', `${this.adapter.name} has no timestamp queries`, { hint: 'use wall time' });
+      throw new EliError('ARGUMENT', `${this.adapter.name} has no timestamp queries`, {
+        hint: 'use wall time',
+      });
     }
     await this.sync();
     const timer = new GpuTimer(this.device);
@@ -347,7 +357,8 @@ function forEachItem(value: unknown, fn: (item: ScopeItem) => void): void {
   if (value === null || typeof value !== 'object') return;
   if (typeof (value as Partial<ScopeItem>).dispose === 'function') fn(value as ScopeItem);
   else if (Array.isArray(value)) for (const element of value) forEachItem(element, fn);
-  else if (Object.getPrototypeOf(value) === Object.prototype) for (const element of Object.values(value)) forEachItem(element, fn);
+  else if (Object.getPrototypeOf(value) === Object.prototype)
+    for (const element of Object.values(value)) forEachItem(element, fn);
 }
 
 function release(result: unknown, scope: Set<ScopeItem>): void {

@@ -25,10 +25,14 @@ export function dawn(adapterName: string): GPU {
     try {
       gpu = create(flags);
     } catch (cause) {
-      throw new EliError('NO_ADAPTER', `Dawn could not be started: ${String((cause as Error).message ?? cause)}`, {
-        hint: 'run `npx eli doctor`',
-        cause,
-      });
+      throw new EliError(
+        'NO_ADAPTER',
+        `Dawn could not be started: ${String((cause as Error).message ?? cause)}`,
+        {
+          hint: 'run `npx eli doctor`',
+          cause,
+        },
+      );
     }
     instances.set(adapterName, gpu);
   }

@@ -43,7 +43,8 @@ export class PipelineCache {
     const device = this.#device;
     const layout = reflectShader(source);
     for (const name of Object.keys(overrides)) {
-      if (!layout.overrides.has(name)) throw new EliError('WGSL', `${source.file} declares no override ${name}`);
+      if (!layout.overrides.has(name))
+        throw new EliError('WGSL', `${source.file} declares no override ${name}`);
     }
     const chosen = Object.entries({ ...overrides, ...consts }).map(([k, v]) => `${k}=${v}`);
     const label = chosen.length === 0 ? source.file : `${source.file}[${chosen.join(' ')}]`;
@@ -82,7 +83,9 @@ export class PipelineCache {
         messages.length === 0
           ? `${source.file}: ${error.message}`
           : messages.map((m) => `${originOf(source, m.lineNum)}:${m.linePos}: ${m.message}`).join('\n');
-      this.#onError(new EliError('WGSL', text, { hint: 'the numbers are line and column in the shaders/ folder' }));
+      this.#onError(
+        new EliError('WGSL', text, { hint: 'the numbers are line and column in the shaders/ folder' }),
+      );
     };
     // A device that is lost meanwhile reports itself through its own promise.
     failed().catch(() => undefined);

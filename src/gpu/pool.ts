@@ -38,9 +38,13 @@ export class BufferPool {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
     const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize);
     if (bytes > limit) {
-      throw new EliError('OUT_OF_MEMORY', `a tensor of ${bytes} bytes is over this adapter's limit of ${limit} bytes`, {
-        hint: 'process the data in smaller pieces (a smaller batch), or use an adapter with larger limits',
-      });
+      throw new EliError(
+        'OUT_OF_MEMORY',
+        `a tensor of ${bytes} bytes is over this adapter's limit of ${limit} bytes`,
+        {
+          hint: 'process the data in smaller pieces (a smaller batch), or use an adapter with larger limits',
+        },
+      );
     }
     const buffer = this.#free.get(size)?.pop() ?? this.#create(Math.min(size, Math.floor(limit / 4) * 4));
     this.#inUse++;

@@ -59,7 +59,11 @@ export class Trace implements Memory {
     const arena = new ParamArena(device, Math.max(align, bytes));
     const dispatches = this.#dispatches.map((d): Dispatch => {
       const offset = arena.push(d.kernel, d.params);
-      return { kernel: d.kernel, bindGroup: bind(device, d.kernel, d.buffers, arena.buffer, offset), groups: d.groups };
+      return {
+        kernel: d.kernel,
+        bindGroup: bind(device, d.kernel, d.buffers, arena.buffer, offset),
+        groups: d.groups,
+      };
     });
     arena.upload();
     return new Program(engine, result, dispatches, () => {

@@ -1,4 +1,4 @@
-import { packParams, type ParamValues } from '../wgsl/reflect.ts';
+import { type ParamValues, packParams } from '../wgsl/reflect.ts';
 import type { Kernel } from './pipelines.ts';
 import type { GpuTimer } from './timer.ts';
 
@@ -25,7 +25,11 @@ export class ParamArena {
     this.#bytes = new ArrayBuffer(size);
     this.#view = new DataView(this.#bytes);
     this.#align = Math.max(16, device.limits.minUniformBufferOffsetAlignment);
-    this.buffer = device.createBuffer({ size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST, label: 'params' });
+    this.buffer = device.createBuffer({
+      size,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      label: 'params',
+    });
   }
 
   has(bytes: number): boolean {
@@ -50,9 +54,18 @@ export class ParamArena {
 }
 
 /** The bind group of a kernel over `buffers` (in binding order) and a slot of the arena. */
-export function bind(device: GPUDevice, kernel: Kernel, buffers: readonly GPUBuffer[], arena: GPUBuffer, slot: number): GPUBindGroup {
+export function bind(
+  device: GPUDevice,
+  kernel: Kernel,
+  buffers: readonly GPUBuffer[],
+  arena: GPUBuffer,
+  slot: number,
+): GPUBindGroup {
   const { storage, uniform } = kernel.layout;
-  const entries: GPUBindGroupEntry[] = storage.map((s, i) => ({ binding: s.binding, resource: { buffer: buffers[i]! } }));
+  const entries: GPUBindGroupEntry[] = storage.map((s, i) => ({
+    binding: s.binding,
+    resource: { buffer: buffers[i]! },
+  }));
   if (uniform !== undefined) {
     entries.push({ binding: uniform.binding, resource: { buffer: arena, offset: slot, size: uniform.size } });
   }
@@ -79,7 +92,11 @@ export function encode(encoder: GPUCommandEncoder, dispatches: readonly Dispatch
   pass.end();
 }
 
-function encodeOne(pass: GPUComputePassEncoder, dispatch: Dispatch, previous: GPUComputePipeline | undefined): void {
+function encodeOne(
+  pass: GPUComputePassEncoder,
+  dispatch: Dispatch,
+  previous: GPUComputePipeline | undefined,
+): void {
   if (dispatch.kernel.pipeline !== previous) pass.setPipeline(dispatch.kernel.pipeline);
   pass.setBindGroup(0, dispatch.bindGroup);
   pass.dispatchWorkgroups(dispatch.groups[0], dispatch.groups[1] ?? 1, dispatch.groups[2] ?? 1);

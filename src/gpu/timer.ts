@@ -18,7 +18,10 @@ export class GpuTimer {
   constructor(device: GPUDevice) {
     this.#querySet = device.createQuerySet({ type: 'timestamp', count: 2 * CAPACITY });
     const size = 16 * CAPACITY;
-    this.#resolved = device.createBuffer({ size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+    this.#resolved = device.createBuffer({
+      size,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
     this.#readable = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
   }
 
@@ -26,7 +29,11 @@ export class GpuTimer {
     const index = this.#labels.length;
     if (index >= CAPACITY) return undefined;
     this.#labels.push(label);
-    return { querySet: this.#querySet, beginningOfPassWriteIndex: 2 * index, endOfPassWriteIndex: 2 * index + 1 };
+    return {
+      querySet: this.#querySet,
+      beginningOfPassWriteIndex: 2 * index,
+      endOfPassWriteIndex: 2 * index + 1,
+    };
   }
 
   /** Reads the times of what was encoded so far, longest first, and frees the timer. */

@@ -22,14 +22,18 @@ export class FlatParameters {
   /** @throws EliError `ARGUMENT` for no parameters, or one that is not dense f32. */
   constructor(parameters: readonly Tensor[]) {
     const first = parameters[0];
-    if (first === undefined) throw new EliError('ARGUMENT', 'an optimiser or average needs at least one parameter');
+    if (first === undefined)
+      throw new EliError('ARGUMENT', 'an optimiser or average needs at least one parameter');
     this.engine = first.engine;
     this.parameters = [...parameters];
     const offsets: number[] = [];
     let size = 0;
     for (const parameter of parameters) {
       if (parameter.dtype !== 'f32' || !parameter.isContiguous) {
-        throw new EliError('ARGUMENT', `parameter ${offsets.length} (${parameter.toString()}) is not dense f32`);
+        throw new EliError(
+          'ARGUMENT',
+          `parameter ${offsets.length} (${parameter.toString()}) is not dense f32`,
+        );
       }
       offsets.push(size);
       size += Math.ceil(parameter.size / ALIGN) * ALIGN;
@@ -52,7 +56,9 @@ export class FlatParameters {
   /** The parameters' places in a tensor of the same layout, as parameters on their own. */
   viewsOf(other: Tensor): Tensor[] {
     return this.parameters.map((parameter, i) => {
-      const view = this.engine.keep(other.view(parameter.shape, denseStrides(parameter.shape), this.offsets[i]!));
+      const view = this.engine.keep(
+        other.view(parameter.shape, denseStrides(parameter.shape), this.offsets[i]!),
+      );
       view.requiresGrad = true;
       return view;
     });
@@ -61,7 +67,10 @@ export class FlatParameters {
   /** Gathers one gradient per parameter into `target`, six a dispatch. @throws EliError `SHAPE` when one does not fit. */
   pack(gradients: readonly Tensor[], target: Tensor): void {
     if (gradients.length !== this.parameters.length) {
-      throw new EliError('ARGUMENT', `${gradients.length} gradients for ${this.parameters.length} parameters`);
+      throw new EliError(
+        'ARGUMENT',
+        `${gradients.length} gradients for ${this.parameters.length} parameters`,
+      );
     }
     gradients.forEach((gradient, i) => {
       if (!sameShape(gradient.shape, this.parameters[i]!.shape)) {
@@ -95,4 +104,3 @@ export class FlatParameters {
 }
 
 const SOURCES = 6;
-

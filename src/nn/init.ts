@@ -17,7 +17,13 @@ export class Initializer {
 
   /** A parameter uniform in ±bound. */
   uniform(shape: Shape, bound: number): Tensor {
-    const parameter = randomUniform(this.engine, shape, { seed: this.seed, stream: this.#stream++ }, -bound, bound);
+    const parameter = randomUniform(
+      this.engine,
+      shape,
+      { seed: this.seed, stream: this.#stream++ },
+      -bound,
+      bound,
+    );
     parameter.requiresGrad = true;
     return parameter;
   }

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { sameShape, type Shape, showShape } from '../tensor/shape.ts';
+import { type Shape, sameShape, showShape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
 /** Values of named parameters, off the device. */
@@ -43,7 +43,8 @@ export abstract class Module {
       }
     }
     for (const name of Object.keys(state)) if (!parameters.has(name)) problems.push(`unknown: ${name}`);
-    if (problems.length > 0) throw new EliError('SHAPE', `the state does not fit the module:\n  ${problems.join('\n  ')}`);
+    if (problems.length > 0)
+      throw new EliError('SHAPE', `the state does not fit the module:\n  ${problems.join('\n  ')}`);
     for (const [name, parameter] of parameters) parameter.write(state[name]!.data);
   }
 

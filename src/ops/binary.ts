@@ -1,7 +1,7 @@
+import { setAccumulate } from '../autograd/tape.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
-import { setAccumulate } from '../autograd/tape.ts';
 import { defineOp, EXACT, type OpCase, ROUNDING, type Tolerance } from './define.ts';
 import { mapBroadcast } from './ndarray.ts';
 import { sumTo } from './reduce.ts';
@@ -80,7 +80,9 @@ function binary(name: keyof typeof ROWS): (a: Tensor, b: Tensor, alpha?: number)
   const { backward } = row;
   const range = row.range ?? ([-3, 3] as const);
   const input = (shape: readonly number[]) =>
-    row.ties === true ? { shape, values: Array.from({ length: sizeOf(shape) }, (_, i) => ((i * 7) % 5) - 2) } : { shape, range };
+    row.ties === true
+      ? { shape, values: Array.from({ length: sizeOf(shape) }, (_, i) => ((i * 7) % 5) - 2) }
+      : { shape, range };
   const attrs = { alpha: 0.2 };
   const cases: OpCase<Slope>[] = [
     { inputs: [input([129]), input([129])], attrs },

@@ -51,7 +51,11 @@ export interface OpDefinition<A> {
   /** Why the tolerance is what it is, where it is not plain rounding. */
   readonly toleranceNote?: string;
   /** Floating-point operations and bytes moved for given input and output shapes. */
-  readonly cost?: (inputs: readonly Shape[], output: Shape, attrs: A) => { readonly flops: number; readonly bytes: number };
+  readonly cost?: (
+    inputs: readonly Shape[],
+    output: Shape,
+    attrs: A,
+  ) => { readonly flops: number; readonly bytes: number };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the registry holds ops of every attribute type

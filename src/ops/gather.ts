@@ -59,7 +59,10 @@ const scatterAddOp = defineOp<{ rows: number }>({
     return {
       shape: [rows, ...x!.shape.slice(1)],
       data: build([rows, width], ([r, j]) =>
-        index!.data.reduce((total, target, i) => (target === r ? total + x!.data[i * width + j!]! : total), 0),
+        index!.data.reduce(
+          (total, target, i) => (target === r ? total + x!.data[i * width + j!]! : total),
+          0,
+        ),
       ).data,
     };
   },
@@ -85,7 +88,10 @@ export function scatterAdd(x: Tensor, index: Tensor, rows: number): Tensor {
   checkIndex('scatterAdd', index);
   checkDType('scatterAdd', x, 'f32');
   if (x.shape[0] !== index.shape[0]) {
-    throw new EliError('SHAPE', `scatterAdd: ${showShape(x.shape)} rows and ${showShape(index.shape)} indices differ`);
+    throw new EliError(
+      'SHAPE',
+      `scatterAdd: ${showShape(x.shape)} rows and ${showShape(index.shape)} indices differ`,
+    );
   }
   return scatterAddOp([contiguous(x), contiguous(index)], { rows });
 }
@@ -94,11 +100,20 @@ export function scatterAdd(x: Tensor, index: Tensor, rows: number): Tensor {
  * Rows of a table of bytes as f32: table [r, ⌈width/4⌉ words] holds r · width unsigned bytes packed in u32, index [n]
  * (u32) → [n, width], each byte times `scale`. For images that stay on the device as bytes. No gradient.
  */
-export function gatherBytes(table: Tensor, index: Tensor, width: number, rows: number, scale: number): Tensor {
+export function gatherBytes(
+  table: Tensor,
+  index: Tensor,
+  width: number,
+  rows: number,
+  scale: number,
+): Tensor {
   checkIndex('gatherBytes', index);
   checkDType('gatherBytes', table, 'u32');
   if (table.size < Math.ceil((rows * width) / 4)) {
-    throw new EliError('SHAPE', `gatherBytes: ${table.size} words do not hold ${rows} rows of ${width} bytes`);
+    throw new EliError(
+      'SHAPE',
+      `gatherBytes: ${table.size} words do not hold ${rows} rows of ${width} bytes`,
+    );
   }
   const y = empty(table.engine, [index.size, width]);
   launch1d(y.engine, 'gather/gather_bytes.wgsl', y.size, {
@@ -110,7 +125,8 @@ export function gatherBytes(table: Tensor, index: Tensor, width: number, rows: n
 
 function checkIndex(op: string, index: Tensor): void {
   checkDType(op, index, 'u32');
-  if (index.rank !== 1) throw new EliError('SHAPE', `${op}: the index has shape ${showShape(index.shape)}, not [n]`);
+  if (index.rank !== 1)
+    throw new EliError('SHAPE', `${op}: the index has shape ${showShape(index.shape)}, not [n]`);
 }
 
 /** u32 or i32 numbers as f32 (exact up to 2^24). No gradient. */

@@ -46,7 +46,10 @@ const TARGET = { shape: [7], dtype: 'u32' as const, below: 5 };
 const crossEntropyRows = defineOp<null>({
   name: 'crossEntropyRows',
   forward: ([logits, target]) => launch(false, logits!, target!, undefined),
-  backward: ({ grad, inputs: [logits, target] }) => [crossEntropyBackward([logits!, target!, grad], null), undefined],
+  backward: ({ grad, inputs: [logits, target] }) => [
+    crossEntropyBackward([logits!, target!, grad], null),
+    undefined,
+  ],
   reference: ([x, t]) => build([x!.shape[0]!], ([r]) => -Math.log(softmaxRow(x!, r!)[t!.data[r!]!]!)),
   cases: [{ inputs: [LOGITS, TARGET], attrs: null }],
   tolerance: TOLERANCE,
@@ -102,9 +105,13 @@ export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): T
   checkDType('crossEntropy', logits, 'f32');
   checkDType('crossEntropy', target, 'u32');
   if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
-    throw new EliError('SHAPE', `crossEntropy: logits ${showShape(logits.shape)} and target ${showShape(target.shape)} do not fit`, {
-      hint: 'logits are [n, classes], targets [n]',
-    });
+    throw new EliError(
+      'SHAPE',
+      `crossEntropy: logits ${showShape(logits.shape)} and target ${showShape(target.shape)} do not fit`,
+      {
+        hint: 'logits are [n, classes], targets [n]',
+      },
+    );
   }
   const rows = crossEntropyRows([contiguous(logits), target], null);
   if (weight === undefined) return mean(rows);

@@ -42,7 +42,11 @@ function chooseVariant(engine: Engine, m: number, n: number): Variant {
       extra: { lanes },
     };
   }
-  const [WX, WY, TM, TN] = software ? [8, 1, 8, n <= 8 ? 1 : 4] : m * n <= 256 * 256 ? [16, 8, 2, 2] : [16, 8, 4, 8];
+  const [WX, WY, TM, TN] = software
+    ? [8, 1, 8, n <= 8 ? 1 : 4]
+    : m * n <= 256 * 256
+      ? [16, 8, 2, 2]
+      : [16, 8, 4, 8];
   return {
     file: 'matmul/matmul.wgsl',
     overrides: { WX, WY },
@@ -98,9 +102,13 @@ const matmulOp = defineOp<null>({
     checkDType('matmul', a!, 'f32');
     checkDType('matmul', b!, 'f32');
     if (a!.rank < 2 || b!.rank < 2 || a!.shape.at(-1) !== b!.shape.at(-2)) {
-      throw new EliError('SHAPE', `matmul: ${showShape(a!.shape)} and ${showShape(b!.shape)} do not multiply`, {
-        hint: 'the last dimension of the first must equal the last but one of the second',
-      });
+      throw new EliError(
+        'SHAPE',
+        `matmul: ${showShape(a!.shape)} and ${showShape(b!.shape)} do not multiply`,
+        {
+          hint: 'the last dimension of the first must equal the last but one of the second',
+        },
+      );
     }
     const batch = broadcastShapes('matmul', a!.shape.slice(0, -2), b!.shape.slice(0, -2));
     // The kernel walks two batch dimensions; more are merged by copying.
@@ -162,7 +170,8 @@ const linearOp = defineOp<null>({
   reference: ([x, weight, bias]) =>
     build([x!.shape[0]!, weight!.shape[0]!], ([row, out]) => {
       let total = bias!.data[out!]!;
-      for (let i = 0; i < x!.shape[1]!; i++) total += atBroadcast(x!, [row!, i]) * atBroadcast(weight!, [out!, i]);
+      for (let i = 0; i < x!.shape[1]!; i++)
+        total += atBroadcast(x!, [row!, i]) * atBroadcast(weight!, [out!, i]);
       return total;
     }),
   cases: [
@@ -179,7 +188,13 @@ const linearOp = defineOp<null>({
  * @throws EliError `SHAPE` naming all three shapes.
  */
 export function linear(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
-  if (x.rank !== 2 || weight.rank !== 2 || x.shape[1] !== weight.shape[1] || bias.rank !== 1 || bias.shape[0] !== weight.shape[0]) {
+  if (
+    x.rank !== 2 ||
+    weight.rank !== 2 ||
+    x.shape[1] !== weight.shape[1] ||
+    bias.rank !== 1 ||
+    bias.shape[0] !== weight.shape[0]
+  ) {
     throw new EliError(
       'SHAPE',
       `linear: x ${showShape(x.shape)}, weight ${showShape(weight.shape)} and bias ${showShape(bias.shape)} do not fit`,

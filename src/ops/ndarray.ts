@@ -31,10 +31,19 @@ export function build(shape: Shape, fn: (index: number[]) => number): NdArray {
 /** Element of `x` at `index` of an array `x` broadcasts to. */
 export function atBroadcast(x: NdArray, index: readonly number[]): number {
   const skip = index.length - x.shape.length;
-  return x.data[ravel(x.shape, x.shape.map((n, d) => (n === 1 ? 0 : index[d + skip]!)))]!;
+  return x.data[
+    ravel(
+      x.shape,
+      x.shape.map((n, d) => (n === 1 ? 0 : index[d + skip]!)),
+    )
+  ]!;
 }
 
-export function mapBroadcast(op: string, xs: readonly NdArray[], fn: (...values: number[]) => number): NdArray {
+export function mapBroadcast(
+  op: string,
+  xs: readonly NdArray[],
+  fn: (...values: number[]) => number,
+): NdArray {
   const shape = xs.map((x) => x.shape).reduce((a, b) => broadcastShapes(op, a, b));
   return build(shape, (index) => fn(...xs.map((x) => atBroadcast(x, index))));
 }

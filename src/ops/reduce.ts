@@ -1,5 +1,5 @@
 import { empty, launch1d } from '../tensor/create.ts';
-import { collapse, normalizeAxes, normalizeAxis, sameShape, type Shape, sizeOf } from '../tensor/shape.ts';
+import { collapse, normalizeAxes, normalizeAxis, type Shape, sameShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { div, equal, mul } from './binary.ts';
 import { defineOp, EXACT, type Tolerance } from './define.ts';
@@ -23,12 +23,25 @@ function keptShape(shape: Shape, axes: readonly number[]): number[] {
 function launchReduce(op: string, code: number, x: Tensor, axes: readonly number[], scale: number): Tensor {
   checkDType(op, x, 'f32');
   const outerAxes = [...x.shape.keys()].filter((d) => !axes.includes(d));
-  const outer = collapse(outerAxes.map((d) => x.shape[d]!), [outerAxes.map((d) => x.strides[d]!)]);
-  const inner = collapse(axes.map((d) => x.shape[d]!), [axes.map((d) => x.strides[d]!)]);
+  const outer = collapse(
+    outerAxes.map((d) => x.shape[d]!),
+    [outerAxes.map((d) => x.strides[d]!)],
+  );
+  const inner = collapse(
+    axes.map((d) => x.shape[d]!),
+    [axes.map((d) => x.strides[d]!)],
+  );
   const y = empty(x.engine, keptShape(x.shape, axes));
   const outputs = y.size;
   const length = x.size / outputs;
-  const pass = (source: Tensor, target: Tensor, parts: number, part: number, layout: object, factor: number): void => {
+  const pass = (
+    source: Tensor,
+    target: Tensor,
+    parts: number,
+    part: number,
+    layout: object,
+    factor: number,
+  ): void => {
     const { overrides, groups } = rowLayout(x.engine, target.size, part);
     x.engine.run('reduce/reduce.wgsl', {
       storages: [source.storage, target.storage],
@@ -54,20 +67,32 @@ function launchReduce(op: string, code: number, x: Tensor, axes: readonly number
   const partial = empty(x.engine, [outputs, parts]);
   pass(x, partial, parts, PART, layout, 1);
   // The partial sums of one output are few enough for one workgroup: 4,096 parts cover 16 million elements.
-  pass(partial, y, 1, parts, {
-    outer_shape: [outputs],
-    outer_stride: [parts],
-    outer_rank: 1,
-    inner_shape: [parts],
-    inner_stride: [1],
-    inner_rank: 1,
-    inner: parts,
-  }, scale);
+  pass(
+    partial,
+    y,
+    1,
+    parts,
+    {
+      outer_shape: [outputs],
+      outer_stride: [parts],
+      outer_rank: 1,
+      inner_shape: [parts],
+      inner_stride: [1],
+      inner_rank: 1,
+      inner: parts,
+    },
+    scale,
+  );
   partial.dispose();
   return y;
 }
 
-function reduceReference(x: NdArray, axes: readonly number[], start: number, step: (sum: number, v: number) => number): NdArray {
+function reduceReference(
+  x: NdArray,
+  axes: readonly number[],
+  start: number,
+  step: (sum: number, v: number) => number,
+): NdArray {
   const out = ndarray(keptShape(x.shape, axes));
   out.data.fill(start);
   x.data.forEach((v, i) => {
@@ -103,10 +128,15 @@ const sumOp = defineOp<Axes>({
 const meanOp = defineOp<Axes>({
   name: 'mean',
   forward: ([x], { axes }) => launchReduce('mean', 0, x!, axes, sizeOf(keptShape(x!.shape, axes)) / x!.size),
-  backward: ({ grad, inputs, output }) => [affine(expand(grad, inputs[0]!.shape), output.size / inputs[0]!.size, 0)],
+  backward: ({ grad, inputs, output }) => [
+    affine(expand(grad, inputs[0]!.shape), output.size / inputs[0]!.size, 0),
+  ],
   reference: ([x], { axes }) => {
     const sum = reduceReference(x!, axes, 0, (s, v) => s + v);
-    return ndarray(sum.shape, sum.data.map((v) => (v * sum.data.length) / x!.data.length));
+    return ndarray(
+      sum.shape,
+      sum.data.map((v) => (v * sum.data.length) / x!.data.length),
+    );
   },
   cases: CASES,
   tolerance: { abs: 2e-6, rel: 2e-6 },
@@ -131,7 +161,12 @@ function reduction(name: string, op: (inputs: readonly Tensor[], attrs: Axes) =>
   return (x: Tensor, axes?: number | readonly number[], keepDims = false): Tensor => {
     const list = normalizeAxes(name, axes, x.shape);
     const y = op([x], { axes: list });
-    return keepDims ? y : reshape(y, x.shape.filter((_, d) => !list.includes(d)));
+    return keepDims
+      ? y
+      : reshape(
+          y,
+          x.shape.filter((_, d) => !list.includes(d)),
+        );
   };
 }
 

@@ -4,7 +4,11 @@ import type { Engine } from '../gpu/engine.ts';
  * How a kernel that reduces rows is laid out: THREADS invocations work on one row, ROWS rows a workgroup. Short rows
  * get one invocation each; long ones a workgroup, unless there are rows enough to fill a software device.
  */
-export function rowLayout(engine: Engine, rows: number, length: number): { overrides: { THREADS: number; ROWS: number }; groups: [number, number] } {
+export function rowLayout(
+  engine: Engine,
+  rows: number,
+  length: number,
+): { overrides: { THREADS: number; ROWS: number }; groups: [number, number] } {
   const plenty = engine.adapter.software ? rows >= 16 : rows >= 16384;
   const threads = length <= 32 || plenty ? 1 : length <= 1024 ? 64 : 256;
   const rowsPerGroup = threads === 1 ? (engine.adapter.software ? 8 : 64) : 1;

@@ -83,7 +83,12 @@ const logSumExpOp = defineOp<null>({
   cost: ([x]) => ({ flops: 3 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 
-function alongAxis(name: string, x: Tensor, axis: number, op: (inputs: readonly Tensor[], attrs: null) => Tensor): Tensor {
+function alongAxis(
+  name: string,
+  x: Tensor,
+  axis: number,
+  op: (inputs: readonly Tensor[], attrs: null) => Tensor,
+): Tensor {
   const last = x.rank - 1;
   const target = normalizeAxis(name, axis, x.shape);
   if (target === last) return op([contiguous(x)], null);
@@ -105,5 +110,8 @@ export function logSoftmax(x: Tensor, axis = -1): Tensor {
 export function logSumExp(x: Tensor, axis = -1): Tensor {
   const y = alongAxis('logSumExp', x, axis, logSumExpOp);
   const target = normalizeAxis('logSumExp', axis, x.shape);
-  return reshape(y, x.shape.filter((_, d) => d !== target));
+  return reshape(
+    y,
+    x.shape.filter((_, d) => d !== target),
+  );
 }

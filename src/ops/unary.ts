@@ -45,8 +45,22 @@ const ROWS = {
   identity: { code: 0, value: (x) => x, backward: (g) => g, range: [-3, 3], tolerance: EXACT },
   neg: { code: 1, value: (x) => -x, backward: (g) => neg(g), range: [-3, 3], tolerance: EXACT },
   abs: { code: 2, value: Math.abs, backward: (g, x) => mul(g, sign(x)), range: [-3, 3], tolerance: EXACT },
-  exp: { code: 3, value: Math.exp, backward: (g, _x, y) => mul(g, y), range: [-4, 4], tolerance: LOOSE, note: LOG_NOTE },
-  log: { code: 4, value: Math.log, backward: (g, x) => div(g, x), range: [0.05, 9], tolerance: LOOSE, note: LOG_NOTE },
+  exp: {
+    code: 3,
+    value: Math.exp,
+    backward: (g, _x, y) => mul(g, y),
+    range: [-4, 4],
+    tolerance: LOOSE,
+    note: LOG_NOTE,
+  },
+  log: {
+    code: 4,
+    value: Math.log,
+    backward: (g, x) => div(g, x),
+    range: [0.05, 9],
+    tolerance: LOOSE,
+    note: LOG_NOTE,
+  },
   sqrt: { code: 5, value: Math.sqrt, backward: (g, _x, y) => div(mul(g, 0.5), y), range: [0.05, 9] },
   sigmoid: {
     code: 6,
@@ -64,7 +78,13 @@ const ROWS = {
     tolerance: { abs: 2e-5, rel: 1e-5 },
     note: 'WGSL takes tanh from sinh/cosh with an absolute error of 1e-5',
   },
-  relu: { code: 8, value: (x) => Math.max(x, 0), backward: (g, x) => leakyReluBackward(g, x, 0), range: [-3, 3], tolerance: EXACT },
+  relu: {
+    code: 8,
+    value: (x) => Math.max(x, 0),
+    backward: (g, x) => leakyReluBackward(g, x, 0),
+    range: [-3, 3],
+    tolerance: EXACT,
+  },
   leakyRelu: {
     code: 9,
     value: (x, { alpha }) => (x > 0 ? x : alpha * x),
@@ -164,7 +184,11 @@ function unary(name: keyof typeof ROWS): (x: Tensor, scalars?: Scalars) => Tenso
     ...(backward === undefined
       ? {}
       : { backward: ({ grad, inputs: [x], output, attrs }) => [backward(grad, x!, output, attrs)] }),
-    reference: ([x], scalars) => ndarray(x!.shape, x!.data.map((v) => row.value(v, scalars))),
+    reference: ([x], scalars) =>
+      ndarray(
+        x!.shape,
+        x!.data.map((v) => row.value(v, scalars)),
+      ),
     cases: [inputs({ shape: [129] }), inputs({ shape: [3, 1, 7], transposed: true })],
     tolerance: row.tolerance ?? ROUNDING,
     ...(row.note === undefined ? {} : { toleranceNote: row.note }),

@@ -1,11 +1,19 @@
 import { EliError } from '../errors.ts';
 import { empty, launch1d, zeros } from '../tensor/create.ts';
-import { broadcastShapes, denseStrides, normalizeAxis, sameShape, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
+import {
+  broadcastShapes,
+  denseStrides,
+  normalizeAxis,
+  type Shape,
+  sameShape,
+  showShape,
+  sizeOf,
+} from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { defineOp, EXACT } from './define.ts';
 import { atBroadcast, build, ndarray, ravel, unravel } from './ndarray.ts';
-import { broadcastStrides, stridedParams } from './strided.ts';
 import { sumTo } from './reduce.ts';
+import { broadcastStrides, stridedParams } from './strided.ts';
 
 /** Copies `x` (any strides) into the place in `target` that starts at `offset` elements and has `strides`. */
 export function copyInto(x: Tensor, target: Tensor, strides: readonly number[], offset: number): void {
@@ -49,7 +57,10 @@ const reshapeOp = defineOp<{ shape: Shape }>({
   name: 'reshape',
   forward: ([x], { shape }) => {
     if (sizeOf(shape) !== x!.size) {
-      throw new EliError('SHAPE', `reshape: ${showShape(x!.shape)} (${x!.size} elements) does not fill ${showShape(shape)}`);
+      throw new EliError(
+        'SHAPE',
+        `reshape: ${showShape(x!.shape)} (${x!.size} elements) does not fill ${showShape(shape)}`,
+      );
     }
     return x!.view(shape, denseStrides(shape), x!.offset);
   },
@@ -73,11 +84,22 @@ const permuteOp = defineOp<{ axes: readonly number[] }>({
       axes.map((a) => x!.strides[a]!),
       x!.offset,
     ),
-  backward: ({ grad, attrs }) => [permute(grad, attrs.axes.map((_, i) => attrs.axes.indexOf(i)))],
+  backward: ({ grad, attrs }) => [
+    permute(
+      grad,
+      attrs.axes.map((_, i) => attrs.axes.indexOf(i)),
+    ),
+  ],
   reference: ([x], { axes }) =>
     build(
       axes.map((a) => x!.shape[a]!),
-      (index) => x!.data[ravel(x!.shape, x!.shape.map((_, d) => index[axes.indexOf(d)]!))]!,
+      (index) =>
+        x!.data[
+          ravel(
+            x!.shape,
+            x!.shape.map((_, d) => index[axes.indexOf(d)]!),
+          )
+        ]!,
     ),
   cases: [{ inputs: [{ shape: [3, 5, 7] }], attrs: { axes: [2, 0, 1] } }],
   tolerance: EXACT,
@@ -87,14 +109,18 @@ const permuteOp = defineOp<{ axes: readonly number[] }>({
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
   const list = axes.map((axis) => normalizeAxis('permute', axis, x.shape));
   if (list.length !== x.rank || new Set(list).size !== x.rank) {
-    throw new EliError('SHAPE', `permute: axes ${showShape(axes)} do not name each dimension of ${showShape(x.shape)} once`);
+    throw new EliError(
+      'SHAPE',
+      `permute: axes ${showShape(axes)} do not name each dimension of ${showShape(x.shape)} once`,
+    );
   }
   return permuteOp([x], { axes: list });
 }
 
 /** Swaps the last two dimensions. A view. */
 export function transpose(x: Tensor): Tensor {
-  if (x.rank < 2) throw new EliError('SHAPE', `transpose: ${showShape(x.shape)} has fewer than two dimensions`);
+  if (x.rank < 2)
+    throw new EliError('SHAPE', `transpose: ${showShape(x.shape)} has fewer than two dimensions`);
   return permute(x, [...x.shape.keys()].slice(0, -2).concat(x.rank - 1, x.rank - 2));
 }
 
@@ -113,12 +139,22 @@ const sliceOp = defineOp<SliceAttrs>({
       x!.offset + start * x!.strides[axis]!,
     ),
   backward: ({ grad, inputs, attrs }) => [
-    embedOp([grad], { axis: attrs.axis, before: attrs.start, after: inputs[0]!.shape[attrs.axis]! - attrs.end }),
+    embedOp([grad], {
+      axis: attrs.axis,
+      before: attrs.start,
+      after: inputs[0]!.shape[attrs.axis]! - attrs.end,
+    }),
   ],
   reference: ([x], { axis, start, end }) =>
     build(
       x!.shape.map((n, d) => (d === axis ? end - start : n)),
-      (index) => x!.data[ravel(x!.shape, index.map((k, d) => (d === axis ? k + start : k)))]!,
+      (index) =>
+        x!.data[
+          ravel(
+            x!.shape,
+            index.map((k, d) => (d === axis ? k + start : k)),
+          )
+        ]!,
     ),
   cases: [{ inputs: [{ shape: [5, 9] }], attrs: { axis: 1, start: 2, end: 7 } }],
   tolerance: EXACT,
@@ -127,8 +163,13 @@ const sliceOp = defineOp<SliceAttrs>({
 /** Elements `start` (included) to `end` (excluded) along `axis`. A view. */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
   const at = normalizeAxis('slice', axis, x.shape);
-  if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= x.shape[at]!)) {
-    throw new EliError('SHAPE', `slice: ${start} to ${end} is not a range of axis ${at} of ${showShape(x.shape)}`);
+  if (
+    !(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= x.shape[at]!)
+  ) {
+    throw new EliError(
+      'SHAPE',
+      `slice: ${start} to ${end} is not a range of axis ${at} of ${showShape(x.shape)}`,
+    );
   }
   return sliceOp([x], { axis: at, start, end });
 }
@@ -184,7 +225,10 @@ export function expand(x: Tensor, shape: Shape): Tensor {
 const concatOp = defineOp<{ axis: number }>({
   name: 'concat',
   forward: (xs, { axis }) => {
-    const shape = xs[0]!.shape.with(axis, xs.reduce((sum, x) => sum + x.shape[axis]!, 0));
+    const shape = xs[0]!.shape.with(
+      axis,
+      xs.reduce((sum, x) => sum + x.shape[axis]!, 0),
+    );
     const y = empty(xs[0]!.engine, shape, xs[0]!.dtype);
     let at = 0;
     for (const x of xs) {
@@ -202,7 +246,12 @@ const concatOp = defineOp<{ axis: number }>({
     });
   },
   reference: (xs, { axis }) => {
-    const out = ndarray(xs[0]!.shape.with(axis, xs.reduce((sum, x) => sum + x.shape[axis]!, 0)));
+    const out = ndarray(
+      xs[0]!.shape.with(
+        axis,
+        xs.reduce((sum, x) => sum + x.shape[axis]!, 0),
+      ),
+    );
     let at = 0;
     for (const x of xs) {
       x.data.forEach((value, i) => {
@@ -226,9 +275,13 @@ export function concat(xs: readonly Tensor[], axis: number): Tensor {
   if (first === undefined) throw new EliError('ARGUMENT', 'concat: no tensors were given');
   const at = normalizeAxis('concat', axis, first.shape);
   for (const x of xs) {
-    if (x.dtype !== first.dtype) throw new EliError('DTYPE', `concat: ${first.dtype} and ${x.dtype} cannot be joined`);
+    if (x.dtype !== first.dtype)
+      throw new EliError('DTYPE', `concat: ${first.dtype} and ${x.dtype} cannot be joined`);
     if (x.rank !== first.rank || x.shape.some((n, d) => d !== at && n !== first.shape[d])) {
-      throw new EliError('SHAPE', `concat: shapes ${showShape(first.shape)} and ${showShape(x.shape)} differ outside axis ${at}`);
+      throw new EliError(
+        'SHAPE',
+        `concat: shapes ${showShape(first.shape)} and ${showShape(x.shape)} differ outside axis ${at}`,
+      );
     }
   }
   return concatOp(xs, { axis: at });

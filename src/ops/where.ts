@@ -6,14 +6,20 @@ import { defineOp, EXACT } from './define.ts';
 import { mapBroadcast } from './ndarray.ts';
 import { sumTo } from './reduce.ts';
 import { broadcastStrides, stridedParams } from './strided.ts';
-import { affine, sign, abs } from './unary.ts';
+import { abs, affine, sign } from './unary.ts';
 
 const whereOp = defineOp<null>({
   name: 'where',
   forward: ([c, a, b]) => {
     for (const x of [c!, a!, b!]) checkDType('where', x, 'f32');
-    const y = empty(c!.engine, broadcastShapes('where', broadcastShapes('where', c!.shape, a!.shape), b!.shape));
-    const walk = stridedParams(y.shape, [c!, a!, b!].map((x) => broadcastStrides(x, y.shape)));
+    const y = empty(
+      c!.engine,
+      broadcastShapes('where', broadcastShapes('where', c!.shape, a!.shape), b!.shape),
+    );
+    const walk = stridedParams(
+      y.shape,
+      [c!, a!, b!].map((x) => broadcastStrides(x, y.shape)),
+    );
     launch1d(y.engine, 'elementwise/where.wgsl', y.size, {
       storages: [c!.storage, a!.storage, b!.storage, y.storage],
       params: {
@@ -40,7 +46,14 @@ const whereOp = defineOp<null>({
   },
   reference: (xs) => mapBroadcast('where', xs, (c, a, b) => (c !== 0 ? a! : b!)),
   cases: [
-    { inputs: [{ shape: [7, 5], values: Array.from({ length: 35 }, (_, i) => i % 3) }, { shape: [7, 5] }, { shape: [5] }], attrs: null },
+    {
+      inputs: [
+        { shape: [7, 5], values: Array.from({ length: 35 }, (_, i) => i % 3) },
+        { shape: [7, 5] },
+        { shape: [5] },
+      ],
+      attrs: null,
+    },
     { inputs: [{ shape: [1], values: [1] }, { shape: [33, 1] }, { shape: [1, 3] }], attrs: null },
   ],
   tolerance: EXACT,

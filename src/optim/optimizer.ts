@@ -35,7 +35,11 @@ export class Optimizer {
     this.#learningRate = rule.learningRate;
     this.#gradients = this.flat.like();
     const { engine } = this.flat;
-    this.state = { momentum: this.flat.like(), squares: this.flat.like(), hyper: engine.keep(zeros(engine, [4])) };
+    this.state = {
+      momentum: this.flat.like(),
+      squares: this.flat.like(),
+      hyper: engine.keep(zeros(engine, [4])),
+    };
     this.state.hyper.write([rule.learningRate, 0, 0, 0]);
   }
 
@@ -66,7 +70,9 @@ export class Optimizer {
       });
     }
     launch1d(engine, 'optim/update.wgsl', values.size, {
-      storages: [values, this.#gradients, this.state.momentum, this.state.squares, this.state.hyper].map((t) => t.storage),
+      storages: [values, this.#gradients, this.state.momentum, this.state.squares, this.state.hyper].map(
+        (t) => t.storage,
+      ),
       overrides: { KIND: KIND[rule.kind] },
       params: {
         n: values.size,

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type { Gifenc } from 'gifenc';
-import { writeFileAtomic } from '../files/atomic.ts';
 import { EliError } from '../errors.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
 import { createView, type PictureSpec, rasterize, viewToSvg } from './picture.ts';
 import { COLOR, MODEL_COLORS } from './theme.ts';
 

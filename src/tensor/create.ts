@@ -13,10 +13,18 @@ export function empty(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tenso
  * A tensor with the given numbers in row-major order. The dtype follows a typed array; plain arrays become f32.
  * @throws EliError `SHAPE` when the numbers do not fill the shape.
  */
-export function tensor(engine: Engine, data: ArrayLike<number>, shape: Shape = [data.length], dtype?: DType): Tensor {
+export function tensor(
+  engine: Engine,
+  data: ArrayLike<number>,
+  shape: Shape = [data.length],
+  dtype?: DType,
+): Tensor {
   checkShape('tensor', shape);
   if (data.length !== sizeOf(shape)) {
-    throw new EliError('SHAPE', `tensor: ${data.length} numbers do not fill the shape ${showShape(shape)} (${sizeOf(shape)})`);
+    throw new EliError(
+      'SHAPE',
+      `tensor: ${data.length} numbers do not fill the shape ${showShape(shape)} (${sizeOf(shape)})`,
+    );
   }
   const out = empty(engine, shape, dtype ?? dtypeOf(data));
   out.write(data);

@@ -19,7 +19,14 @@ export interface RandomSource {
 type Kind = 'bits' | 'uniform' | 'normal';
 const KIND = { bits: 0, uniform: 1, normal: 2 } as const;
 
-function draw(engine: Engine, kind: Kind, shape: Shape, source: RandomSource, low: number, high: number): Tensor {
+function draw(
+  engine: Engine,
+  kind: Kind,
+  shape: Shape,
+  source: RandomSource,
+  low: number,
+  high: number,
+): Tensor {
   const dtype: DType = kind === 'bits' ? 'u32' : 'f32';
   const y = empty(engine, shape, dtype);
   const stepTensor = source.step instanceof Tensor ? source.step : undefined;
@@ -90,11 +97,18 @@ export function bitsAt(source: RandomSource & { readonly step?: number }, i: num
 }
 
 /** 0 … n−1 in random order (Fisher–Yates on the CPU). */
-export function permutation(n: number, source: RandomSource & { readonly step?: number }): Uint32Array<ArrayBuffer> {
+export function permutation(
+  n: number,
+  source: RandomSource & { readonly step?: number },
+): Uint32Array<ArrayBuffer> {
   const order = Uint32Array.from({ length: n }, (_, i) => i);
   let block = new Uint32Array(4);
   for (let i = n - 1, drawn = 0; i > 0; i--, drawn++) {
-    if (drawn % 4 === 0) block = philox([drawn / 4, source.step ?? 0, source.stream ?? 0, 0], source.seed) as Uint32Array<ArrayBuffer>;
+    if (drawn % 4 === 0)
+      block = philox(
+        [drawn / 4, source.step ?? 0, source.stream ?? 0, 0],
+        source.seed,
+      ) as Uint32Array<ArrayBuffer>;
     // 32 bits onto 0..i by multiplication: the bias is below i / 2^32.
     const j = Math.floor((block[drawn % 4]! / 2 ** 32) * (i + 1));
     const swap = order[i]!;

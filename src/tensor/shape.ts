@@ -31,7 +31,10 @@ export function showShape(shape: Shape): string {
 /** @throws EliError `SHAPE` unless every dimension is a positive integer and there are at most eight. */
 export function checkShape(op: string, shape: Shape): void {
   if (shape.length > MAX_RANK) {
-    throw new EliError('SHAPE', `${op}: ${showShape(shape)} has ${shape.length} dimensions, at most ${MAX_RANK} are supported`);
+    throw new EliError(
+      'SHAPE',
+      `${op}: ${showShape(shape)} has ${shape.length} dimensions, at most ${MAX_RANK} are supported`,
+    );
   }
   for (const n of shape) {
     if (!Number.isInteger(n) || n < 1) {
@@ -50,7 +53,10 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
     const m = a[i - rank + a.length] ?? 1;
     const n = b[i - rank + b.length] ?? 1;
     if (m !== n && m !== 1 && n !== 1) {
-      throw new EliError('SHAPE', `${op}: shapes ${showShape(a)} and ${showShape(b)} do not broadcast (${m} against ${n})`);
+      throw new EliError(
+        'SHAPE',
+        `${op}: shapes ${showShape(a)} and ${showShape(b)} do not broadcast (${m} against ${n})`,
+      );
     }
     out[i] = Math.max(m, n);
   }
@@ -67,7 +73,11 @@ export function normalizeAxis(op: string, axis: number, shape: Shape): number {
 }
 
 /** Several axes, sorted, each once; undefined means all. */
-export function normalizeAxes(op: string, axes: number | readonly number[] | undefined, shape: Shape): number[] {
+export function normalizeAxes(
+  op: string,
+  axes: number | readonly number[] | undefined,
+  shape: Shape,
+): number[] {
   if (axes === undefined) return shape.map((_, i) => i);
   const list = typeof axes === 'number' ? [axes] : axes;
   return [...new Set(list.map((axis) => normalizeAxis(op, axis, shape)))].sort((a, b) => a - b);
@@ -77,7 +87,10 @@ export function normalizeAxes(op: string, axes: number | readonly number[] | und
  * Merges neighbouring dimensions that every operand walks with one stride, and drops dimensions of 1, so that kernels
  * loop over as few dimensions as possible. `strides` has one list per operand.
  */
-export function collapse(shape: Shape, strides: readonly (readonly number[])[]): { shape: number[]; strides: number[][] } {
+export function collapse(
+  shape: Shape,
+  strides: readonly (readonly number[])[],
+): { shape: number[]; strides: number[][] } {
   const outShape: number[] = [];
   const outStrides: number[][] = strides.map(() => []);
   for (let i = 0; i < shape.length; i++) {

@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../gpu/storage.ts';
-import { denseStrides, sameShape, type Shape, showShape, sizeOf } from './shape.ts';
+import { denseStrides, type Shape, sameShape, showShape, sizeOf } from './shape.ts';
 
 export type DType = 'f32' | 'i32' | 'u32';
 
@@ -103,9 +103,13 @@ export class Tensor {
   write(data: ArrayLike<number>): void {
     this.#alive();
     if (data.length !== this.size || !this.isContiguous) {
-      throw new EliError('SHAPE', `tensor.write: ${data.length} numbers do not fill a dense tensor of shape ${showShape(this.shape)}`);
+      throw new EliError(
+        'SHAPE',
+        `tensor.write: ${data.length} numbers do not fill a dense tensor of shape ${showShape(this.shape)}`,
+      );
     }
-    const bytes = data instanceof ARRAY_OF[this.dtype] ? (data as TypedArrays[DType]) : ARRAY_OF[this.dtype].from(data);
+    const bytes =
+      data instanceof ARRAY_OF[this.dtype] ? (data as TypedArrays[DType]) : ARRAY_OF[this.dtype].from(data);
     this.engine.write(this.#storage, this.#offset * ELEMENT_BYTES, bytes);
   }
 
@@ -123,13 +127,18 @@ export class Tensor {
 
   /** The elements of an f32 tensor. @throws EliError `DTYPE` for another dtype. */
   async readFloats(): Promise<Float32Array<ArrayBuffer>> {
-    if (this.dtype !== 'f32') throw new EliError('DTYPE', `readFloats: this tensor is ${this.dtype}, not f32`);
+    if (this.dtype !== 'f32')
+      throw new EliError('DTYPE', `readFloats: this tensor is ${this.dtype}, not f32`);
     return (await this.read()) as Float32Array<ArrayBuffer>;
   }
 
   /** The only element of a tensor of size 1. */
   async item(): Promise<number> {
-    if (this.size !== 1) throw new EliError('SHAPE', `item: a tensor of shape ${showShape(this.shape)} has ${this.size} elements`);
+    if (this.size !== 1)
+      throw new EliError(
+        'SHAPE',
+        `item: a tensor of shape ${showShape(this.shape)} has ${this.size} elements`,
+      );
     return (await this.read())[0]!;
   }
 
@@ -168,7 +177,10 @@ function gather<T extends TypedArrays[DType]>(raw: T, shape: Shape, strides: rea
 /** @throws EliError `DTYPE` naming the op and what it got. */
 export function checkDType(op: string, tensor: Tensor, dtype: DType): void {
   if (tensor.dtype !== dtype) {
-    throw new EliError('DTYPE', `${op} needs ${dtype}, got ${tensor.dtype} of shape ${showShape(tensor.shape)}`);
+    throw new EliError(
+      'DTYPE',
+      `${op} needs ${dtype}, got ${tensor.dtype} of shape ${showShape(tensor.shape)}`,
+    );
   }
 }
 

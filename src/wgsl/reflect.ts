@@ -21,7 +21,9 @@ export interface StorageBinding {
 /** What the runtime must know of a kernel, read from its WGSL: group 0 only, entry point `main`. */
 export interface KernelLayout {
   readonly storage: readonly StorageBinding[];
-  readonly uniform: { readonly binding: number; readonly size: number; readonly fields: readonly ParamField[] } | undefined;
+  readonly uniform:
+    | { readonly binding: number; readonly size: number; readonly fields: readonly ParamField[] }
+    | undefined;
   readonly overrides: ReadonlySet<string>;
 }
 
@@ -67,7 +69,10 @@ function reflect(source: ShaderSource): KernelLayout {
         fields: members.map((m) => paramField(source.file, m.name, m.type.name, m.offset, m.size)),
       };
     } else {
-      throw new EliError('WGSL', `${source.file}: ${resource.name} is neither a storage buffer nor the uniform Params`);
+      throw new EliError(
+        'WGSL',
+        `${source.file}: ${resource.name} is neither a storage buffer nor the uniform Params`,
+      );
     }
   }
   storage.sort((a, b) => a.binding - b.binding);
@@ -79,7 +84,10 @@ function paramField(file: string, name: string, type: string, offset: number, si
   const scalar = /^(?:vec[234])?(f|u|i)(?:32)?$/.exec(type) ?? /^(f|u|i)32$/.exec(type);
   if (scalar !== null) return { name, offset, scalar: `${scalar[1] as 'f' | 'u' | 'i'}32`, count: size / 4 };
   if (type === 'array') return { name, offset, scalar: 'u32', count: size / 4 };
-  throw new EliError('WGSL', `${file}: the type ${type} of params.${name} is not supported (scalars, vectors, array<vec4u, k>)`);
+  throw new EliError(
+    'WGSL',
+    `${file}: the type ${type} of params.${name} is not supported (scalars, vectors, array<vec4u, k>)`,
+  );
 }
 
 /** Values of a `Params` struct by field name. */
@@ -89,7 +97,13 @@ export type ParamValues = Readonly<Record<string, number | readonly number[]>>;
  * Writes `values` into `bytes` (from byte `at`) by the reflected layout.
  * @throws EliError `WGSL` for a field that is missing, unknown or too long.
  */
-export function packParams(file: string, layout: KernelLayout, values: ParamValues, bytes: DataView, at: number): void {
+export function packParams(
+  file: string,
+  layout: KernelLayout,
+  values: ParamValues,
+  bytes: DataView,
+  at: number,
+): void {
   const fields = layout.uniform?.fields ?? [];
   let used = 0;
   for (const field of fields) {
@@ -102,7 +116,10 @@ export function packParams(file: string, layout: KernelLayout, values: ParamValu
       continue;
     }
     if (value.length > field.count) {
-      throw new EliError('WGSL', `${file}: params.${field.name} holds ${field.count} numbers, ${value.length} were given`);
+      throw new EliError(
+        'WGSL',
+        `${file}: params.${field.name} holds ${field.count} numbers, ${value.length} were given`,
+      );
     }
     for (let i = 0; i < field.count; i++) setScalar(bytes, offset + 4 * i, field.scalar, value[i] ?? 0);
   }

@@ -41,9 +41,13 @@ function assemble(file: string): ShaderSource {
     seen.add(name);
     const path = name.startsWith('/') ? name : fileURLToPath(new URL(name, SHADER_ROOT));
     if (!existsSync(path)) {
-      throw new EliError('WGSL', `shader file ${name} not found${from === '' ? '' : `, included by ${from}`}`, {
-        hint: 'paths are relative to the shaders/ folder of the package',
-      });
+      throw new EliError(
+        'WGSL',
+        `shader file ${name} not found${from === '' ? '' : `, included by ${from}`}`,
+        {
+          hint: 'paths are relative to the shaders/ folder of the package',
+        },
+      );
     }
     readFileSync(path, 'utf8')
       .split('\n')
@@ -67,7 +71,10 @@ function replaceConsts(source: ShaderSource, consts: Consts): ShaderSource {
     const declaration = new RegExp(`^(const ${name}\\s*:\\s*(u32|i32|f32)\\s*=\\s*)[^;]+;`, 'm');
     const match = declaration.exec(code);
     if (match === null) {
-      throw new EliError('WGSL', `${source.file} declares no "const ${name}: type = value;" to set to ${value}`);
+      throw new EliError(
+        'WGSL',
+        `${source.file} declares no "const ${name}: type = value;" to set to ${value}`,
+      );
     }
     const suffix = match[2] === 'u32' ? 'u' : match[2] === 'i32' ? 'i' : 'f';
     code = code.replace(declaration, `${match[1]}${value}${suffix};`);

@@ -1,0 +1,53 @@
+/**
+ * eli-webgpu: a WebGPU compute engine for Node with autodiff, and ELI, the energy-based latent aligner.
+ *
+ * Everything starts with `await Engine.create()`; tensors live on an engine, ops are plain functions, `engine.tidy`
+ * frees what a stretch of code made, `engine.capture` turns a step into a program that is replayed.
+ */
+export { detach, type GradOptions, grad, noGrad } from './autograd/tape.ts';
+export { EnergyModel, type EnergyModelConfig } from './ebm/energy-model.ts';
+export {
+  type LangevinOptions,
+  langevin,
+  type SamplerVariant,
+  type Samples,
+  type Schedule,
+} from './ebm/langevin.ts';
+export {
+  type AlignerState,
+  EnergyAligner,
+  type FitHooks,
+  type FitProgress,
+  type LatentPairs,
+} from './eli/aligner.ts';
+export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
+export { BatchOrder } from './eli/order.ts';
+export { EliError, type ErrorCode } from './errors.ts';
+export * from './files/safetensors.ts';
+export type { AdapterChoice, AdapterReport } from './gpu/adapter.ts';
+export { Engine, type Launch } from './gpu/engine.ts';
+export type { PoolStats } from './gpu/pool.ts';
+export type { Program } from './gpu/program.ts';
+export type { KernelTime } from './gpu/timer.ts';
+export { FlatParameters } from './nn/flat.ts';
+export { Initializer } from './nn/init.ts';
+export { Activation, activations, Linear, leakyReluLayer, Sequential } from './nn/layers.ts';
+export { Module, type StateDict } from './nn/module.ts';
+export * from './ops/all.ts';
+export { logStep, takeBatch } from './ops/batch.ts';
+export { defineOp, type OpDefinition } from './ops/define.ts';
+export { Ema } from './optim/ema.ts';
+export {
+  type AdamOptions,
+  adam,
+  adamw,
+  Optimizer,
+  type RmspropOptions,
+  rmsprop,
+  type SgdOptions,
+  sgd,
+} from './optim/optimizer.ts';
+export { empty, fill, full, tensor, zeros } from './tensor/create.ts';
+export { permutation, type RandomSource, randomBits, randomNormal, randomUniform } from './tensor/random.ts';
+export type { Shape } from './tensor/shape.ts';
+export { type DType, Tensor } from './tensor/tensor.ts';
