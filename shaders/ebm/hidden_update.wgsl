@@ -13,7 +13,7 @@ enable subgroups;
 const H: u32 = 64u;
 const LANES: u32 = 8u;
 const UNITS: u32 = H / LANES;
-const COLUMNS: u32 = 16u;
+const COLUMNS: u32 = 8u;
 
 struct Params {
   d: u32,

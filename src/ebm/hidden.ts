@@ -78,7 +78,7 @@ function tiles(engine: Engine, hidden: number) {
     lanes,
     forward: { TM: software ? 16 : 4, TN: Math.min(4, hidden / lanes), LANES: lanes, H: hidden },
     chain: { CHAINS: software ? 4 : 1, LANES: lanes, H: hidden },
-    update: { COLUMNS: software ? 16 : 4, LANES: lanes, H: hidden },
+    update: { COLUMNS: software ? 8 : 4, LANES: lanes, H: hidden },
   };
 }
 
