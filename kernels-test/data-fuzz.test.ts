@@ -3,8 +3,8 @@ import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseIdx, unpackIdx } from '../src/data/idx.ts';
-import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
 import { EliError } from '../src/errors.ts';
+import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
 import { idxBytes, randomInts } from './support/data.ts';
 
 /** Bytes and digits that files break on: limits of integers, structure of JSON. */

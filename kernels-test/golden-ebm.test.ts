@@ -5,8 +5,8 @@ import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import { EnergyModel } from '../src/ebm/energy-model.ts';
 import { langevin } from '../src/ebm/langevin.ts';
-import { AlignerTrainer } from '../src/eli/trainer.ts';
 import { alignerConfig } from '../src/eli/options.ts';
+import { AlignerTrainer } from '../src/eli/trainer.ts';
 import { Initializer } from '../src/nn/init.ts';
 import type { StateDict } from '../src/nn/module.ts';
 import { sum } from '../src/ops/reduce.ts';
@@ -19,14 +19,28 @@ import { type GoldenArray, type GoldenCase, goldenCase } from './support/golden.
 const engine = await openEngine();
 test.after(closeEngine);
 
-const EBM_CASES = ['d32_L0_B7', 'd32_L0_B128', 'd32_L1_B7', 'd32_L1_B128', 'd32_L2_B128', 'd32_L3_B7', 'd32_L3_B128', 'd512_L1_B7', 'd512_L1_B128'];
+const EBM_CASES = [
+  'd32_L0_B7',
+  'd32_L0_B128',
+  'd32_L1_B7',
+  'd32_L1_B128',
+  'd32_L2_B128',
+  'd32_L3_B7',
+  'd32_L3_B128',
+  'd512_L1_B7',
+  'd512_L1_B128',
+];
 
 function onDevice(array: GoldenArray): Tensor {
   return tensor(engine, Float32Array.from(array.data), array.shape);
 }
 
 /** The values W0, b0, W1, … of a case under the names of our parameters. */
-function stateOf(model: EnergyModel, values: Readonly<Record<string, GoldenArray>>, name: (key: string) => string): StateDict {
+function stateOf(
+  model: EnergyModel,
+  values: Readonly<Record<string, GoldenArray>>,
+  name: (key: string) => string,
+): StateDict {
   const state: StateDict = {};
   model.namedParameters().forEach(([parameter], i) => {
     const key = `${i % 2 === 0 ? 'W' : 'b'}${Math.floor(i / 2)}`;
@@ -38,7 +52,12 @@ function stateOf(model: EnergyModel, values: Readonly<Record<string, GoldenArray
 
 function modelOf(golden: GoldenCase): EnergyModel {
   const { latent, hidden, n_layer: layers } = golden.args;
-  const model = new EnergyModel(new Initializer(engine, 1), { latent, hidden, layers, slope: golden.args.leaky ?? 0.2 });
+  const model = new EnergyModel(new Initializer(engine, 1), {
+    latent,
+    hidden,
+    layers,
+    slope: golden.args.leaky ?? 0.2,
+  });
   model.loadStateDict(stateOf(model, golden.inputs, (key) => key));
   return model;
 }
@@ -53,28 +72,40 @@ for (const name of EBM_CASES) {
   if (golden === undefined) continue;
   test(`ebm ${name}: energy and gradient, fused and by autodiff`, async () => {
     const model = modelOf(golden);
-    const x = onDevice(golden.inputs['x']!);
+    const x = onDevice(golden.inputs.x!);
     const { energy, gradient } = model.energyAndGradient(x);
-    compare((await energy.readFloats()).map((v) => -v), golden.outputs['f']!.data, ONE_PASS, 'fused f');
+    compare(
+      (await energy.readFloats()).map((v) => -v),
+      golden.outputs.f!.data,
+      ONE_PASS,
+      'fused f',
+    );
     // The largest case carries f and the chain's end only.
-    const slope = golden.outputs['dfdx'];
-    if (slope !== undefined) compare((await gradient.readFloats()).map((v) => -v), slope.data, ONE_PASS, 'fused df/dx');
+    const slope = golden.outputs.dfdx;
+    if (slope !== undefined)
+      compare(
+        (await gradient.readFloats()).map((v) => -v),
+        slope.data,
+        ONE_PASS,
+        'fused df/dx',
+      );
     x.requiresGrad = true;
     const f = model.forward(x);
-    compare(await f.readFloats(), golden.outputs['f']!.data, ONE_PASS, 'f');
+    compare(await f.readFloats(), golden.outputs.f!.data, ONE_PASS, 'f');
     if (slope !== undefined) compare(await grad(sum(f), [x])[0]!.readFloats(), slope.data, ONE_PASS, 'df/dx');
   });
   for (const variant of ['plain', 'fused', 'hidden'] as const) {
     if (variant === 'hidden' && golden.args.n_layer !== 1) continue;
     test(`ebm ${name}: Langevin chains, ${variant}`, async () => {
       const model = modelOf(golden);
-      const x = onDevice(golden.inputs['x']!);
+      const x = onDevice(golden.inputs.x!);
       const options = { steps: 1, stepSize: golden.args.sampler_lr };
-      const first = golden.outputs['x1'];
-      if (first !== undefined) compare(await langevin(model, x, options, variant).latents.readFloats(), first.data, ONE_PASS, 'x1');
+      const first = golden.outputs.x1;
+      if (first !== undefined)
+        compare(await langevin(model, x, options, variant).latents.readFloats(), first.data, ONE_PASS, 'x1');
       const end = langevin(model, x, { ...options, steps: 30 }, variant).latents;
-      compare(await end.readFloats(), golden.outputs['x30']!.data, CHAIN, 'x30');
-      const f = golden.outputs['f_x30'];
+      compare(await end.readFloats(), golden.outputs.x30!.data, CHAIN, 'x30');
+      const f = golden.outputs.f_x30;
       if (f !== undefined) compare(await model.forward(end).readFloats(), f.data, CHAIN, 'f(x30)');
     });
   }
@@ -93,12 +124,25 @@ for (const name of TRAINING_CASES) {
 
 async function checkTraining(golden: GoldenCase, variant: 'plain' | 'auto' | 'hidden'): Promise<void> {
   const { latent, hidden, n_layer: layers, batch, iterations, sampler, ema_decay: emaDecay } = golden.args;
-  const config = alignerConfig({ hidden, layers, batch, iterations, steps: sampler.steps, stepSize: sampler.lr, emaDecay, variant });
-  const make = (): EnergyModel => new EnergyModel(new Initializer(engine, 1), { latent, hidden, layers, slope: 0.2 });
+  const config = alignerConfig({
+    hidden,
+    layers,
+    batch,
+    iterations,
+    steps: sampler.steps,
+    stepSize: sampler.lr,
+    emaDecay,
+    variant,
+  });
+  const make = (): EnergyModel =>
+    new EnergyModel(new Initializer(engine, 1), { latent, hidden, layers, slope: 0.2 });
   const trainer = new AlignerTrainer(config, make(), make(), make());
   const zero = stateOf(trainer.model, golden.inputs, (key) => key);
   const squares: StateDict = Object.fromEntries(
-    Object.entries(zero).map(([key, value]) => [key, { ...value, data: new Float32Array(value.data.length) }]),
+    Object.entries(zero).map(([key, value]) => [
+      key,
+      { ...value, data: new Float32Array(value.data.length) },
+    ]),
   );
   trainer.load({ iteration: 0, model: zero, average: zero, squares });
   const flat = (key: string): Tensor => {
@@ -125,9 +169,15 @@ async function checkTraining(golden: GoldenCase, variant: 'plain' | 'auto' | 'hi
             // or off for every sample) rounding noise becomes a full step: those elements say nothing.
             const gradient = golden.outputs[`g${i % 2 === 0 ? 'W' : 'b'}${Math.floor(i / 2)}_0`]?.data;
             for (let k = 0; k < value.data.length; k++) {
-              if (gradient === undefined || Math.abs(gradient[k]!) < 1e-9) value.data[k] = want[key]!.data[k]!;
+              if (gradient === undefined || Math.abs(gradient[k]!) < 1e-9)
+                value.data[k] = want[key]!.data[k]!;
             }
-            compare(value.data, want[key]!.data, part === 'squares' ? { abs: 1e-9, rel: 1e-4 } : { abs: 2e-6, rel: 2e-6 }, `${part} ${key}`);
+            compare(
+              value.data,
+              want[key]!.data,
+              part === 'squares' ? { abs: 1e-9, rel: 1e-4 } : { abs: 2e-6, rel: 2e-6 },
+              `${part} ${key}`,
+            );
           }
         };
         expect('model', '');
@@ -139,7 +189,7 @@ async function checkTraining(golden: GoldenCase, variant: 'plain' | 'auto' | 'hi
   );
   assert.is(losses.length, iterations);
   // What the model does stays comparable after its least certain weights have drifted apart.
-  compare(losses, golden.outputs['losses']!.data, { abs: 2e-4, rel: 2e-4 }, 'losses');
+  compare(losses, golden.outputs.losses!.data, { abs: 2e-4, rel: 2e-4 }, 'losses');
 }
 
 test.run();

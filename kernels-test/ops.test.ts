@@ -5,11 +5,11 @@ import * as assert from 'uvu/assert';
 import { grad, record } from '../src/autograd/tape.ts';
 import '../src/ops/all.ts';
 import { type OpCase, type OpDefinition, registry, type Tolerance } from '../src/ops/define.ts';
-import { ndarray, type NdArray } from '../src/ops/ndarray.ts';
+import { type NdArray, ndarray } from '../src/ops/ndarray.ts';
 import { tensor } from '../src/tensor/create.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
-import { closeEngine, openEngine } from './support/engine.ts';
 import { caseInputs, compare, toTensor } from './support/compare.ts';
+import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
 test.after(closeEngine);
@@ -18,14 +18,20 @@ for (const op of registry.values()) {
   op.cases.forEach((c, number) => {
     test(`${op.name} case ${number} against float64`, async () => {
       const inputs = caseInputs(op, c, number);
-      const got = engine.tidy(() => op.forward(inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!)), c.attrs));
+      const got = engine.tidy(() =>
+        op.forward(
+          inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!)),
+          c.attrs,
+        ),
+      );
       const want = op.reference(inputs, c.attrs);
       assert.equal(got.shape, want.shape, 'shape');
       compare(await got.read(), want.data, op.tolerance, op.name);
       got.dispose();
     });
     if (op.backward !== undefined) {
-      test(`${op.name} case ${number}: gradient against finite differences`, () => checkGradient(op, c, number));
+      test(`${op.name} case ${number}: gradient against finite differences`, () =>
+        checkGradient(op, c, number));
     }
   });
 }
@@ -45,7 +51,9 @@ async function checkGradient(op: OpDefinition<unknown>, c: OpCase<unknown>, numb
     });
     const out = applyRecorded(op, tensors, c.attrs);
     const wanted = tensors.filter((t) => t.requiresGrad);
-    const results = grad(out, wanted, { gradOutput: tensor(engine, Float32Array.from(weights.data), y.shape) });
+    const results = grad(out, wanted, {
+      gradOutput: tensor(engine, Float32Array.from(weights.data), y.shape),
+    });
     return wanted.map((t, i): [number, Tensor] => [tensors.indexOf(t), results[i]!]);
   });
   assert.ok(gradients.length > 0, `${op.name} has a gradient to check`);
@@ -57,8 +65,13 @@ async function checkGradient(op: OpDefinition<unknown>, c: OpCase<unknown>, numb
       return out.data.reduce((total, v, i) => total + v * weights.data[i]!, 0);
     };
     const x = inputs[position]!;
-    const directions = x.data.length * y.data.length <= 20000 ? unitVectors(x) : [0, 1, 2].map((k) => randomLike(op, x.shape, 2000 + k));
-    const want = directions.map((d) => (objective(moved(x, d, STEP)) - objective(moved(x, d, -STEP))) / (2 * STEP));
+    const directions =
+      x.data.length * y.data.length <= 20000
+        ? unitVectors(x)
+        : [0, 1, 2].map((k) => randomLike(op, x.shape, 2000 + k));
+    const want = directions.map(
+      (d) => (objective(moved(x, d, STEP)) - objective(moved(x, d, -STEP))) / (2 * STEP),
+    );
     const along = directions.map((d) => d.data.reduce((total, v, i) => total + v * got[i]!, 0));
     const scale = Math.max(1, ...want.map(Math.abs));
     const tolerance: Tolerance = { abs: scale * Math.max(2e-5, 4 * op.tolerance.abs), rel: 1e-4 };
@@ -95,7 +108,10 @@ function unitVectors(x: NdArray): NdArray[] {
 }
 
 function moved(x: NdArray, direction: NdArray, step: number): NdArray {
-  return ndarray(x.shape, x.data.map((v, i) => v + step * direction.data[i]!));
+  return ndarray(
+    x.shape,
+    x.data.map((v, i) => v + step * direction.data[i]!),
+  );
 }
 
 test.run();

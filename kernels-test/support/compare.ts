@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import type { Engine } from '../../src/gpu/engine.ts';
 import type { CaseInput, OpCase, OpDefinition, Tolerance } from '../../src/ops/define.ts';
-import { ndarray, type NdArray } from '../../src/ops/ndarray.ts';
+import { type NdArray, ndarray } from '../../src/ops/ndarray.ts';
 import { transpose } from '../../src/ops/views.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { bitsAt } from '../../src/tensor/random.ts';
@@ -13,7 +13,10 @@ export function caseInputs(op: { readonly name: string }, c: OpCase<unknown>, nu
   return c.inputs.map((input, i) => {
     const n = sizeOf(input.shape);
     if (input.values !== undefined) return ndarray(input.shape, input.values);
-    const stream = [...op.name].reduce((hash, ch) => (hash * 31 + ch.charCodeAt(0)) >>> 0, 7 + i + 100 * number);
+    const stream = [...op.name].reduce(
+      (hash, ch) => (hash * 31 + ch.charCodeAt(0)) >>> 0,
+      7 + i + 100 * number,
+    );
     const [low, high] = input.range ?? [-2, 2];
     return ndarray(
       input.shape,
@@ -28,7 +31,8 @@ export function caseInputs(op: { readonly name: string }, c: OpCase<unknown>, nu
 /** The array on the device; `transposed` inputs become views of data laid out the other way round. */
 export function toTensor(engine: Engine, x: NdArray, input: CaseInput): Tensor {
   if (input.dtype === 'u32') return tensor(engine, Uint32Array.from(x.data), x.shape);
-  if (input.transposed !== true || x.shape.length < 2) return tensor(engine, Float32Array.from(x.data), x.shape);
+  if (input.transposed !== true || x.shape.length < 2)
+    return tensor(engine, Float32Array.from(x.data), x.shape);
   const [rows, columns] = x.shape.slice(-2) as [number, number];
   const swapped = Float32Array.from(x.data, (_, k) => {
     const matrix = Math.floor(k / (rows * columns)) * rows * columns;
@@ -39,7 +43,12 @@ export function toTensor(engine: Engine, x: NdArray, input: CaseInput): Tensor {
 }
 
 /** Fails with the worst element when |got − want| > abs + rel·|want| anywhere (not-a-number never passes). */
-export function compare(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: Tolerance, what: string): void {
+export function compare(
+  got: ArrayLike<number>,
+  want: ArrayLike<number>,
+  tolerance: Tolerance,
+  what: string,
+): void {
   assert.is(got.length, want.length, `${what}: length`);
   let worst = 0;
   let at = -1;
@@ -52,7 +61,9 @@ export function compare(got: ArrayLike<number>, want: ArrayLike<number>, toleran
     }
   }
   if (!(worst <= 1)) {
-    assert.unreachable(`${what}: element ${at} is ${got[at]}, should be ${want[at]} (${worst.toFixed(1)} × the tolerance)`);
+    assert.unreachable(
+      `${what}: element ${at} is ${got[at]}, should be ${want[at]} (${worst.toFixed(1)} × the tolerance)`,
+    );
   }
 }
 

@@ -14,7 +14,9 @@ export interface GoldenCase {
 }
 
 /** The full set where it is at hand beside the project, else the few cases of data/golden. */
-const FOLDERS = ['../../../shared/golden/', '../../data/golden/'].map((path) => new URL(path, import.meta.url));
+const FOLDERS = ['../../../shared/golden/', '../../data/golden/'].map(
+  (path) => new URL(path, import.meta.url),
+);
 
 /** A case computed by PyTorch in float64, or undefined where this checkout does not have it. */
 export function goldenCase(name: string): GoldenCase | undefined {

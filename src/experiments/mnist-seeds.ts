@@ -19,6 +19,8 @@ export interface SeedsRun {
   readonly progress: Progress;
   readonly signal?: AbortSignal;
   readonly resume: boolean;
+  /** Whether to draw pictures. */
+  readonly pictures: boolean;
   /** Called before a seed is run. */
   readonly onSeed?: (seed: number, index: number) => void;
 }
@@ -39,18 +41,19 @@ export async function runMnistSeeds(
     const folder = config.seeds === 1 ? run.folder : join(run.folder, `seed-${seed}`);
     const resume = run.resume && existsSync(checkpointPath(folder));
     if (config.seeds > 1 && !resume) await createRunFolder(folder);
-    const { progress, signal } = run;
+    const { progress, signal, pictures } = run;
     all.push(
       await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, {
         folder,
         progress,
         resume,
+        pictures,
         ...(signal === undefined ? {} : { signal }),
       }),
     );
   }
   if (config.seeds > 1) {
-    await saveCurve(run.folder, all);
+    if (run.pictures) await saveCurve(run.folder, all);
     await writeJson(join(run.folder, 'metrics.json'), { seeds: all, summary: summaryOf(all) });
   }
   return all;

@@ -46,6 +46,8 @@ export interface MnistRun {
   readonly progress: Progress;
   readonly signal?: AbortSignal;
   readonly resume: boolean;
+  /** Whether to draw the pictures. */
+  readonly pictures: boolean;
 }
 
 const FIRST = [0, 1, 2, 3, 4];
@@ -179,14 +181,10 @@ class Run {
     await writeJson(join(folder, 'metrics.json'), metrics);
     await aligner.save(join(folder, 'aligner.safetensors'));
     this.#log.write({ event: 'metrics', ...metrics });
-    await saveMnistPictures(
-      folder,
-      metrics,
-      aligner,
-      { ...test, aligned },
-      test1.targets,
-      this.#run.progress,
-    );
+    if (this.#run.pictures) {
+      const latents = { ...test, aligned };
+      await saveMnistPictures(folder, metrics, aligner, latents, test1.targets, this.#run.progress);
+    }
 
     aligner.dispose();
     previous.dispose();
