@@ -117,6 +117,6 @@ async function animate(
   await saveAnimation(
     join(folder, 'alignment'),
     { trajectory, n, d, target },
-    { samples: `${n} test images of digits 0–4, latents of ${metrics.latent}, seed ${metrics.seed}` },
+    { samples: `${n} test images of digits 0–4 (seed ${metrics.seed}),` },
   );
 }
