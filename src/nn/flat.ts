@@ -1,6 +1,6 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { copyInto } from '../ops/views.ts';
+import { contiguous, copyInto } from '../ops/views.ts';
 import { zeros } from '../tensor/create.ts';
 import { denseStrides, sameShape, showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -80,8 +80,10 @@ export class FlatParameters {
         );
       }
     });
-    for (let first = 0; first < gradients.length; first += SOURCES) {
-      const chunk = gradients.slice(first, first + SOURCES);
+    // A gradient may be a view (of a transposed or expanded result): the kernel reads dense ones.
+    const dense = gradients.map(contiguous);
+    for (let first = 0; first < dense.length; first += SOURCES) {
+      const chunk = dense.slice(first, first + SOURCES);
       const sizes = chunk.map((g) => g.size);
       const total = sizes.reduce((a, b) => a + b, 0);
       // Bindings without a source get the first one and a size of zero.
@@ -96,6 +98,9 @@ export class FlatParameters {
         groups: [Math.min(Math.ceil(total / 64), 32768), Math.ceil(total / 64 / 32768)],
       });
     }
+    dense.forEach((tensor, i) => {
+      if (tensor !== gradients[i]) tensor.dispose();
+    });
   }
 
   dispose(): void {
