@@ -215,23 +215,23 @@ if (linearCase !== undefined) {
     const { inputs, outputs } = linearCase;
     const onDevice = (array: GoldenArray): Tensor =>
       tensor(engine, Float32Array.from(array.data), array.shape);
-    const [w, b] = [onDevice(inputs['w']!), onDevice(inputs['b']!)];
+    const [w, b] = [onDevice(inputs.w!), onDevice(inputs.b!)];
     const optimizer = sgd([w, b], { learningRate: 1 });
     w.requiresGrad = true;
     b.requiresGrad = true;
     const before = engine.memory.inUse;
     engine.tidy(() => {
       // The gradient of a transposed matrix is a transposed view, that of a sum an expanded number.
-      const y = matmul(onDevice(inputs['x']!), transpose(w));
-      const [gw] = grad(y, [w], { gradOutput: onDevice(inputs['gy']!) });
+      const y = matmul(onDevice(inputs.x!), transpose(w));
+      const [gw] = grad(y, [w], { gradOutput: onDevice(inputs.gy!) });
       const [gb] = grad(sum(b), [b]);
       assert.ok(!gw!.isContiguous || !gb!.isContiguous, 'the case is about views');
       optimizer.step([gw!, gb!]);
     });
     assert.is(engine.memory.inUse, before);
-    const want = Array.from(inputs['w']!.data, (v, i) => v - outputs['gw']!.data[i]!);
+    const want = Array.from(inputs.w!.data, (v, i) => v - outputs.gw!.data[i]!);
     compare(await w.readFloats(), want, STEPS, 'w');
-    const less = Array.from(inputs['b']!.data, (v) => v - 1);
+    const less = Array.from(inputs.b!.data, (v) => v - 1);
     compare(await b.readFloats(), less, STEPS, 'b');
   });
 }
