@@ -122,6 +122,8 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor): Tens
   return inputs.map((input, i) => {
     const gradient = grads.get(input);
     if (gradient === undefined) {
+      // Reached through piecewise constant functions only: the gradient is zero.
+      if (leads.has(input)) return full(input.engine, input.shape, 0);
       throw new EliError(
         'NOT_DIFFERENTIABLE',
         `grad: the output does not depend on input ${i} (shape ${showShape(input.shape)})`,

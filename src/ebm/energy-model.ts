@@ -84,6 +84,10 @@ export class EnergyModel extends Module {
    */
   energyAndGradient(x: Tensor): { energy: Tensor; gradient: Tensor } {
     this.checkLatents(x);
+    return x.engine.tidy(() => this.#launchEnergy(x));
+  }
+
+  #launchEnergy(x: Tensor): { energy: Tensor; gradient: Tensor } {
     const dense = contiguous(x);
     const { engine } = x;
     const weights = this.packed(engine);
@@ -95,7 +99,6 @@ export class EnergyModel extends Module {
       params: { ...NO_CHAIN, ...this.kernelParams(), rows: x.shape[0]!, offset: dense.offset },
       groups: rowGroups(x.shape[0]!),
     });
-    weights.dispose();
     return { energy, gradient };
   }
 

@@ -5,7 +5,7 @@ import { sum } from '../ops/reduce.ts';
 import { affine, clamp } from '../ops/unary.ts';
 import { concat, contiguous, reshape } from '../ops/views.ts';
 import { empty, tensor } from '../tensor/create.ts';
-import { randomNormal } from '../tensor/random.ts';
+import { checkSeed, randomNormal } from '../tensor/random.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type EnergyModel, rowGroups } from './energy-model.ts';
 import { canRunHidden, sampleHidden } from './hidden.ts';
@@ -59,10 +59,15 @@ function checkOptions(options: LangevinOptions): Chain {
   }
   if (!table.every(Number.isFinite))
     throw new EliError('ARGUMENT', 'Langevin sampler: a step size or noise is not finite');
+  const [low, high] = options.clamp ?? [0, 0];
+  if (!(low <= high)) {
+    throw new EliError('ARGUMENT', `Langevin sampler: clamp is [${low}, ${high}], must be [low, high]`);
+  }
   const noisy = table.some((value, i) => i % 2 === 1 && value !== 0);
   if (noisy && options.random === undefined) {
     throw new EliError('ARGUMENT', 'Langevin sampler: noise needs `random: { seed }`');
   }
+  if (options.random !== undefined) checkSeed(options.random.seed);
   return { steps, table, noisy };
 }
 

@@ -13,7 +13,7 @@ import { Initializer } from '../nn/init.ts';
 import type { StateDict } from '../nn/module.ts';
 import { neg } from '../ops/unary.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
 import { STREAM } from './order.ts';
 import { AlignerTrainer } from './trainer.ts';
@@ -103,6 +103,8 @@ export class EnergyAligner {
         { hint: 'both are [n, d]: the same n inputs through the previous and the current model' },
       );
     }
+    checkDType('EnergyAligner.fit', previous, 'f32');
+    checkDType('EnergyAligner.fit', current, 'f32');
     const [n, d] = previous.shape as [number, number];
     if (n < config.batch) {
       throw new EliError(
@@ -113,6 +115,7 @@ export class EnergyAligner {
         },
       );
     }
+    checkHooks(hooks, n, config);
     const aligner = new EnergyAligner(engine, d, config);
     try {
       if (hooks.resume !== undefined) aligner.#trainer.load(hooks.resume);
@@ -177,9 +180,11 @@ export class EnergyAligner {
         cause,
       });
     }
-    const aligner = new EnergyAligner(engine, Number(file.metadata.latent), config);
+    const latent = wholeNumber(path, 'latent', file.metadata.latent);
+    const iteration = wholeNumber(path, 'iteration', file.metadata.iteration);
+    const aligner = new EnergyAligner(engine, latent, config);
     try {
-      aligner.#trainer.load(stateOf(file, Number(file.metadata.iteration)));
+      aligner.#trainer.load(stateOf(file, iteration));
       return aligner;
     } catch (cause) {
       aligner.dispose();
@@ -194,6 +199,29 @@ export class EnergyAligner {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+function checkHooks(hooks: FitHooks, samples: number, config: AlignerConfig): void {
+  const { every = 1, order } = hooks;
+  if (!Number.isInteger(every) || every < 1) {
+    throw new EliError('ARGUMENT', `EnergyAligner.fit: every is ${every}, must be a whole number from 1`);
+  }
+  if (order === undefined) return;
+  const needed = config.iterations * config.batch;
+  if (order.length < needed || order.some((index) => index >= samples)) {
+    throw new EliError(
+      'ARGUMENT',
+      `EnergyAligner.fit: order must hold ${needed} indices below ${samples}, it has ${order.length}`,
+    );
+  }
+}
+
+function wholeNumber(path: string, name: string, text: string | undefined): number {
+  const value = Number(text ?? Number.NaN);
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new EliError('FORMAT', `${path}: its metadata has ${name} "${text ?? ''}", must be a whole number`);
+  }
+  return value;
 }
 
 /** The tensors of a state as a safetensors file holds them, names prefixed. */

@@ -187,6 +187,11 @@ export class Engine {
         `${file} binds ${kernel.layout.storage.length} storage buffers (${kernel.layout.storage.map((s) => s.name).join(', ')}), ${storages.length} were given`,
       );
     }
+    if (storages.some((storage) => storage.engine !== this)) {
+      throw new EliError('WRONG_ENGINE', `${file}: an operand lives on another engine`, {
+        hint: 'read it and create it on this engine',
+      });
+    }
     const limit = this.device.limits.maxComputeWorkgroupsPerDimension;
     if (groups.some((n) => n !== undefined && n > limit)) {
       throw new EliError(

@@ -29,7 +29,7 @@ export class PipelineCache {
     const key = `${file}|${JSON.stringify(overrides)}|${JSON.stringify(consts)}`;
     let kernel = this.#kernels.get(key);
     if (kernel === undefined) {
-      kernel = this.#compile(loadShader(file, consts), overrides, consts);
+      kernel = this.#compile(key, loadShader(file, consts), overrides, consts);
       this.#kernels.set(key, kernel);
     }
     return kernel;
@@ -39,7 +39,7 @@ export class PipelineCache {
     return this.#kernels.size;
   }
 
-  #compile(source: ShaderSource, overrides: Overrides, consts: Consts): Kernel {
+  #compile(key: string, source: ShaderSource, overrides: Overrides, consts: Consts): Kernel {
     const device = this.#device;
     const layout = reflectShader(source);
     for (const name of Object.keys(overrides)) {
@@ -69,15 +69,17 @@ export class PipelineCache {
       layout: device.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout] }),
       compute: { module, entryPoint: 'main', constants: { ...overrides } },
     });
-    this.#report(source, module, device.popErrorScope());
+    this.#report(key, source, module, device.popErrorScope());
     return { file: source.file, label, layout, pipeline, bindGroupLayout };
   }
 
   /** Errors arrive later than the call that caused them: they go to the engine, which rejects what is read next. */
-  #report(source: ShaderSource, module: GPUShaderModule, scope: Promise<GPUError | null>): void {
+  #report(key: string, source: ShaderSource, module: GPUShaderModule, scope: Promise<GPUError | null>): void {
     const failed = async (): Promise<void> => {
       const [error, info] = await Promise.all([scope, module.getCompilationInfo()]);
       if (error === null) return;
+      // Not kept: the next launch compiles it anew and reports what is wrong again.
+      this.#kernels.delete(key);
       const messages = info.messages.filter((m) => m.type === 'error');
       const text =
         messages.length === 0

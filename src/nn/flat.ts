@@ -3,7 +3,7 @@ import type { Engine } from '../gpu/engine.ts';
 import { contiguous, copyInto } from '../ops/views.ts';
 import { zeros } from '../tensor/create.ts';
 import { denseStrides, sameShape, showShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
 
 /** Parameters start at multiples of 64 elements, which satisfies every adapter's offset alignment. */
 const ALIGN = 64;
@@ -73,6 +73,7 @@ export class FlatParameters {
       );
     }
     gradients.forEach((gradient, i) => {
+      checkDType('optimizer.step', gradient, 'f32');
       if (!sameShape(gradient.shape, this.parameters[i]!.shape)) {
         throw new EliError(
           'SHAPE',

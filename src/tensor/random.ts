@@ -1,3 +1,4 @@
+import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { empty, launch1d } from './create.ts';
 import type { Shape } from './shape.ts';
@@ -16,6 +17,13 @@ export interface RandomSource {
   readonly step?: number | Tensor;
 }
 
+/** @throws EliError `ARGUMENT` unless the seed is a whole number from 0 to 2^53. */
+export function checkSeed(seed: number): void {
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new EliError('ARGUMENT', `a random seed is ${seed}, must be a whole number from 0 to 2^53`);
+  }
+}
+
 type Kind = 'bits' | 'uniform' | 'normal';
 const KIND = { bits: 0, uniform: 1, normal: 2 } as const;
 
@@ -27,6 +35,7 @@ function draw(
   low: number,
   high: number,
 ): Tensor {
+  checkSeed(source.seed);
   const dtype: DType = kind === 'bits' ? 'u32' : 'f32';
   const y = empty(engine, shape, dtype);
   const stepTensor = source.step instanceof Tensor ? source.step : undefined;

@@ -1,0 +1,133 @@
+// Wrong use gets an error that says what was done, and the engine works on.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { grad } from '../src/autograd/tape.ts';
+import { EnergyModel } from '../src/ebm/energy-model.ts';
+import { langevin } from '../src/ebm/langevin.ts';
+import { EnergyAligner } from '../src/eli/aligner.ts';
+import { EliError } from '../src/errors.ts';
+import { writeSafetensors } from '../src/files/safetensors.ts';
+import { Engine } from '../src/gpu/engine.ts';
+import { Initializer } from '../src/nn/init.ts';
+import { sum } from '../src/ops/reduce.ts';
+import { relu } from '../src/ops/unary.ts';
+import { sgd } from '../src/optim/optimizer.ts';
+import { tensor, zeros } from '../src/tensor/create.ts';
+import { randomBits } from '../src/tensor/random.ts';
+import { closeEngine, openEngine } from './support/engine.ts';
+
+const engine = await openEngine();
+const other = await Engine.create();
+const folder = mkdtempSync(join(tmpdir(), 'eli-misuse-'));
+test.after(async () => {
+  rmSync(folder, { recursive: true });
+  other.dispose();
+  await closeEngine();
+});
+
+const model = new EnergyModel(new Initializer(engine, 1), { latent: 4, hidden: 32, layers: 1, slope: 0.2 });
+const chain = { steps: 2, stepSize: 0.1 };
+
+async function refused(code: string, part: RegExp, run: () => unknown): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    assert.instance(error, EliError, String(error));
+    assert.is((error as EliError).code, code, String(error));
+    assert.match((error as EliError).message, part);
+    // Nothing is left behind: the engines go on.
+    await engine.sync();
+    await other.sync();
+    return;
+  }
+  assert.unreachable('no error');
+}
+
+test('operands of another engine', async () => {
+  const foreign = zeros(other, [3, 4]);
+  for (const variant of ['plain', 'fused', 'hidden'] as const) {
+    await refused('WRONG_ENGINE', /engine/, () => langevin(model, foreign, chain, variant));
+  }
+  await refused('WRONG_ENGINE', /engine/, () => model.energyAndGradient(foreign));
+  const parameter = zeros(engine, [3]);
+  parameter.requiresGrad = true;
+  await refused('WRONG_ENGINE', /engine/, () =>
+    sgd([parameter], { learningRate: 1 }).step([zeros(other, [3])]),
+  );
+  const step = zeros(engine, [1], 'u32');
+  await refused('WRONG_ENGINE', /engine/, () => randomBits(other, [4], { seed: 1, step }));
+});
+
+test('wrong dtypes', async () => {
+  const parameter = zeros(engine, [3]);
+  parameter.requiresGrad = true;
+  const step = () => sgd([parameter], { learningRate: 1 }).step([zeros(engine, [3], 'u32')]);
+  await refused('DTYPE', /optimizer.step needs f32, got u32/, step);
+  const latents = zeros(engine, [200, 4], 'u32');
+  await refused('DTYPE', /fit needs f32, got u32/, () =>
+    EnergyAligner.fit(engine, { previous: latents, current: latents }),
+  );
+});
+
+test('a broken kernel is reported at each launch', async () => {
+  const file = join(folder, 'broken.wgsl');
+  writeFileSync(
+    file,
+    '@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n\n@compute @workgroup_size(1)\nfn main() {\n  y[0] = 1u;\n}\n',
+  );
+  for (let i = 0; i < 2; i++) {
+    await refused('WGSL', /broken\.wgsl:5:\d+/, async () => {
+      engine.run(file, { storages: [zeros(engine, [1]).storage], groups: [1] });
+      await engine.sync();
+    });
+  }
+});
+
+test('bad options of chains, seeds and fits', async () => {
+  const x = zeros(engine, [3, 4]);
+  await refused('ARGUMENT', /clamp is \[1, -1\]/, () => langevin(model, x, { ...chain, clamp: [1, -1] }));
+  await refused('ARGUMENT', /clamp is \[NaN/, () => langevin(model, x, { ...chain, clamp: [Number.NaN, 1] }));
+  for (const seed of [-1, 0.5, Number.NaN]) {
+    await refused('ARGUMENT', /seed/, () => randomBits(engine, [1], { seed }));
+    await refused('ARGUMENT', /seed/, () => langevin(model, x, { ...chain, noise: 1, random: { seed } }));
+  }
+  const pairs = { previous: zeros(engine, [8, 4]), current: zeros(engine, [8, 4]) };
+  const options = { batch: 4, iterations: 2 };
+  await refused('ARGUMENT', /every is 1.5/, () => EnergyAligner.fit(engine, pairs, options, { every: 1.5 }));
+  const order = Uint32Array.of(0, 1, 2, 3, 4, 5, 6, 8);
+  await refused('ARGUMENT', /order must hold 8 indices below 8/, () =>
+    EnergyAligner.fit(engine, pairs, options, { order }),
+  );
+  await refused('ARGUMENT', /it has 7/, () =>
+    EnergyAligner.fit(engine, pairs, options, { order: order.subarray(0, 7) }),
+  );
+});
+
+test('an aligner file without its sizes', async () => {
+  const file = join(folder, 'aligner.safetensors');
+  await writeSafetensors(file, {}, { format: 'eli-webgpu aligner', config: '{}' });
+  await refused('FORMAT', /aligner\.safetensors: its metadata has latent ""/, () =>
+    EnergyAligner.load(engine, file),
+  );
+});
+
+test('energyAndGradient of a strided view leaves no buffer behind', () => {
+  const wide = zeros(engine, [4, 3]);
+  const before = engine.memory.inUse;
+  const strided = wide.view([3, 4], [1, 3], 0);
+  const { energy, gradient } = model.energyAndGradient(strided);
+  for (const t of [energy, gradient, strided]) t.dispose();
+  assert.is(engine.memory.inUse, before);
+});
+
+test('a gradient through piecewise constant functions is zero, not an error', async () => {
+  const x = tensor(engine, [1, -2, 3]);
+  x.requiresGrad = true;
+  const [g] = grad(sum(relu(x)), [x], { createGraph: true });
+  assert.equal([...(await grad(sum(g!), [x])[0]!.readFloats())], [0, 0, 0]);
+});
+
+test.run();
