@@ -82,18 +82,17 @@ fn run_chain(row: u32, steps: u32, unit0: u32, gram: u32, rows: u32) {
     let flips = now ^ on;
     on = now;
     // Bit j of the two words: unit j has flipped. They are the same in every lane.
-    let low = select(0u, flips << (unit0 & 31u), unit0 < 32u);
-    let high = select(flips << (unit0 & 31u), 0u, unit0 < 32u);
-    for (var word = 0u; word < H / 32u; word++) {
-      var mask = subgroupOr(select(high, low, word == 0u));
-      while (mask != 0u) {
-        let j = word * 32u + firstTrailingBit(mask);
-        mask &= mask - 1u;
-        let risen = ((subgroupShuffle(now, j / UNITS) >> (j % UNITS)) & 1u) == 1u;
-        let change = select(params.slope - 1.0, 1.0 - params.slope, risen) * model[params.out + j];
-        for (var u = 0u; u < UNITS; u++) {
-          g[u] = fma(change, z[gram + j * H + unit0 + u], g[u]);
-        }
+    var low = subgroupOr(select(0u, flips << (unit0 & 31u), unit0 < 32u));
+    var high = subgroupOr(select(flips << (unit0 & 31u), 0u, unit0 < 32u));
+    while ((low | high) != 0u) {
+      let in_low = low != 0u;
+      let j = select(32u + firstTrailingBit(high), firstTrailingBit(low), in_low);
+      high = select(high & (high - 1u), high, in_low);
+      low &= low - 1u;
+      let risen = ((subgroupShuffle(now, j / UNITS) >> (j % UNITS)) & 1u) == 1u;
+      let change = select(params.slope - 1.0, 1.0 - params.slope, risen) * model[params.out + j];
+      for (var u = 0u; u < UNITS; u++) {
+        g[u] = fma(change, z[gram + j * H + unit0 + u], g[u]);
       }
     }
   }

@@ -19,13 +19,11 @@ import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
  * Parameters are kept in one buffer: W1 transposed [d, H], b1 [H], w2 [H], b2 [1].
  */
 
-/** Whether the kernels can run this energy here: one hidden layer, subgroups of one size that divides it. */
+/** Whether the kernels can run this energy here: one hidden layer of 32 or 64 units, and subgroups of one size. */
 export function canRunHidden(engine: Engine, config: EnergyModelConfig): boolean {
   const lanes = engine.subgroupLanes;
-  // A flip mask is made of words of 32 units; a lane's units lie in one of them.
-  return (
-    lanes !== undefined && config.layers === 1 && config.hidden % 32 === 0 && config.hidden / lanes <= 32
-  );
+  // The mask of flips has two words, and the units of a lane lie in one of them.
+  return lanes !== undefined && config.layers === 1 && (config.hidden === 32 || config.hidden === 64);
 }
 
 interface Layout {

@@ -93,7 +93,7 @@ export function langevin(
   if (variant === 'hidden' && !hidden) {
     throw new EliError(
       'ARGUMENT',
-      'Langevin sampler: the hidden-layer variant needs one hidden layer, a constant step size, no noise, clamp or trajectory, and subgroups of one size',
+      'Langevin sampler: the hidden-layer variant needs one hidden layer of 32 or 64 units, a constant step size, no noise, clamp or trajectory, and subgroups of one size',
     );
   }
   return engine.tidy(() => {

@@ -143,7 +143,7 @@ export class AlignerTrainer {
     if (variant === 'hidden' && !possible) {
       throw new EliError(
         'CONFIG',
-        'variant "hidden" needs one hidden layer of a multiple of 32 units and subgroups of one size here',
+        'variant "hidden" needs one hidden layer of 32 or 64 units and subgroups of one size here',
         {
           hint: 'use variant "auto"',
         },
