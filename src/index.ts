@@ -31,7 +31,7 @@ export type { Program } from './gpu/program.ts';
 export type { KernelTime } from './gpu/timer.ts';
 export { FlatParameters } from './nn/flat.ts';
 export { Initializer } from './nn/init.ts';
-export { Activation, activations, Linear, leakyReluLayer, Sequential } from './nn/layers.ts';
+export { Activation, Linear, leakyReluLayer, Sequential } from './nn/layers.ts';
 export { Module, type StateDict } from './nn/module.ts';
 export * from './ops/all.ts';
 export { logStep, takeBatch } from './ops/batch.ts';

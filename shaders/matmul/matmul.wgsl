@@ -5,37 +5,14 @@
 // invocations load neighbouring columns. Rows and columns past the end load the last one and are not stored.
 // A, B and bias may share a buffer; C may not.
 
+//!include lib/matmul.wgsl
+
 const TM: u32 = 4u;
 const TN: u32 = 4u;
 
 override WX: u32 = 8u;
 override WY: u32 = 8u;
 override BIAS: u32 = 0u;
-
-struct Params {
-  m: u32,
-  n: u32,
-  k: u32,
-  // Batch b of A starts at offset_a + (b / batch_inner) · batch_a_outer + (b % batch_inner) · batch_a, and so for B.
-  batch_inner: u32,
-  offset_a: u32,
-  offset_b: u32,
-  batch_a: u32,
-  batch_a_outer: u32,
-  batch_b: u32,
-  batch_b_outer: u32,
-  row_a: u32,
-  col_a: u32,
-  row_b: u32,
-  col_b: u32,
-  offset_bias: u32,
-}
-
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(WX, WY)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {

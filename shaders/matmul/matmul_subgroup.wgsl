@@ -4,48 +4,23 @@ enable subgroups;
 //
 // A subgroup of LANES invocations keeps a tile of TM rows × LANES · TN columns of C in registers. For LANES values of
 // k at a time, each lane loads one of them of every row of A, and shuffles hand them to all lanes: TM loads instead of
-// TM · LANES. GROUPS subgroups a workgroup, one below the other. Needs subgroups of exactly LANES.
+// TM · LANES. One subgroup a workgroup. Needs subgroups of exactly LANES.
+
+//!include lib/matmul.wgsl
 
 const TM: u32 = 16u;
 const TN: u32 = 4u;
 const LANES: u32 = 8u;
 
-override GROUPS: u32 = 1u;
 override BIAS: u32 = 0u;
 
-struct Params {
-  m: u32,
-  n: u32,
-  k: u32,
-  batch_inner: u32,
-  offset_a: u32,
-  offset_b: u32,
-  batch_a: u32,
-  batch_a_outer: u32,
-  batch_b: u32,
-  batch_b_outer: u32,
-  row_a: u32,
-  col_a: u32,
-  row_b: u32,
-  col_b: u32,
-  offset_bias: u32,
-  // LANES again: a bound that is no constant keeps compilers from unrolling, which here costs minutes and gains nothing.
-  lanes: u32,
-}
-
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
-
-@compute @workgroup_size(LANES, GROUPS)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
   let outer = group.z / params.batch_inner;
   let inner = group.z % params.batch_inner;
   let base_a = params.offset_a + outer * params.batch_a_outer + inner * params.batch_a;
   let base_b = params.offset_b + outer * params.batch_b_outer + inner * params.batch_b;
-  let m0 = (group.y * GROUPS + local.y) * TM;
+  let m0 = group.y * TM;
   let n0 = group.x * (LANES * TN) + local.x;
 
   var at_a: array<u32, TM>;

@@ -72,18 +72,6 @@ export class BufferPool {
     else list.push(buffer);
   }
 
-  /** Destroys the buffers that wait for reuse. */
-  trim(): void {
-    for (const list of this.#free.values()) {
-      for (const buffer of list) {
-        this.#all.delete(buffer);
-        this.#bytes -= buffer.size;
-        buffer.destroy();
-      }
-    }
-    this.#free.clear();
-  }
-
   /** Destroys every buffer, those in use as well. */
   dispose(): void {
     for (const buffer of this.#all) buffer.destroy();

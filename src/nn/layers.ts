@@ -1,5 +1,5 @@
 import { linear } from '../ops/matmul.ts';
-import { gelu, leakyRelu, relu, sigmoid, silu, softplus, tanh } from '../ops/unary.ts';
+import { leakyRelu } from '../ops/unary.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
 import { Module } from './module.ts';
@@ -35,8 +35,6 @@ export class Activation extends Module {
     return this.#apply(x);
   }
 }
-
-export const activations = { relu, tanh, sigmoid, softplus, silu, gelu } as const;
 
 export function leakyReluLayer(slope: number): Activation {
   return new Activation((x) => leakyRelu(x, slope));

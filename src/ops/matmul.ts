@@ -20,8 +20,8 @@ interface Variant {
   /** Rows and columns of C that one workgroup covers. */
   readonly rows: number;
   readonly columns: number;
-  /** Params that only this variant has. */
-  readonly extra: Readonly<Record<string, number>>;
+  /** Lanes of a subgroup, 0 for variants without. */
+  readonly lanes: number;
 }
 
 /**
@@ -39,7 +39,7 @@ function chooseVariant(engine: Engine, m: number, n: number): Variant {
       consts,
       rows: consts.TM,
       columns: lanes * consts.TN,
-      extra: { lanes },
+      lanes,
     };
   }
   const [WX, WY, TM, TN] = software
@@ -53,7 +53,7 @@ function chooseVariant(engine: Engine, m: number, n: number): Variant {
     consts: { TM, TN },
     rows: WY * TM,
     columns: WX * TN,
-    extra: {},
+    lanes: 0,
   };
 }
 
@@ -74,7 +74,7 @@ function launch(a: Tensor, b: Tensor, bias: Tensor | undefined, batch: Shape): T
     overrides: { ...variant.overrides, BIAS: bias === undefined ? 0 : 1 },
     consts: variant.consts,
     params: {
-      ...variant.extra,
+      lanes: variant.lanes,
       m,
       n,
       k,

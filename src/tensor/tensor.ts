@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../gpu/storage.ts';
-import { denseStrides, type Shape, sameShape, showShape, sizeOf } from './shape.ts';
+import { denseStrides, type Shape, showShape, sizeOf } from './shape.ts';
 
 export type DType = 'f32' | 'i32' | 'u32';
 
@@ -181,13 +181,6 @@ export function checkDType(op: string, tensor: Tensor, dtype: DType): void {
       'DTYPE',
       `${op} needs ${dtype}, got ${tensor.dtype} of shape ${showShape(tensor.shape)}`,
     );
-  }
-}
-
-/** @throws EliError `SHAPE` naming the op and both shapes. */
-export function checkSameShape(op: string, a: Tensor, b: Tensor): void {
-  if (!sameShape(a.shape, b.shape)) {
-    throw new EliError('SHAPE', `${op}: shapes ${showShape(a.shape)} and ${showShape(b.shape)} differ`);
   }
 }
 
