@@ -12,11 +12,13 @@ import { EliError } from '../src/errors.ts';
 import { writeSafetensors } from '../src/files/safetensors.ts';
 import { Engine } from '../src/gpu/engine.ts';
 import { Initializer } from '../src/nn/init.ts';
+import { crossEntropy } from '../src/ops/loss.ts';
 import { sum } from '../src/ops/reduce.ts';
 import { relu } from '../src/ops/unary.ts';
+import { slice } from '../src/ops/views.ts';
 import { sgd } from '../src/optim/optimizer.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
-import { randomBits } from '../src/tensor/random.ts';
+import { randomBits, randomNormal } from '../src/tensor/random.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
@@ -121,6 +123,26 @@ test('energyAndGradient of a strided view leaves no buffer behind', () => {
   const { energy, gradient } = model.energyAndGradient(strided);
   for (const t of [energy, gradient, strided]) t.dispose();
   assert.is(engine.memory.inUse, before);
+});
+
+test('latents and targets that are views into larger tensors', async () => {
+  const wide = randomNormal(engine, [48, 4], { seed: 3 });
+  const late = slice(wide, 0, 16, 48);
+  const copy = tensor(engine, await late.readFloats(), [32, 4]);
+  const options = { hidden: 32, batch: 8, iterations: 4 };
+  const ends = [];
+  for (const current of [late, copy]) {
+    const aligner = await EnergyAligner.fit(engine, { previous: current, current }, options);
+    ends.push(await aligner.align(current).readFloats());
+    aligner.dispose();
+  }
+  assert.equal(ends[0], ends[1], 'a slice fits and aligns like its copy');
+
+  const logits = randomNormal(engine, [3, 5], { seed: 4 });
+  const column = slice(tensor(engine, Uint32Array.of(4, 0, 1, 0, 2, 0), [3, 2]), 1, 0, 1);
+  const strided = column.view([3], [2], column.offset);
+  const dense = tensor(engine, Uint32Array.of(4, 1, 2));
+  assert.is(await crossEntropy(logits, strided).item(), await crossEntropy(logits, dense).item());
 });
 
 test('a gradient through piecewise constant functions is zero, not an error', async () => {

@@ -1,7 +1,7 @@
 import type { Engine } from '../gpu/engine.ts';
 import { add, mul } from '../ops/binary.ts';
 import { matmul } from '../ops/matmul.ts';
-import { contiguous, copyInto, slice, transpose } from '../ops/views.ts';
+import { compact, copyInto, slice, transpose } from '../ops/views.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { denseStrides } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -162,9 +162,7 @@ export function sampleHidden(model: EnergyModel, start: Tensor, steps: number, s
   for (let first = 0; first < n; first += CHUNK_ROWS) {
     const rows = Math.min(CHUNK_ROWS, n - first);
     const x = engine.tidy(() => {
-      const source = contiguous(slice(start, 0, first, first + rows));
-      // The kernels address whole buffers: a slice that starts later needs one of its own.
-      const current = source.offset === 0 ? source : copyOf(source);
+      const current = compact(slice(start, 0, first, first + rows));
       const counter = zeros(engine, [2], 'u32');
       const placeholder = { current, previous: current, currentRows: rows, previousRows: 0 };
       const { total } = runChains(config, flat, counter, placeholder, steps, stepSize);
@@ -175,12 +173,6 @@ export function sampleHidden(model: EnergyModel, start: Tensor, steps: number, s
     x.dispose();
   }
   return out!;
-}
-
-function copyOf(x: Tensor): Tensor {
-  const y = empty(x.engine, x.shape, x.dtype);
-  copyInto(x, y, y.strides, 0);
-  return y;
 }
 
 export interface HiddenIteration {

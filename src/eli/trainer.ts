@@ -10,7 +10,7 @@ import { logStep, takeBatch } from '../ops/batch.ts';
 import { sub } from '../ops/binary.ts';
 import { gather } from '../ops/gather.ts';
 import { mean } from '../ops/reduce.ts';
-import { contiguous, copyInto } from '../ops/views.ts';
+import { compact, copyInto } from '../ops/views.ts';
 import { Ema } from '../optim/ema.ts';
 import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
 import { fill, zeros } from '../tensor/create.ts';
@@ -95,8 +95,8 @@ export class AlignerTrainer {
     const take = (first: number, count: number): Uint32Array =>
       hooks.order?.subarray(first * batch, (first + count) * batch) ?? shuffled.take(first, count);
     const dense = {
-      previous: engine.keep(contiguous(detach(pairs.previous))),
-      current: engine.keep(contiguous(detach(pairs.current))),
+      previous: engine.keep(compact(detach(pairs.previous))),
+      current: engine.keep(compact(detach(pairs.current))),
     };
     const stretch: Stretch = {
       order: engine.keep(zeros(engine, [every * batch], 'u32')),

@@ -49,7 +49,6 @@ export class Engine {
   #timer: GpuTimer | undefined;
   #failure: EliError | undefined;
   #disposed = false;
-  #dispatchCount = 0;
 
   private constructor(device: GPUDevice, adapter: AdapterReport) {
     this.device = device;
@@ -106,11 +105,6 @@ export class Engine {
 
   get memory(): PoolStats {
     return this.#pool.stats;
-  }
-
-  /** Dispatches recorded or replayed since the engine was made. */
-  get dispatchCount(): number {
-    return this.#dispatchCount;
   }
 
   /** Keeps the first failure; a compile error explains the validation errors that its pipeline then causes. */
@@ -231,7 +225,6 @@ export class Engine {
     const all = times === 1 ? dispatches : Array.from({ length: times }, () => dispatches).flat();
     encode(encoder, all, this.#timer);
     this.device.queue.submit([encoder.finish()]);
-    this.#dispatchCount += all.length;
   }
 
   /**

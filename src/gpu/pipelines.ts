@@ -35,10 +35,6 @@ export class PipelineCache {
     return kernel;
   }
 
-  get size(): number {
-    return this.#kernels.size;
-  }
-
   #compile(key: string, source: ShaderSource, overrides: Overrides, consts: Consts): Kernel {
     const device = this.#device;
     const layout = reflectShader(source);

@@ -31,8 +31,4 @@ export class Storage {
   release(): void {
     if (--this.#references === 0) this.memory.release(this.buffer);
   }
-
-  get references(): number {
-    return this.#references;
-  }
 }

@@ -113,7 +113,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): T
       },
     );
   }
-  const rows = crossEntropyRows([contiguous(logits), target], null);
+  const rows = crossEntropyRows([contiguous(logits), contiguous(target)], null);
   if (weight === undefined) return mean(rows);
   const weights = reshape(gather(reshape(weight, [-1, 1]), target), [-1]);
   return div(sum(mul(rows, weights)), sum(weights));

@@ -53,6 +53,11 @@ export function contiguous(x: Tensor): Tensor {
   return x.isContiguous ? x : contiguousOp([x], null);
 }
 
+/** `x` itself when it is dense and fills its buffer from the start, else such a copy: for kernels that take no offset. */
+export function compact(x: Tensor): Tensor {
+  return x.isContiguous && x.offset === 0 ? x : contiguousOp([x], null);
+}
+
 const reshapeOp = defineOp<{ shape: Shape }>({
   name: 'reshape',
   forward: ([x], { shape }) => {

@@ -81,7 +81,7 @@ function reflect(source: ShaderSource): KernelLayout {
 
 function paramField(file: string, name: string, type: string, offset: number, size: number): ParamField {
   // Arrays in a uniform have elements of 16 bytes, so only arrays of vec4 are packed without holes.
-  const scalar = /^(?:vec[234])?(f|u|i)(?:32)?$/.exec(type) ?? /^(f|u|i)32$/.exec(type);
+  const scalar = /^(?:vec[234])?(f|u|i)(?:32)?$/.exec(type);
   if (scalar !== null) return { name, offset, scalar: `${scalar[1] as 'f' | 'u' | 'i'}32`, count: size / 4 };
   if (type === 'array') return { name, offset, scalar: 'u32', count: size / 4 };
   throw new EliError(
