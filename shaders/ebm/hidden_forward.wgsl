@@ -44,10 +44,15 @@ var<private> from_row: array<f32, TM>;
 fn multiply(k0: u32, unit0: u32) {
   for (var l = 0u; l < params.lanes; l++) {
     let at = params.weight + min(k0 + l, params.d - 1u) * H + unit0;
+    var w: array<f32, TN>;
     for (var u = 0u; u < TN; u++) {
-      let w = model[at + u * LANES];
-      for (var i = 0u; i < TM; i++) {
-        acc[i][u] = fma(subgroupShuffle(from_row[i], l), w, acc[i][u]);
+      w[u] = model[at + u * LANES];
+    }
+    // Rows outside, as in matmul_subgroup.wgsl.
+    for (var i = 0u; i < TM; i++) {
+      let row = subgroupShuffle(from_row[i], l);
+      for (var u = 0u; u < TN; u++) {
+        acc[i][u] = fma(row, w[u], acc[i][u]);
       }
     }
   }

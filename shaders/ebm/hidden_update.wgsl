@@ -92,12 +92,17 @@ fn update_columns(k0: u32, lane: u32, iteration: u32) {
     for (var l = 0u; l < params.lanes; l++) {
       let keep = select(0.0, 1.0, b0 + l < params.batch);
       let row = min(b0 + l, params.batch - 1u);
+      var s: array<f32, UNITS>;
+      var s_previous: array<f32, UNITS>;
       for (var u = 0u; u < UNITS; u++) {
-        let s = keep * ends[row * H + lane + u * LANES];
-        let s_previous = -keep * ends[(params.batch + row) * H + lane + u * LANES];
-        for (var c = 0u; c < COLUMNS; c++) {
-          gradient[c][u] = fma(s, subgroupShuffle(x[c], l), gradient[c][u]);
-          gradient[c][u] = fma(s_previous, subgroupShuffle(p[c], l), gradient[c][u]);
+        s[u] = keep * ends[row * H + lane + u * LANES];
+        s_previous[u] = -keep * ends[(params.batch + row) * H + lane + u * LANES];
+      }
+      for (var c = 0u; c < COLUMNS; c++) {
+        let x_l = subgroupShuffle(x[c], l);
+        let p_l = subgroupShuffle(p[c], l);
+        for (var u = 0u; u < UNITS; u++) {
+          gradient[c][u] = fma(s_previous[u], p_l, fma(s[u], x_l, gradient[c][u]));
         }
       }
     }
@@ -108,10 +113,14 @@ fn update_columns(k0: u32, lane: u32, iteration: u32) {
       w[c] = params.step_size * model[params.weight + min(k0 + c, params.d - 1u) * H + v * LANES + lane];
     }
     for (var l = 0u; l < params.lanes; l++) {
+      var m: array<f32, UNITS>;
       for (var u = 0u; u < UNITS; u++) {
-        let m = moments[(v * LANES + l) * H + lane + u * LANES];
-        for (var c = 0u; c < COLUMNS; c++) {
-          gradient[c][u] = fma(m, subgroupShuffle(w[c], l), gradient[c][u]);
+        m[u] = moments[(v * LANES + l) * H + lane + u * LANES];
+      }
+      for (var c = 0u; c < COLUMNS; c++) {
+        let w_l = subgroupShuffle(w[c], l);
+        for (var u = 0u; u < UNITS; u++) {
+          gradient[c][u] = fma(m[u], w_l, gradient[c][u]);
         }
       }
     }

@@ -52,10 +52,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
     for (var l = 0u; l < params.lanes; l++) {
       let row = min(k0 + l, params.k - 1u) * params.row_b;
+      var from_b: array<f32, TN>;
       for (var j = 0u; j < TN; j++) {
-        let from_b = b[at_b[j] + row];
-        for (var i = 0u; i < TM; i++) {
-          acc[i][j] = fma(subgroupShuffle(from_a[i], l), from_b, acc[i][j]);
+        from_b[j] = b[at_b[j] + row];
+      }
+      // Rows outside, columns inside: a shuffle then serves a whole row of the tile, which software drivers run a
+      // quarter to a half faster than the other way round.
+      for (var i = 0u; i < TM; i++) {
+        let a_il = subgroupShuffle(from_a[i], l);
+        for (var j = 0u; j < TN; j++) {
+          acc[i][j] = fma(a_il, from_b[j], acc[i][j]);
         }
       }
     }

@@ -21,9 +21,10 @@ import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
 
 /** Whether the kernels can run this energy here: one hidden layer of 32 or 64 units, and subgroups of one size. */
 export function canRunHidden(engine: Engine, config: EnergyModelConfig): boolean {
-  const lanes = engine.subgroupLanes;
-  // The mask of flips has two words, and the units of a lane lie in one of them.
-  return lanes !== undefined && config.layers === 1 && (config.hidden === 32 || config.hidden === 64);
+  const { layers, hidden } = config;
+  const units = hidden / (engine.subgroupLanes ?? 0);
+  // The mask of flips has two words; the units of a lane lie in one of them, and their signs of two steps share one.
+  return layers === 1 && (hidden === 32 || hidden === 64) && Number.isInteger(units) && units <= 16;
 }
 
 interface Layout {
@@ -68,15 +69,24 @@ function exchange(
   }
 }
 
-/** Tile sizes: on software drivers large tiles save loads; a GPU wants many subgroups. */
-function tiles(engine: Engine, hidden: number) {
+/**
+ * Tile sizes: on software drivers large tiles save loads; a GPU wants many subgroups. Chains of long latents flip more
+ * signs, and share more of them: there more chains run side by side.
+ */
+function tiles(engine: Engine, { hidden, latent }: EnergyModelConfig) {
   const lanes = engine.subgroupLanes!;
   const { software } = engine.adapter;
+  const long = latent >= 128;
   return {
     lanes,
-    forward: { TM: software ? 16 : 4, TN: Math.min(4, hidden / lanes), LANES: lanes, H: hidden },
-    chain: { CHAINS: software ? 4 : 1, LANES: lanes, H: hidden },
-    update: { COLUMNS: software ? 8 : 4, LANES: lanes, H: hidden },
+    forward: {
+      TM: software ? 16 : 4,
+      TN: Math.min(software ? 8 : 4, hidden / lanes),
+      LANES: lanes,
+      H: hidden,
+    },
+    chain: { CHAINS: software ? (long ? 16 : 4) : 1, LANES: lanes, H: hidden },
+    update: { COLUMNS: software && long ? 8 : 4, LANES: lanes, H: hidden },
   };
 }
 
@@ -106,7 +116,7 @@ function runChains(
   const { engine } = model;
   const { hidden, latent, slope } = config;
   const layout = layoutOf(config);
-  const { lanes, forward, chain } = tiles(engine, hidden);
+  const { lanes, forward, chain } = tiles(engine, config);
   const count = rows.currentRows + rows.previousRows;
   const z = empty(engine, [count + hidden, hidden]);
   const ends = empty(engine, [2 * count, hidden]);
@@ -141,8 +151,9 @@ function runChains(
       out: layout.out,
       step_size: stepSize,
       slope,
+      hidden,
     },
-    groups: [Math.ceil(count / chain.CHAINS)],
+    groups: [Math.ceil(rows.currentRows / chain.CHAINS) + Math.ceil(rows.previousRows / chain.CHAINS)],
   });
   return { ends, total };
 }
@@ -225,7 +236,7 @@ export class HiddenState {
     const layout = layoutOf(this.#config);
     const rows = { current, previous, currentRows: batch, previousRows: batch, gather: { order, counter } };
     const { ends, total } = runChains(this.#config, this.#model, counter, rows, steps, stepSize);
-    const { lanes, update } = tiles(engine, hidden);
+    const { lanes, update } = tiles(engine, this.#config);
     const moments = matmul(total, slice(ends, 0, 0, batch));
     const columns = Math.ceil(latent / update.COLUMNS);
     const gradients = empty(engine, [columns * update.COLUMNS * hidden]);
