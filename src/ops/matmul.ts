@@ -32,7 +32,8 @@ function chooseVariant(engine: Engine, m: number, n: number): Variant {
   const { software } = engine.adapter;
   const lanes = engine.subgroupLanes;
   if (software && lanes !== undefined) {
-    const consts = { TM: 16, TN: n <= lanes ? 1 : 4, LANES: lanes };
+    const TN = n <= lanes ? 1 : m * n >= 256 * 128 ? 8 : 4;
+    const consts = { TM: 16, TN, LANES: lanes };
     return {
       file: 'matmul/matmul_subgroup.wgsl',
       overrides: {},
