@@ -5,14 +5,46 @@
  * frees what a stretch of code made, `engine.capture` turns a step into a program that is replayed.
  */
 export { detach, type GradOptions, grad, noGrad } from './autograd/tape.ts';
+export type { ChainRandom } from './ebm/chain-random.ts';
+export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
+export type { Energy } from './ebm/energy.ts';
 export { EnergyModel, type EnergyModelConfig } from './ebm/energy-model.ts';
+export { type HmcOptions, hmc, type LeapfrogOptions, leapfrog } from './ebm/hmc.ts';
+export { type LangevinOptions, langevin, type SamplerVariant, type Samples } from './ebm/langevin.ts';
 export {
-  type LangevinOptions,
-  langevin,
-  type SamplerVariant,
-  type Samples,
+  type ContrastiveOptions,
+  contrastiveLoss,
+  PersistentChains,
+  type PersistentOptions,
+} from './ebm/losses.ts';
+export { type MalaOptions, mala } from './ebm/mala.ts';
+export { metropolis } from './ebm/metropolis.ts';
+export { ReplayBuffer } from './ebm/replay-buffer.ts';
+export { type Chains, type SampleOptions, sample, type Trajectory } from './ebm/sample.ts';
+export type {
+  ChainState,
+  FusedOptions,
+  Sampler,
+  Step,
+  StepContext,
+  Tempered,
+  Transition,
+} from './ebm/sampler.ts';
+export {
+  constantSchedule,
+  cosineSchedule,
+  exponentialSchedule,
+  linearSchedule,
   type Schedule,
-} from './ebm/langevin.ts';
+} from './ebm/schedule.ts';
+export {
+  type DenoisingOptions,
+  denoisingScoreMatching,
+  type SlicedOptions,
+  slicedScoreMatching,
+} from './ebm/score-matching.ts';
+export { clipByGlobalNorm, energyL2 } from './ebm/stabilise.ts';
+export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
 export {
   type AlignerState,
   EnergyAligner,

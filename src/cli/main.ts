@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { EliError } from '../errors.ts';
 import { doctor } from './doctor.ts';
 import { addRunMnist } from './run-mnist.ts';
+import { addRunMnistEnergies } from './run-mnist-energies.ts';
 
 /** Exit codes: 0 well, 1 an error, 2 wrong use of the command line, 130 stopped by Ctrl-C. */
 export async function main(argv: string[]): Promise<number> {
@@ -11,6 +12,7 @@ export async function main(argv: string[]): Promise<number> {
     .exitOverride();
   const run = program.command('run').description('run an experiment of the paper');
   addRunMnist(run);
+  addRunMnistEnergies(run);
   program
     .command('doctor')
     .description(

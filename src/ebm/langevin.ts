@@ -9,9 +9,7 @@ import { checkSeed, randomNormal } from '../tensor/random.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type EnergyModel, rowGroups } from './energy-model.ts';
 import { canRunHidden, sampleHidden } from './hidden.ts';
-
-/** A number for all steps, or a function of the step t = 0 … steps − 1. */
-export type Schedule = number | ((t: number, steps: number) => number);
+import { type Schedule, scheduleAt } from './schedule.ts';
 
 export interface LangevinOptions {
   readonly steps: number;
@@ -50,12 +48,10 @@ function checkOptions(options: LangevinOptions): Chain {
       `Langevin sampler: steps is ${steps}, must be a whole number from 0 to 1,000,000`,
     );
   }
-  const at = (schedule: Schedule, t: number): number =>
-    typeof schedule === 'number' ? schedule : schedule(t, steps);
   const table = new Float32Array(2 * Math.max(1, steps));
   for (let t = 0; t < steps; t++) {
-    table[2 * t] = at(options.stepSize, t);
-    table[2 * t + 1] = at(options.noise ?? 0, t);
+    table[2 * t] = scheduleAt(options.stepSize, t, steps);
+    table[2 * t + 1] = scheduleAt(options.noise ?? 0, t, steps);
   }
   if (!table.every(Number.isFinite))
     throw new EliError('ARGUMENT', 'Langevin sampler: a step size or noise is not finite');

@@ -14,6 +14,7 @@ import type { StateDict } from '../nn/module.ts';
 import { neg } from '../ops/unary.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { type ChainStart, fitStart, startFrom, startOf, startState } from './chain-start.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
 import { STREAM } from './order.ts';
 import { AlignerTrainer } from './trainer.ts';
@@ -52,6 +53,8 @@ export interface AlignerState {
   readonly model: StateDict;
   readonly average: StateDict;
   readonly squares: StateDict;
+  /** The map to the starts of the chains; empty where they start at the latents as they are. */
+  readonly start: StateDict;
 }
 
 const FORMAT = 'eli-webgpu aligner';
@@ -65,6 +68,7 @@ export class EnergyAligner {
   readonly latent: number;
   readonly config: AlignerConfig;
   readonly #trainer: AlignerTrainer;
+  #start: ChainStart;
 
   private constructor(engine: Engine, latent: number, config: AlignerConfig) {
     this.engine = engine;
@@ -118,13 +122,19 @@ export class EnergyAligner {
     checkHooks(hooks, n, config);
     const aligner = new EnergyAligner(engine, d, config);
     try {
-      if (hooks.resume !== undefined) aligner.#trainer.load(hooks.resume);
-      await aligner.#trainer.run(pairs, hooks, (iteration, loss) => ({
-        iteration,
-        iterations: config.iterations,
-        loss,
-        aligner,
-      }));
+      if (hooks.resume === undefined) aligner.#start = await fitStart(config.start, pairs);
+      else aligner.#load(hooks.resume);
+      const started = engine.tidy(() => startOf(aligner.#start, current));
+      try {
+        await aligner.#trainer.run({ previous, current: started }, hooks, (iteration, loss) => ({
+          iteration,
+          iterations: config.iterations,
+          loss,
+          aligner,
+        }));
+      } finally {
+        if (started !== current) started.dispose();
+      }
       return aligner;
     } catch (error) {
       aligner.dispose();
@@ -133,16 +143,24 @@ export class EnergyAligner {
   }
 
   /**
-   * Moves latents [n, d] by Langevin steps on the averaged energy; returns new ones [n, d]. With `trajectory`, also all
-   * points on the way, [steps + 1, n, d].
+   * Moves latents [n, d] by Langevin steps on the averaged energy; returns new ones [n, d].
+   * @throws EliError `SHAPE` or `DTYPE` unless they are f32 [n, latent].
    */
   align(latents: Tensor): Tensor {
-    return langevin(this.#trainer.average, latents, this.config).latents;
+    return this.#sample(latents, false).latents;
   }
 
-  /** As `align`, with every point of the chains. */
+  /** As `align`, with every point of the chains, their starts first: [steps + 1, n, d]. */
   alignWithTrajectory(latents: Tensor): Required<Samples> {
-    return langevin(this.#trainer.average, latents, this.config, 'auto', true) as Required<Samples>;
+    return this.#sample(latents, true) as Required<Samples>;
+  }
+
+  #sample(latents: Tensor, withTrajectory: boolean): Samples {
+    const { average } = this.#trainer;
+    average.checkLatents(latents);
+    return this.engine.tidy(() =>
+      langevin(average, startOf(this.#start, latents), this.config, 'auto', withTrajectory),
+    );
   }
 
   /** Energy of latents [n, d] → [n]: low for those like the previous model's. */
@@ -150,9 +168,14 @@ export class EnergyAligner {
     return this.engine.tidy(() => neg(this.#trainer.average.forward(latents)));
   }
 
-  /** Reads the whole state of the fit: weights, their average, RMSprop's squares. */
-  state(): Promise<AlignerState> {
-    return this.#trainer.state();
+  /** Reads the whole state of the fit: weights, their average, RMSprop's squares, where chains start. */
+  async state(): Promise<AlignerState> {
+    return { ...(await this.#trainer.state()), start: startState(this.#start) };
+  }
+
+  #load(state: AlignerState): void {
+    this.#trainer.load(state);
+    this.#start = startFrom(this.config.start, state.start, this.latent);
   }
 
   /** Writes the aligner to a safetensors file, atomically. @throws EliError `FILE`. */
@@ -184,7 +207,7 @@ export class EnergyAligner {
     const iteration = wholeNumber(path, 'iteration', file.metadata.iteration);
     const aligner = new EnergyAligner(engine, latent, config);
     try {
-      aligner.#trainer.load(stateOf(file, iteration));
+      aligner.#load(stateOf(file, iteration));
       return aligner;
     } catch (cause) {
       aligner.dispose();
@@ -227,7 +250,7 @@ function wholeNumber(path: string, name: string, text: string | undefined): numb
 /** The tensors of a state as a safetensors file holds them, names prefixed. */
 export function stateTensors(state: AlignerState, prefix = ''): Record<string, SafetensorsInput> {
   const tensors: Record<string, SafetensorsInput> = {};
-  for (const part of ['model', 'average', 'squares'] as const) {
+  for (const part of ['model', 'average', 'squares', 'start'] as const) {
     for (const [name, value] of Object.entries(state[part])) {
       tensors[`${prefix}${part}.${name}`] = { dtype: 'F32', shape: [...value.shape], data: value.data };
     }
@@ -246,5 +269,11 @@ export function stateOf(file: Safetensors, iteration: number, prefix = ''): Alig
     }
     return state;
   };
-  return { iteration, model: part('model'), average: part('average'), squares: part('squares') };
+  return {
+    iteration,
+    model: part('model'),
+    average: part('average'),
+    squares: part('squares'),
+    start: part('start'),
+  };
 }

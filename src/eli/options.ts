@@ -1,6 +1,7 @@
 import { ENERGY_DEFAULTS } from '../ebm/energy-model.ts';
 import type { SamplerVariant } from '../ebm/langevin.ts';
 import { EliError } from '../errors.ts';
+import { STARTS, type Start } from './chain-start.ts';
 
 /** How an aligner is learnt; the defaults are those of the original's MNIST experiment. */
 export interface AlignerOptions {
@@ -21,6 +22,13 @@ export interface AlignerOptions {
   readonly epsilon?: number;
   /** Decay of the moving average of the weights, which aligns. */
   readonly emaDecay?: number;
+  /** Weight of the mean squared energies in the loss, which keeps energies small; default 0, as in the original. */
+  readonly energyL2?: number;
+  /**
+   * Where chains start, in learning and in aligning: `current` at the latents as they are (the original), `mean-shift`
+   * at latents + mean(previous − current), `ridge` at the ridge map from current to previous latents.
+   */
+  readonly start?: Start;
   /** `plain`: ops and autodiff; `hidden`: fused kernels, four dispatches an iteration; `auto`: the fastest that can be used. */
   readonly variant?: Extract<SamplerVariant, 'auto' | 'plain' | 'hidden'>;
 }
@@ -38,6 +46,8 @@ export const ALIGNER_DEFAULTS: AlignerConfig = {
   alpha: 0.99,
   epsilon: 1e-8,
   emaDecay: 0.99,
+  energyL2: 0,
+  start: 'current',
   variant: 'auto',
 };
 
@@ -76,6 +86,7 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
     ['alpha', 0, 1],
     ['epsilon', 0, 1],
     ['emaDecay', 0, 1],
+    ['energyL2', 0, 1e6],
   ];
   for (const [name, low, high] of ranges) {
     const value = config[name] as number;
@@ -83,11 +94,17 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
       throw new EliError('CONFIG', `aligner option ${name} is ${value}, must be from ${low} to ${high}`);
     }
   }
-  if (!['auto', 'plain', 'hidden'].includes(config.variant)) {
-    throw new EliError(
-      'CONFIG',
-      `aligner option variant is ${config.variant}, must be auto, plain or hidden`,
-    );
+  const names: [keyof AlignerConfig, readonly string[]][] = [
+    ['variant', ['auto', 'plain', 'hidden']],
+    ['start', STARTS],
+  ];
+  for (const [name, known] of names) {
+    if (!known.includes(config[name] as string)) {
+      throw new EliError(
+        'CONFIG',
+        `aligner option ${name} is ${config[name]}, must be one of ${known.join(', ')}`,
+      );
+    }
   }
   return config;
 }

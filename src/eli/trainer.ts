@@ -2,14 +2,13 @@ import { detach, grad } from '../autograd/tape.ts';
 import type { EnergyModel } from '../ebm/energy-model.ts';
 import { canRunHidden, HiddenState } from '../ebm/hidden.ts';
 import { langevin } from '../ebm/langevin.ts';
+import { contrastiveLoss } from '../ebm/losses.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
 import type { StateDict } from '../nn/module.ts';
 import { logStep, takeBatch } from '../ops/batch.ts';
-import { sub } from '../ops/binary.ts';
 import { gather } from '../ops/gather.ts';
-import { mean } from '../ops/reduce.ts';
 import { compact, copyInto } from '../ops/views.ts';
 import { Ema } from '../optim/ema.ts';
 import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
@@ -69,14 +68,14 @@ export class AlignerTrainer {
     for (const model of this.#models()) model.dispose();
   }
 
-  async state(): Promise<AlignerState> {
+  async state(): Promise<Omit<AlignerState, 'start'>> {
     const [model, average, squares] = await Promise.all(
       this.#models().map((m): Promise<StateDict> => m.stateDict()),
     );
     return { iteration: this.#iteration, model: model!, average: average!, squares: squares! };
   }
 
-  load(state: AlignerState): void {
+  load(state: Omit<AlignerState, 'start'>): void {
     this.model.loadStateDict(state.model);
     this.average.loadStateDict(state.average);
     this.#squares.loadStateDict(state.squares);
@@ -138,12 +137,12 @@ export class AlignerTrainer {
   }
 
   #makeSteps(pairs: LatentPairs, stretch: Stretch): Steps {
-    const { variant } = this.#config;
-    const possible = canRunHidden(this.#engine, this.model.config);
+    const { variant, energyL2 } = this.#config;
+    const possible = energyL2 === 0 && canRunHidden(this.#engine, this.model.config);
     if (variant === 'hidden' && !possible) {
       throw new EliError(
         'CONFIG',
-        'variant "hidden" needs one hidden layer of 32 or 64 units and subgroups of one size here',
+        'variant "hidden" needs one hidden layer of 32 or 64 units, no energyL2, and subgroups of one size',
         {
           hint: 'use variant "auto"',
         },
@@ -179,7 +178,7 @@ export class AlignerTrainer {
 
   #plainSteps(pairs: LatentPairs, stretch: Stretch): Steps {
     const engine = this.#engine;
-    const { batch, learningRate, alpha, epsilon, emaDecay, variant } = this.#config;
+    const { batch, learningRate, alpha, epsilon, emaDecay, variant, energyL2 } = this.#config;
     const parameters = this.model.parameters();
     const optimizer: Optimizer = rmsprop(parameters, { learningRate, alpha, epsilon });
     const ema = new Ema(optimizer.flat, emaDecay);
@@ -192,7 +191,7 @@ export class AlignerTrainer {
         this.#config,
         variant === 'plain' ? 'plain' : 'fused',
       );
-      const loss = sub(mean(this.model.forward(sampled.latents)), mean(this.model.forward(previous)));
+      const loss = contrastiveLoss(this.model, previous, sampled.latents, { l2: energyL2 });
       optimizer.step(grad(loss, parameters));
       ema.update();
       logStep(loss, stretch.losses, stretch.counter);

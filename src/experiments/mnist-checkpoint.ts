@@ -9,7 +9,7 @@ import {
   writeSafetensors,
 } from '../files/safetensors.ts';
 import type { StateDict } from '../nn/module.ts';
-import type { MnistConfig } from './mnist-config.ts';
+import { type MnistConfig, mnistConfig } from './mnist-config.ts';
 import type { ClassifierState } from './two-task.ts';
 
 /** A point of the accuracy curve: task-1 test accuracy in % after so many aligner iterations. */
@@ -87,7 +87,8 @@ export async function readCheckpoint(folder: string): Promise<MnistCheckpoint> {
     const momentum = file.tensors['optimizer.momentum']!;
     const afterTask1 = part(file, 'after_task1.');
     return {
-      config: JSON.parse(file.metadata.config!) as MnistConfig,
+      // Keys that came later have their defaults.
+      config: mnistConfig(JSON.parse(file.metadata.config!) as Partial<MnistConfig>),
       epochs: progress.epochs,
       classifier: { net: part(file, 'net.'), momentum: { shape: momentum.shape, data: toFloat32(momentum) } },
       ...(Object.keys(afterTask1).length === 0 ? {} : { afterTask1 }),

@@ -3,8 +3,7 @@ import { type Mnist, splitByDigits } from '../data/mnist.ts';
 import { EnergyAligner } from '../eli/aligner.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { Initializer } from '../nn/init.ts';
-import { Linear } from '../nn/layers.ts';
+import type { Linear } from '../nn/layers.ts';
 import type { StateDict } from '../nn/module.ts';
 import { writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
@@ -16,9 +15,11 @@ import {
   readCheckpoint,
   writeCheckpoint,
 } from './mnist-checkpoint.ts';
-import { alignerOptions, type MnistConfig } from './mnist-config.ts';
+import { alignerOptions, FREE_KEYS, type MnistConfig } from './mnist-config.ts';
 import { saveMnistPictures } from './mnist-pictures.ts';
-import { accuracy, ClassifierTrainer, latentsOf, TaskData } from './two-task.ts';
+import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './mnist-policies.ts';
+import { savePolicies } from './mnist-policies-table.ts';
+import { accuracy, ClassifierTrainer, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
 
 /** Test accuracies in % of one seed; the same numbers for the same seed on the same adapter. */
 export interface MnistMetrics {
@@ -48,10 +49,14 @@ export interface MnistRun {
   readonly resume: boolean;
   /** Whether to draw the pictures. */
   readonly pictures: boolean;
+  /** Which policies to measure, if any. */
+  readonly report?: ReportKind;
 }
 
-const FIRST = [0, 1, 2, 3, 4];
-const SECOND = [5, 6, 7, 8, 9];
+/** What a run gives; `policies` where a report was asked for. */
+export interface MnistResult extends MnistMetrics {
+  readonly policies?: PolicyReport;
+}
 
 /**
  * One seed of the two-task MNIST experiment of ELI (Joseph et al., CVPR 2022, section 3.3): train on digits 0–4, then
@@ -63,7 +68,7 @@ export async function runMnist(
   config: MnistConfig,
   mnist: Mnist,
   run: MnistRun,
-): Promise<MnistMetrics> {
+): Promise<MnistResult> {
   const before = run.resume ? await readCheckpoint(run.folder) : undefined;
   if (before !== undefined) checkSameConfig(run.folder, before.config, config);
   const log = RunLog.open(join(run.folder, 'log.jsonl'), {
@@ -89,7 +94,7 @@ export async function runMnist(
 
 function checkSameConfig(folder: string, before: MnistConfig, now: MnistConfig): void {
   const changed = (Object.keys(now) as (keyof MnistConfig)[]).filter(
-    (key) => key !== 'seeds' && before[key] !== now[key],
+    (key) => !FREE_KEYS.has(key) && before[key] !== now[key],
   );
   if (changed.length > 0) {
     const list = changed
@@ -143,7 +148,7 @@ class Run {
     if (before !== undefined) trainer.load(before.classifier);
   }
 
-  async all(): Promise<MnistMetrics> {
+  async all(): Promise<MnistResult> {
     const engine = this.#engine;
     const { test1, test2, train2 } = this.#sets;
     await this.#train(1);
@@ -186,11 +191,45 @@ class Run {
       await saveMnistPictures(folder, metrics, aligner, latents, test1.targets, this.#run.progress);
     }
 
+    const policies = await this.#policies(previous, savedHead, aligner);
+
     aligner.dispose();
     previous.dispose();
     savedHead.dispose();
     for (const t of [...Object.values(pairs), ...Object.values(test), aligned, secondAligned]) t.dispose();
-    return metrics;
+    return policies === undefined ? metrics : { ...metrics, policies };
+  }
+
+  async #policies(
+    previous: Linear,
+    oldHead: Linear,
+    aligner: EnergyAligner,
+  ): Promise<PolicyReport | undefined> {
+    const { report: kind, progress, folder, pictures } = this.#run;
+    if (kind === undefined) return undefined;
+    const { base: current, head2: newHead } = this.#trainer.net;
+    const { seed, gateQuantile, statisticsQuantile } = this.#config;
+    const bar = progress('policies', POLICY_STAGES[kind], 'stages');
+    let stages = 0;
+    try {
+      const report = await measurePolicies({
+        kind,
+        seed,
+        gateQuantile,
+        statisticsQuantile,
+        sets: this.#sets,
+        previous,
+        oldHead,
+        current,
+        newHead,
+        aligner,
+        onStage: (stage) => bar.update(stages++, stage),
+      });
+      await savePolicies(folder, [report], pictures);
+      return report;
+    } finally {
+      bar.done();
+    }
   }
 
   async #train(task: 1 | 2): Promise<void> {
@@ -259,12 +298,4 @@ class Run {
       );
     }
   }
-}
-
-/** A linear layer with the values `name.weight` and `name.bias` of a state. */
-function layerOf(engine: Engine, state: StateDict, name: string): Linear {
-  const weight = state[`${name}.weight`]!;
-  const layer = new Linear(new Initializer(engine, 0), weight.shape[1]!, weight.shape[0]!);
-  layer.loadStateDict({ weight, bias: state[`${name}.bias`]! });
-  return layer;
 }

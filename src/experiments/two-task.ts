@@ -19,6 +19,9 @@ import type { MnistConfig } from './mnist-config.ts';
 
 /** Classes of each of the two tasks. */
 export const CLASSES = 5;
+/** Digits of the two tasks. */
+export const FIRST = [0, 1, 2, 3, 4];
+export const SECOND = [5, 6, 7, 8, 9];
 
 /** Images (bytes, packed) and labels of a task on the device. */
 export class TaskData {
@@ -217,4 +220,12 @@ export async function accuracy(head: Linear, latents: Tensor, targets: Uint8Arra
     batches.push(right / (end - first));
   }
   return (100 * batches.reduce((a, b) => a + b, 0)) / batches.length;
+}
+
+/** A linear layer with the values `name.weight` and `name.bias` of a state. */
+export function layerOf(engine: Engine, state: StateDict, name: string): Linear {
+  const weight = state[`${name}.weight`]!;
+  const layer = new Linear(new Initializer(engine, 0), weight.shape[1]!, weight.shape[0]!);
+  layer.loadStateDict({ weight, bias: state[`${name}.bias`]! });
+  return layer;
 }

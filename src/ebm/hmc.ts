@@ -1,0 +1,125 @@
+import { EliError } from '../errors.ts';
+import { add, div, mul, sub } from '../ops/binary.ts';
+import { sqrt } from '../ops/unary.ts';
+import { sameShape, showShape } from '../tensor/shape.ts';
+import { checkDType, Tensor } from '../tensor/tensor.ts';
+import { type Energy, evaluate as evaluateEnergy } from './energy.ts';
+import { halfSquares, metropolis } from './metropolis.ts';
+import type { ChainState, Sampler, Tempered } from './sampler.ts';
+import { COUNT, POSITIVE, type Schedule, tabulate } from './schedule.ts';
+
+export interface HmcOptions extends Tempered {
+  /** h: time of one leapfrog step. */
+  readonly stepSize: Schedule;
+  /** L: leapfrog steps of one proposal. */
+  readonly leapfrogSteps: Schedule;
+  /** m, one for all dimensions or one each, as a tensor [d] of positive numbers; default 1. */
+  readonly mass?: Schedule | Tensor;
+}
+
+/**
+ * Hamiltonian Monte Carlo (Neal, 2011): momenta p ~ N(0, T m), L leapfrog steps of time h through the
+ * energy, and the end is taken with probability min(1, exp(−ΔH / T)), H = E(x) + Σ p² / 2m. One leapfrog step with m = 1
+ * is MALA with ε = h² / 2. About 65 % of proposals should be taken in many dimensions (Beskos et al., 2013).
+ */
+export function hmc({ stepSize, leapfrogSteps, mass = 1, temperature = 1 }: HmcOptions): Sampler {
+  return {
+    name: 'hmc',
+    prepare(steps) {
+      const sizes = tabulate('hmc: stepSize', stepSize, steps, POSITIVE);
+      const counts = tabulate('hmc: leapfrogSteps', leapfrogSteps, steps, COUNT);
+      const temperatures = tabulate('hmc: temperature', temperature, steps, POSITIVE);
+      const masses = mass instanceof Tensor ? undefined : tabulate('hmc: mass', mass, steps, POSITIVE);
+      return {
+        random: true,
+        metropolis: true,
+        step(state, context) {
+          const { t, evaluate, normal } = context;
+          const old = evaluate(state);
+          const m = mass instanceof Tensor ? checkMass(mass, old.points) : masses![t]!;
+          const heat = temperatures[t]!;
+          const scale = typeof m === 'number' ? Math.sqrt(m * heat) : sqrt(mul(m, heat));
+          const momentum = mul(normal(old.points.shape), scale);
+          const end = integrate(evaluate, old, momentum, sizes[t]!, counts[t]!, m);
+          const potential = sub(old.energy, end.state.energy);
+          const kinetic = sub(halfSquares(momentum, m), halfSquares(end.momentum, m));
+          return metropolis(old, end.state, mul(add(potential, kinetic), 1 / heat), context);
+        },
+      };
+    },
+  };
+}
+
+export interface LeapfrogOptions {
+  readonly stepSize: number;
+  readonly steps: number;
+  /** One for all dimensions, or a tensor [d]; default 1. */
+  readonly mass?: number | Tensor;
+}
+
+/**
+ * Motion of n particles through an energy by leapfrog steps (Neal, 2011): points and momenta
+ * [n, d] → those at the end, with energy [n] and gradient [n, d] there. Volume preserving and reversible: from the end
+ * with momenta of opposite sign it leads back. ΔH of a fixed time is of order h².
+ * @throws EliError `SHAPE`, `ARGUMENT`.
+ */
+export function leapfrog(
+  energy: Energy,
+  points: Tensor,
+  momentum: Tensor,
+  { stepSize, steps, mass = 1 }: LeapfrogOptions,
+): { points: Tensor; momentum: Tensor; energy: Tensor; gradient: Tensor } {
+  if (!sameShape(points.shape, momentum.shape)) {
+    throw new EliError(
+      'SHAPE',
+      `leapfrog: points ${showShape(points.shape)} and momenta ${showShape(momentum.shape)} differ`,
+    );
+  }
+  tabulate('leapfrog: stepSize', Math.abs(stepSize), 1, POSITIVE);
+  tabulate('leapfrog: steps', steps, 1, COUNT);
+  const m =
+    mass instanceof Tensor ? checkMass(mass, points) : tabulate('leapfrog: mass', mass, 1, POSITIVE)[0]!;
+  return points.engine.tidy(() => {
+    const evaluate = (state: ChainState): Required<ChainState> => ({
+      points: state.points,
+      ...evaluateEnergy('leapfrog', energy, state.points),
+    });
+    const end = integrate(evaluate, evaluate({ points }), momentum, stepSize, steps, m);
+    return { ...end.state, momentum: end.momentum };
+  });
+}
+
+function integrate(
+  evaluate: (state: ChainState) => Required<ChainState>,
+  start: Required<ChainState>,
+  momentum: Tensor,
+  h: number,
+  steps: number,
+  m: number | Tensor,
+): { state: Required<ChainState>; momentum: Tensor } {
+  const { engine } = momentum;
+  let state = start;
+  // Half a kick, then drifts and kicks in turn, and half a kick at the end.
+  let p = sub(momentum, mul(start.gradient, h / 2));
+  for (let step = 1; step <= steps; step++) {
+    const before = { state, p };
+    const after = engine.tidy(() => {
+      const next = evaluate({ points: add(before.state.points, mul(div(before.p, m), h)) });
+      return { state: next, p: sub(before.p, mul(next.gradient, step === steps ? h / 2 : h)) };
+    });
+    ({ state, p } = after);
+    before.p.dispose();
+    if (before.state !== start) for (const tensor of Object.values(before.state)) tensor.dispose();
+  }
+  return { state, momentum: p };
+}
+
+/** @throws EliError `SHAPE` or `DTYPE` unless the masses are f32 [d]. */
+function checkMass(mass: Tensor, points: Tensor): Tensor {
+  checkDType('hmc: mass', mass, 'f32');
+  const want = points.shape.slice(1);
+  if (!sameShape(mass.shape, want)) {
+    throw new EliError('SHAPE', `hmc: mass has shape ${showShape(mass.shape)}, must be ${showShape(want)}`);
+  }
+  return mass;
+}

@@ -1,0 +1,124 @@
+import { detach } from '../autograd/tape.ts';
+import { EliError } from '../errors.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { add, less, mul, sub } from '../ops/binary.ts';
+import { mean } from '../ops/reduce.ts';
+import { where } from '../ops/where.ts';
+import { full } from '../tensor/create.ts';
+import { type RandomSource, randomUniform } from '../tensor/random.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts';
+import { type Energy, energyOf } from './energy.ts';
+import { ReplayBuffer } from './replay-buffer.ts';
+import { type SampleOptions, sample } from './sample.ts';
+import type { Sampler } from './sampler.ts';
+import { energyL2 } from './stabilise.ts';
+
+export interface ContrastiveOptions {
+  /** Weight of the L2 regulariser on both batches' energies (`energyL2`); default 0. */
+  readonly l2?: number;
+}
+
+/**
+ * mean E(data) − mean E(sampled), a scalar on the tape: its gradient by the energy's parameters is that of minus the
+ * log-likelihood when `sampled` [m, d] comes from the energy's own density (Hinton, 2002). With f = −E it is the
+ * aligner's loss, mean f(sampled) − mean f(previous) (Joseph et al., CVPR 2022, equation 5). No gradient
+ * flows into `sampled`.
+ * @throws EliError `SHAPE`, `DTYPE`.
+ */
+export function contrastiveLoss(
+  energy: Energy,
+  data: Tensor,
+  sampled: Tensor,
+  { l2 = 0 }: ContrastiveOptions = {},
+): Tensor {
+  const real = energyOf('contrastiveLoss', energy, data);
+  const made = energyOf('contrastiveLoss', energy, detach(sampled));
+  const loss = sub(mean(real), mean(made));
+  return l2 === 0 ? loss : add(loss, mul(energyL2(real, made), l2));
+}
+
+export interface PersistentOptions {
+  /** Where chains start, at first and when renewed: n points [n, d] by the random numbers of `source`. */
+  readonly fresh: (n: number, source: RandomSource) => Tensor;
+  /** Chains moved at each call. */
+  readonly chains: number;
+  /** Points in the replay buffer, a multiple of `chains`; default `chains`. */
+  readonly capacity?: number;
+  /** Share of chains that start afresh at each call, 0 to 1; default 0.05. */
+  readonly freshFraction?: number;
+  readonly sampler: Sampler;
+  /** Steps of the sampler at each call. */
+  readonly steps: number;
+  readonly clamp?: SampleOptions['clamp'];
+  readonly random: { readonly seed: number; readonly stream?: number };
+}
+
+/**
+ * Chains for contrastive divergence that go on where they ended at the call before (Tieleman, 2008), in a replay
+ * buffer on the device; a share of them starts afresh each time (Du and Mordatch, 2019).
+ */
+export class PersistentChains {
+  readonly buffer: ReplayBuffer;
+  readonly #options: PersistentOptions;
+  readonly #share: number;
+  #calls = 0;
+
+  /** @throws EliError `ARGUMENT`, `SHAPE`. */
+  constructor(engine: Engine, options: PersistentOptions) {
+    const { chains, capacity = chains, freshFraction = 0.05, random } = options;
+    if (!(freshFraction >= 0 && freshFraction <= 1)) {
+      throw new EliError(
+        'ARGUMENT',
+        `PersistentChains: freshFraction is ${freshFraction}, must be from 0 to 1`,
+      );
+    }
+    for (const [name, value] of Object.entries({ chains, capacity })) {
+      if (!Number.isInteger(value) || value < 1) {
+        throw new EliError(
+          'ARGUMENT',
+          `PersistentChains: ${name} is ${value}, must be a whole number from 1`,
+        );
+      }
+    }
+    checkChainRandom(random);
+    this.#options = options;
+    this.#share = freshFraction;
+    this.buffer = engine.tidy(() => {
+      const first = options.fresh(capacity, chainDraw(random, 0, 'start'));
+      return new ReplayBuffer(first, chains);
+    });
+  }
+
+  /**
+   * Moves the chains whose turn it is on the energy and returns where they are, [chains, d], off the tape.
+   * @param run which random numbers: counted up by itself; in a captured program a u32 tensor [1] that differs from
+   * replay to replay (the step counter of the fit, say)
+   */
+  advance(energy: Energy, run: number | Tensor = this.#calls++): Tensor {
+    const { fresh, chains, sampler, steps, clamp } = this.#options;
+    const random: ChainRandom = { ...this.#options.random, run };
+    const { buffer } = this;
+    return buffer.engine.tidy(() => {
+      let start = buffer.take();
+      if (this.#share > 0) {
+        const draw = randomUniform(buffer.engine, [chains, 1], chainDraw(random, 0, 'mask'));
+        const renewed = less(draw, full(buffer.engine, [1], this.#share));
+        start = where(renewed, fresh(chains, chainDraw(random, 0, 'fresh')), start);
+      }
+      const options: SampleOptions = { steps, random, ...(clamp === undefined ? {} : { clamp }) };
+      const { latents } = sample(energy, start, sampler, options);
+      buffer.put(latents);
+      return latents;
+    });
+  }
+
+  /** Persistent contrastive divergence: `contrastiveLoss` against the chains moved on once more. On the tape. */
+  loss(energy: Energy, data: Tensor, options: ContrastiveOptions & { run?: number | Tensor } = {}): Tensor {
+    return contrastiveLoss(energy, data, this.advance(energy, options.run), options);
+  }
+
+  dispose(): void {
+    this.buffer.dispose();
+  }
+}

@@ -1,0 +1,43 @@
+import { div, lessEqual, mul } from '../ops/binary.ts';
+import { sum } from '../ops/reduce.ts';
+import { inside } from '../ops/unary.ts';
+import { reshape } from '../ops/views.ts';
+import { where } from '../ops/where.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { ChainState, Step, StepContext } from './sampler.ts';
+
+/**
+ * Takes each chain's proposal with probability min(1, exp(logRatio)) (Metropolis et al., 1953; Hastings, 1970), on the
+ * device. A proposal outside of the box is refused, so that the chain samples the density limited to the box. WGSL
+ * promises nothing about comparisons with not-a-number: where an energy has none, a box should keep the points away.
+ * @param logRatio log of π(proposal) q(old | proposal) / π(old) q(proposal | old), [n]
+ */
+export function metropolis(
+  old: Required<ChainState>,
+  proposal: Required<ChainState>,
+  logRatio: Tensor,
+  context: StepContext,
+): Step {
+  const n = logRatio.size;
+  let accepted = lessEqual(context.logUniform(), logRatio);
+  if (context.box !== undefined) accepted = mul(accepted, insideBox(proposal.points, context.box));
+  const rows = reshape(accepted, [n, 1]);
+  return {
+    state: {
+      points: where(rows, proposal.points, old.points),
+      energy: where(accepted, proposal.energy, old.energy),
+      gradient: where(rows, proposal.gradient, old.gradient),
+    },
+    accepted,
+  };
+}
+
+/** 1 for points all of whose elements are in the box, else 0: [n, d] → [n]. */
+function insideBox(points: Tensor, [low, high]: readonly [number, number]): Tensor {
+  return inside(sum(inside(points, low, high), 1), points.shape[1]! - 0.5, points.shape[1]! + 0.5);
+}
+
+/** ½ Σ_d x² / m: [n, d] → [n]; m a number or a tensor [d]. */
+export function halfSquares(x: Tensor, m: number | Tensor = 1): Tensor {
+  return mul(sum(div(mul(x, x), m), 1), 0.5);
+}

@@ -1,0 +1,87 @@
+import { detach, grad } from '../autograd/tape.ts';
+import { EliError } from '../errors.ts';
+import { add, mul, sub } from '../ops/binary.ts';
+import { mean, sum } from '../ops/reduce.ts';
+import { affine, inside } from '../ops/unary.ts';
+import { type RandomSource, randomNormal, randomUniform } from '../tensor/random.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { checkPoints, type Energy, slopes } from './energy.ts';
+import { EnergyModel } from './energy-model.ts';
+import { POSITIVE, tabulate } from './schedule.ts';
+
+/*
+ * Losses that fit the score s(x) = −∂E/∂x of an energy to that of the data, without chains. Their gradients by the
+ * parameters are second and third derivatives of E, so their intermediate results stay on the tape: differentiate
+ * inside the same `engine.tidy` in which the loss is made.
+ */
+
+export interface DenoisingOptions {
+  /** σ: standard deviation of the noise added to the data. */
+  readonly sigma: number;
+  readonly random: RandomSource;
+}
+
+/**
+ * Denoising score matching (Vincent, 2011): ½ E ‖s(x + σξ) + ξ/σ‖² over data [n, d], summed over
+ * dimensions; a scalar on the tape. It is least for the score of the data blurred by the noise.
+ * @throws EliError `ARGUMENT`, `SHAPE`, `DTYPE`.
+ */
+export function denoisingScoreMatching(energy: Energy, data: Tensor, options: DenoisingOptions): Tensor {
+  checkPoints('denoisingScoreMatching', data);
+  const sigma = tabulate('denoisingScoreMatching: sigma', options.sigma, 1, POSITIVE)[0]!;
+  const noise = randomNormal(data.engine, data.shape, options.random);
+  const noisy = add(detach(data), mul(noise, sigma));
+  const { values, gradient } = slopes('denoisingScoreMatching', energy, noisy, true);
+  const rest = sub(gradient, mul(noise, 1 / sigma));
+  return reachAll(mul(mean(sum(mul(rest, rest), 1)), 0.5), values);
+}
+
+export interface SlicedOptions {
+  readonly random: RandomSource;
+  /** Directions v: ±1 in every dimension (default), or standard normal. */
+  readonly directions?: 'rademacher' | 'normal';
+  /**
+   * Whether ½ (vᵀs)² is replaced by its mean over directions, ½ ‖s‖² (SSM-VR), which has less variance; default true.
+   */
+  readonly varianceReduced?: boolean;
+}
+
+/**
+ * Sliced score matching (Song et al., 2019): E [vᵀ ∇(vᵀ s(x)) + ½ (vᵀ s(x))²] over data [n, d] with
+ * one direction v a row; a scalar on the tape. It is least for the score of the data itself.
+ * @throws EliError `ARGUMENT` for an `EnergyModel`, whose second derivatives by x are zero (leaky ReLUs);
+ * `NOT_DIFFERENTIABLE` for an energy linear in x; `SHAPE`, `DTYPE`.
+ */
+export function slicedScoreMatching(energy: Energy, data: Tensor, options: SlicedOptions): Tensor {
+  checkPoints('slicedScoreMatching', data);
+  if (energy instanceof EnergyModel) {
+    throw new EliError(
+      'ARGUMENT',
+      'slicedScoreMatching: an EnergyModel is linear in pieces, its curvature is zero',
+      {
+        hint: 'use denoisingScoreMatching, or an energy of smooth functions (softplus, silu, tanh)',
+      },
+    );
+  }
+  const { varianceReduced = true } = options;
+  const v = directionsOf(data, options);
+  const { leaf, values, gradient } = slopes('slicedScoreMatching', energy, data, true);
+  const along = sum(mul(gradient, v), 1);
+  const curvature = grad(sum(along), [leaf], { createGraph: true })[0]!;
+  const squares = varianceReduced ? sum(mul(gradient, gradient), 1) : mul(along, along);
+  return reachAll(mean(sub(mul(squares, 0.5), sum(mul(curvature, v), 1))), values);
+}
+
+/**
+ * The same loss, on the tape of every parameter: a score does not depend on the energy's constant (the last bias of a
+ * network, say), whose gradient is 0 and not an error.
+ */
+function reachAll(loss: Tensor, energies: Tensor): Tensor {
+  return add(loss, mul(mean(energies), 0));
+}
+
+function directionsOf(data: Tensor, { random, directions = 'rademacher' }: SlicedOptions): Tensor {
+  const { engine, shape } = data;
+  if (directions === 'normal') return randomNormal(engine, shape, random);
+  return affine(inside(randomUniform(engine, shape, random), 0.5, 1), 2, -1);
+}

@@ -1,0 +1,74 @@
+import { EliError } from '../errors.ts';
+import { add, mul, sub } from '../ops/binary.ts';
+import { clamp } from '../ops/unary.ts';
+import { langevin } from './langevin.ts';
+import type { Sampler, Tempered } from './sampler.ts';
+import { FINITE, NOT_NEGATIVE, type Schedule, scheduleAt, tabulate } from './schedule.ts';
+
+export interface LangevinSamplerOptions extends Tempered {
+  /** ε: how far a step goes along minus the energy's gradient. */
+  readonly stepSize: Schedule;
+  /** σ: standard deviation of the noise of a step, instead of √(2εT); not together with `temperature`. */
+  readonly noise?: Schedule;
+}
+
+/**
+ * The unadjusted Langevin algorithm x ← x − ε ∂E/∂x + √(2εT) ξ (Roberts and Tweedie, 1996; Welling and Teh,
+ * 2011). Its stationary density differs from exp(−E/T) by a bias that vanishes with ε: on a Gaussian of variance
+ * s² the variance is s² / (1 − ε / (2 s²)). On an `EnergyModel` it runs in the model's own kernel.
+ * @throws EliError `ARGUMENT` for both `noise` and `temperature`.
+ */
+export function langevinSampler(options: LangevinSamplerOptions): Sampler {
+  const { stepSize, noise, temperature } = options;
+  if (noise !== undefined && temperature !== undefined) {
+    throw new EliError(
+      'ARGUMENT',
+      'langevinSampler: noise and temperature both say how much noise there is',
+      {
+        hint: 'give one of them',
+      },
+    );
+  }
+  return unadjusted('langevinSampler', stepSize, noise, temperature ?? 1);
+}
+
+/** Gradient descent x ← x − ε ∂E/∂x: Langevin steps without noise, as ELI's aligner takes them. */
+export function gradientDescent({ stepSize }: { readonly stepSize: Schedule }): Sampler {
+  return unadjusted('gradientDescent', stepSize, 0, 0);
+}
+
+/** Steps with noise σ, or √(2εT) where σ is undefined. */
+function unadjusted(
+  name: string,
+  stepSize: Schedule,
+  noise: Schedule | undefined,
+  temperature: Schedule,
+): Sampler {
+  const sigma: Schedule =
+    noise ??
+    ((t, steps) => Math.sqrt(2 * scheduleAt(stepSize, t, steps) * scheduleAt(temperature, t, steps)));
+  return {
+    name,
+    prepare(steps) {
+      const sizes = tabulate(
+        `${name}: stepSize`,
+        stepSize,
+        steps,
+        noise === undefined ? NOT_NEGATIVE : FINITE,
+      );
+      tabulate(`${name}: temperature`, temperature, steps, NOT_NEGATIVE);
+      const sigmas = tabulate(`${name}: noise`, sigma, steps, NOT_NEGATIVE);
+      return {
+        random: sigmas.some((v) => v > 0),
+        metropolis: false,
+        step(state, { t, box, evaluate, normal }) {
+          const { points, gradient } = evaluate(state);
+          let next = sub(points, mul(gradient, sizes[t]!));
+          if (sigmas[t]! > 0) next = add(next, mul(normal(points.shape), sigmas[t]!));
+          return { state: { points: box === undefined ? next : clamp(next, ...box) } };
+        },
+      };
+    },
+    fused: (model, start, options) => langevin(model, start, { ...options, stepSize, noise: sigma }).latents,
+  };
+}
