@@ -110,6 +110,50 @@ test('an unknown start and a file that lacks its map are refused', async () => {
   );
 });
 
+test('fitting reports as fit does; leaving its loop keeps the aligner as it then stands', async () => {
+  const pairs = pairsOf();
+  const before = engine.memory.inUse;
+  const calls: number[] = [];
+  using whole = await fit(
+    'current',
+    pairs,
+    {},
+    {
+      every: 10,
+      onProgress: ({ loss }: { loss: number }) => void calls.push(loss),
+    },
+  );
+  const seen: number[] = [];
+  let kept: EnergyAligner | undefined;
+  for await (const { iteration, loss, aligner } of EnergyAligner.fitting(engine, pairs, OPTIONS, {
+    every: 10,
+  })) {
+    seen.push(loss);
+    kept = aligner;
+    if (iteration === 20) break;
+  }
+  assert.equal(seen, calls.slice(0, 2));
+  assert.is(calls.length, 4);
+  using half = await fit('current', pairs, { iterations: 20 });
+  assert.equal(await kept!.state(), await half.state());
+  for (const aligner of [whole, half, kept!]) aligner.dispose();
+  assert.is(engine.memory.inUse, before);
+});
+
+test('an error in a callback frees what the fit held', async () => {
+  const pairs = pairsOf();
+  const before = engine.memory.inUse;
+  const onProgress = (): never => {
+    throw new RangeError('of the user');
+  };
+  let thrown: unknown;
+  await fit('ridge', pairs, {}, { every: 10, onProgress }).catch((error: unknown) => {
+    thrown = error;
+  });
+  assert.instance(thrown, RangeError);
+  assert.is(engine.memory.inUse, before);
+});
+
 test('energyL2 keeps energies small, and needs the plain iterations', async () => {
   const pairs = pairsOf();
   const sizes: number[] = [];

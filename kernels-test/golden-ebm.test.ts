@@ -152,41 +152,33 @@ async function checkTraining(golden: GoldenCase, variant: 'plain' | 'auto' | 'hi
   const losses: number[] = [];
   // The vectors give the minibatches in order; the trainer shuffles, so it is handed the order as it stands.
   const inOrder = Uint32Array.from({ length: iterations * batch }, (_, i) => i);
-  await trainer.run(
-    { previous: flat('prev_z'), current: flat('current_z') },
-    {
-      every: 1,
-      order: inOrder,
-      onProgress: async ({ iteration, loss }) => {
-        losses.push(loss);
-        if (iteration !== 1) return;
-        const state = await trainer.state();
-        // After one iteration f32 and float64 agree to 7e-7 (RMSprop divides by the root of what it has just squared).
-        const expect = (part: 'model' | 'average' | 'squares', prefix: string) => {
-          const want = stateOf(trainer.model, golden.outputs, (key) => `${prefix}${key}_it1`);
-          for (const [i, [key, value]] of Object.entries(state[part]).entries()) {
-            // Where the gradient is zero in float64 (always that of the output bias, and of hidden units that are on
-            // or off for every sample) rounding noise becomes a full step: those elements say nothing.
-            const gradient = golden.outputs[`g${i % 2 === 0 ? 'W' : 'b'}${Math.floor(i / 2)}_0`]?.data;
-            for (let k = 0; k < value.data.length; k++) {
-              if (gradient === undefined || Math.abs(gradient[k]!) < 1e-9)
-                value.data[k] = want[key]!.data[k]!;
-            }
-            compare(
-              value.data,
-              want[key]!.data,
-              part === 'squares' ? { abs: 1e-9, rel: 1e-4 } : { abs: 2e-6, rel: 2e-6 },
-              `${part} ${key}`,
-            );
-          }
-        };
-        expect('model', '');
-        expect('average', 'ema');
-        expect('squares', 'sq');
-      },
-    },
-    (iteration, loss) => ({ iteration, iterations, loss, aligner: undefined as never }),
-  );
+  const pairs = { previous: flat('prev_z'), current: flat('current_z') };
+  for await (const { iteration, loss } of trainer.run(pairs, { every: 1, order: inOrder })) {
+    losses.push(loss);
+    if (iteration !== 1) continue;
+    const state = await trainer.state();
+    // After one iteration f32 and float64 agree to 7e-7 (RMSprop divides by the root of what it has just squared).
+    const expect = (part: 'model' | 'average' | 'squares', prefix: string) => {
+      const want = stateOf(trainer.model, golden.outputs, (key) => `${prefix}${key}_it1`);
+      for (const [i, [key, value]] of Object.entries(state[part]).entries()) {
+        // Where the gradient is zero in float64 (always that of the output bias, and of hidden units that are on
+        // or off for every sample) rounding noise becomes a full step: those elements say nothing.
+        const gradient = golden.outputs[`g${i % 2 === 0 ? 'W' : 'b'}${Math.floor(i / 2)}_0`]?.data;
+        for (let k = 0; k < value.data.length; k++) {
+          if (gradient === undefined || Math.abs(gradient[k]!) < 1e-9) value.data[k] = want[key]!.data[k]!;
+        }
+        compare(
+          value.data,
+          want[key]!.data,
+          part === 'squares' ? { abs: 1e-9, rel: 1e-4 } : { abs: 2e-6, rel: 2e-6 },
+          `${part} ${key}`,
+        );
+      }
+    };
+    expect('model', '');
+    expect('average', 'ema');
+    expect('squares', 'sq');
+  }
   assert.is(losses.length, iterations);
   // What the model does stays comparable after its least certain weights have drifted apart.
   compare(losses, golden.outputs.losses!.data, { abs: 2e-4, rel: 2e-4 }, 'losses');

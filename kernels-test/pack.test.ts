@@ -84,6 +84,33 @@ test('it computes when imported from plain JavaScript, and Node ends by itself',
   assert.is(run(process.execPath, 'use.js').trim(), '17 39');
 });
 
+/** Learns an aligner on random latents and aligns them; says how many values are finite. */
+const ALIGN = `import { EnergyAligner, Engine, randomNormal } from 'eli-webgpu';
+export async function align() {
+  const engine = await Engine.create();
+  const latents = (seed) => randomNormal(engine, [256, 16], { seed });
+  const aligner = await EnergyAligner.fit(engine, { previous: latents(1), current: latents(2) }, { iterations: 20 });
+  const aligned = await aligner.align(latents(3)).readFloats();
+  engine.dispose();
+  return aligned.filter(Number.isFinite).length;
+}`;
+
+test('it aligns random latents, in the main thread and in a worker at the same time, and Node ends', () => {
+  writeFileSync(join(project, 'align.js'), ALIGN);
+  writeFileSync(
+    join(project, 'threads.js'),
+    `import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+     import { align } from './align.js';
+     if (!isMainThread) parentPort.postMessage(await align());
+     else {
+       const worker = new Worker(new URL(import.meta.url));
+       const theirs = new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
+       console.log(await align(), await theirs);
+     }`,
+  );
+  assert.is(run(process.execPath, 'threads.js').trim(), '4096 4096');
+});
+
 test("its types satisfy a user's strict compiler", () => {
   writeFileSync(
     join(project, 'use.ts'),

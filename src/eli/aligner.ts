@@ -94,6 +94,29 @@ export class EnergyAligner {
     options: AlignerOptions = {},
     hooks: FitHooks = {},
   ): Promise<EnergyAligner> {
+    const steps = EnergyAligner.fitting(engine, pairs, options, hooks);
+    for (;;) {
+      const step = await steps.next();
+      if (step.done === true) return step.value;
+      try {
+        await hooks.onProgress?.(step.value);
+      } catch (error) {
+        // Into the generator, which frees what it holds and throws it on.
+        await steps.throw(error);
+      }
+    }
+  }
+
+  /**
+   * As `fit`, as an async iterator: a report every `every` iterations and at the end. Leaving the loop early stops the
+   * fit and keeps `report.aligner` as it then stands; after an error it is disposed of.
+   */
+  static async *fitting(
+    engine: Engine,
+    pairs: LatentPairs,
+    options: AlignerOptions = {},
+    hooks: Omit<FitHooks, 'onProgress'> = {},
+  ): AsyncGenerator<FitProgress, EnergyAligner, undefined> {
     const config = alignerConfig(options);
     const { previous, current } = pairs;
     for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
@@ -121,24 +144,21 @@ export class EnergyAligner {
     }
     checkHooks(hooks, n, config);
     const aligner = new EnergyAligner(engine, d, config);
+    const { iterations } = config;
+    let started = current;
     try {
       if (hooks.resume === undefined) aligner.#start = await fitStart(config.start, pairs);
       else aligner.#load(hooks.resume);
-      const started = engine.tidy(() => startOf(aligner.#start, current));
-      try {
-        await aligner.#trainer.run({ previous, current: started }, hooks, (iteration, loss) => ({
-          iteration,
-          iterations: config.iterations,
-          loss,
-          aligner,
-        }));
-      } finally {
-        if (started !== current) started.dispose();
+      started = engine.tidy(() => startOf(aligner.#start, current));
+      for await (const { iteration, loss } of aligner.#trainer.run({ previous, current: started }, hooks)) {
+        yield { iteration, iterations, loss, aligner };
       }
       return aligner;
     } catch (error) {
       aligner.dispose();
       throw error;
+    } finally {
+      if (started !== current) started.dispose();
     }
   }
 

@@ -14,7 +14,7 @@ import { Ema } from '../optim/ema.ts';
 import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
 import { fill, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { AlignerState, FitHooks, FitProgress, LatentPairs } from './aligner.ts';
+import type { AlignerState, FitHooks, LatentPairs } from './aligner.ts';
 import type { AlignerConfig } from './options.ts';
 import { BatchOrder, STREAM } from './order.ts';
 
@@ -82,11 +82,11 @@ export class AlignerTrainer {
     this.#iteration = state.iteration;
   }
 
-  async run(
+  /** Runs all iterations that are left, in stretches; tells the mean loss after each. */
+  async *run(
     pairs: LatentPairs,
-    hooks: FitHooks,
-    report: (iteration: number, loss: number) => FitProgress,
-  ): Promise<void> {
+    hooks: Omit<FitHooks, 'onProgress'>,
+  ): AsyncGenerator<{ readonly iteration: number; readonly loss: number }> {
     const engine = this.#engine;
     const { iterations, batch, seed } = this.#config;
     const every = Math.max(1, hooks.every ?? 1000);
@@ -126,7 +126,7 @@ export class AlignerTrainer {
         }
         this.#iteration += count;
         steps.store();
-        await hooks.onProgress?.(report(this.#iteration, losses.reduce((a, b) => a + b, 0) / count));
+        yield { iteration: this.#iteration, loss: losses.reduce((a, b) => a + b, 0) / count };
         if (hooks.signal?.aborted === true)
           throw new EliError('ABORTED', `the fit was stopped at iteration ${this.#iteration}`);
       }
