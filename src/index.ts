@@ -52,8 +52,12 @@ export {
   type FitProgress,
   type LatentPairs,
 } from './eli/aligner.ts';
+export type { Start } from './eli/chain-start.ts';
+export * from './eli/controls.ts';
+export * from './eli/gates/all.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
 export { BatchOrder } from './eli/order.ts';
+export * from './eli/policy.ts';
 export { EliError, type ErrorCode } from './errors.ts';
 export * from './files/safetensors.ts';
 export type { AdapterChoice, AdapterReport } from './gpu/adapter.ts';

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { EliError } from '../errors.ts';
+import { addAlign } from './align.ts';
 import { doctor } from './doctor.ts';
 import { addRunMnist } from './run-mnist.ts';
 import { addRunMnistEnergies } from './run-mnist-energies.ts';
@@ -13,6 +14,7 @@ export async function main(argv: string[]): Promise<number> {
   const run = program.command('run').description('run an experiment of the paper');
   addRunMnist(run);
   addRunMnistEnergies(run);
+  addAlign(program);
   program
     .command('doctor')
     .description(

@@ -3,7 +3,9 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import { EliError } from '../errors.ts';
 import { MNIST_KEYS, type MnistConfig, mnistConfig } from '../experiments/mnist-config.ts';
-import { mnistTable, runMnistSeeds } from '../experiments/mnist-seeds.ts';
+import type { ReportKind } from '../experiments/mnist-policies.ts';
+import { POLICY_NOTES, policyTable } from '../experiments/mnist-policies-table.ts';
+import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist-seeds.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { defaultRunFolder } from '../report/run-folder.ts';
@@ -16,6 +18,7 @@ interface Flags extends Record<string, unknown> {
   resume?: boolean;
   verify: boolean;
   pictures: boolean;
+  report?: boolean;
 }
 
 /** Flags are the config's keys with dashes: stepSize is --step-size. */
@@ -44,6 +47,7 @@ export function addRunMnist(run: Command): void {
     )
     .option('--no-verify', 'take other data in the same layout: skip the check of counts and sums')
     .option('--no-pictures', 'draw no pictures')
+    .option('--report', 'measure every gate and control, not only the best (report.json, tradeoff.png)')
     .option('--adapter <name>', 'part of the name of the adapter to use');
   const defaults = mnistConfig({});
   for (const [key, text] of Object.entries(MNIST_KEYS)) {
@@ -75,6 +79,7 @@ async function runMnistCommand(flags: Flags): Promise<void> {
   };
   process.on('SIGINT', interrupt);
   process.on('SIGTERM', interrupt);
+  const report: ReportKind = flags.report === true ? 'full' : 'short';
   try {
     process.stderr.write(`MNIST (${mnist.source}) on ${engine.adapter.name} (${engine.adapter.driver})\n`);
     process.stderr.write(`run folder: ${folder}\n`);
@@ -84,12 +89,16 @@ async function runMnistCommand(flags: Flags): Promise<void> {
       signal: stop.signal,
       resume: flags.resume === true,
       pictures: flags.pictures,
+      report,
       onSeed: (seed, i) => {
         if (config.seeds > 1) process.stderr.write(`\nseed ${seed} (${i + 1} of ${config.seeds})\n`);
       },
     });
     process.stdout.write(
       `\nELI on MNIST, latents of ${config.latent}, test accuracy in %\n${await mnistTable(all)}\n`,
+    );
+    process.stdout.write(
+      `\nDeciding which samples are aligned, test accuracy in %\n${await policyTable(policiesOf(all), report)}\n${POLICY_NOTES}\n`,
     );
     process.stdout.write(`${flags.pictures ? 'pictures, ' : ''}metrics, log and checkpoint: ${folder}\n`);
   } finally {

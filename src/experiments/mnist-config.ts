@@ -1,3 +1,4 @@
+import type { Start } from '../eli/chain-start.ts';
 import { ALIGNER_DEFAULTS, type AlignerOptions, alignerConfig } from '../eli/options.ts';
 import { EliError } from '../errors.ts';
 
@@ -26,9 +27,14 @@ export interface MnistConfig {
   readonly alpha: number;
   readonly epsilon: number;
   readonly emaDecay: number;
+  /** Where the aligner's chains start; `current` is the original. */
+  readonly start: Start;
   readonly variant: 'auto' | 'plain' | 'hidden';
   /** Aligner iterations between points of the accuracy curve. */
   readonly curveEvery: number;
+  /** Share of current-task samples that gates leave unaligned: gates without and with saved statistics. */
+  readonly gateQuantile: number;
+  readonly statisticsQuantile: number;
 }
 
 /** What each key means, for the help text; also the list of all keys. */
@@ -50,8 +56,11 @@ export const MNIST_KEYS: Readonly<Record<keyof MnistConfig, string>> = {
   alpha: "RMSprop's alpha",
   epsilon: "RMSprop's epsilon",
   emaDecay: 'decay of the moving average (default: 0.99 for latents of 32, else 0.89)',
+  start: 'where chains start: current, mean-shift or ridge',
   variant: 'aligner iterations: auto, plain or hidden',
   curveEvery: 'iterations between points of the curve',
+  gateQuantile: 'share of held-out task-2 images below the threshold of a gate',
+  statisticsQuantile: 'the same for a gate with saved statistics of task 1',
 };
 
 /**
@@ -85,8 +94,11 @@ export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
     alpha: ALIGNER_DEFAULTS.alpha,
     epsilon: ALIGNER_DEFAULTS.epsilon,
     emaDecay: small ? 0.99 : 0.89,
+    start: ALIGNER_DEFAULTS.start,
     variant: 'auto',
     curveEvery: 1_000,
+    gateQuantile: 0.9,
+    statisticsQuantile: 0.97,
     ...part,
   };
   checkWhole(config, 'latent', 1, 2048);
@@ -96,6 +108,11 @@ export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
   for (const key of ['learningRate', 'momentum'] as const) {
     if (!(config[key] >= 0 && config[key] <= 100)) {
       throw new EliError('CONFIG', `${key} is ${String(config[key])}, must be a number from 0 to 100`);
+    }
+  }
+  for (const key of ['gateQuantile', 'statisticsQuantile'] as const) {
+    if (!(config[key] >= 0 && config[key] <= 1)) {
+      throw new EliError('CONFIG', `${key} is ${String(config[key])}, must be a number from 0 to 1`);
     }
   }
   alignerConfig(alignerOptions(config));
@@ -114,6 +131,13 @@ function checkWhole(
   }
 }
 
+/** What may change when a run is resumed: it decides nothing of what is learnt. */
+export const FREE_KEYS: ReadonlySet<keyof MnistConfig> = new Set([
+  'seeds',
+  'gateQuantile',
+  'statisticsQuantile',
+]);
+
 /** The part of the config that is the aligner's. */
 export function alignerOptions(config: MnistConfig): AlignerOptions {
   const {
@@ -128,6 +152,7 @@ export function alignerOptions(config: MnistConfig): AlignerOptions {
     alpha,
     epsilon,
     emaDecay,
+    start,
     variant,
   } = config;
   return {
@@ -143,6 +168,7 @@ export function alignerOptions(config: MnistConfig): AlignerOptions {
     alpha,
     epsilon,
     emaDecay,
+    start,
     variant,
   };
 }

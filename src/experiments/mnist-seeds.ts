@@ -7,10 +7,12 @@ import type { Progress } from '../report/progress.ts';
 import { createRunFolder } from '../report/run-folder.ts';
 import { meanStd } from '../report/stats.ts';
 import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../report/table.ts';
-import { type MnistMetrics, runMnist } from './mnist.ts';
+import { type MnistMetrics, type MnistResult, runMnist } from './mnist.ts';
 import { checkpointPath } from './mnist-checkpoint.ts';
 import type { MnistConfig } from './mnist-config.ts';
 import { saveCurve } from './mnist-pictures.ts';
+import type { PolicyReport, ReportKind } from './mnist-policies.ts';
+import { savePolicies } from './mnist-policies-table.ts';
 import { MNIST_REFERENCE, referenceRows } from './mnist-reference.ts';
 
 export interface SeedsRun {
@@ -21,6 +23,8 @@ export interface SeedsRun {
   readonly resume: boolean;
   /** Whether to draw pictures. */
   readonly pictures: boolean;
+  /** Which policies to measure, if any. */
+  readonly report?: ReportKind;
   /** Called before a seed is run. */
   readonly onSeed?: (seed: number, index: number) => void;
 }
@@ -31,17 +35,17 @@ export async function runMnistSeeds(
   config: MnistConfig,
   mnist: Mnist,
   run: SeedsRun,
-): Promise<MnistMetrics[]> {
+): Promise<MnistResult[]> {
   await createRunFolder(run.folder, { resume: run.resume });
   await writeJson(join(run.folder, 'config.json'), config);
-  const all: MnistMetrics[] = [];
+  const all: MnistResult[] = [];
   for (let i = 0; i < config.seeds; i++) {
     const seed = config.seed + i;
     run.onSeed?.(seed, i);
     const folder = config.seeds === 1 ? run.folder : join(run.folder, `seed-${seed}`);
     const resume = run.resume && existsSync(checkpointPath(folder));
     if (config.seeds > 1 && !resume) await createRunFolder(folder);
-    const { progress, signal, pictures } = run;
+    const { progress, signal, pictures, report } = run;
     all.push(
       await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, {
         folder,
@@ -49,14 +53,23 @@ export async function runMnistSeeds(
         resume,
         pictures,
         ...(signal === undefined ? {} : { signal }),
+        ...(report === undefined ? {} : { report }),
       }),
     );
   }
   if (config.seeds > 1) {
     if (run.pictures) await saveCurve(run.folder, all);
-    await writeJson(join(run.folder, 'metrics.json'), { seeds: all, summary: summaryOf(all) });
+    const seeds = all.map(({ policies: _, ...metrics }) => metrics);
+    await writeJson(join(run.folder, 'metrics.json'), { seeds, summary: summaryOf(all) });
+    const reports = policiesOf(all);
+    if (reports.length > 0) await savePolicies(run.folder, reports, run.pictures);
   }
   return all;
+}
+
+/** The reports of those runs that have one. */
+export function policiesOf(all: readonly MnistResult[]): PolicyReport[] {
+  return all.flatMap(({ policies }) => (policies === undefined ? [] : [policies]));
 }
 
 function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number; std: number }> {

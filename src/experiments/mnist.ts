@@ -225,6 +225,7 @@ class Run {
         aligner,
         onStage: (stage) => bar.update(stages++, stage),
       });
+      bar.update(stages);
       await savePolicies(folder, [report], pictures);
       return report;
     } finally {

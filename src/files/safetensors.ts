@@ -1,6 +1,8 @@
 import { EliError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { MAX_FILE_BYTES, readFileBytes } from './files.ts';
+import { halvesToFloats, upperHalvesToFloats } from './floats.ts';
+import type { InputFile } from './input.ts';
 import { duplicateKey } from './json.ts';
 
 /**
@@ -111,24 +113,37 @@ export function encodeSafetensors(
  * @throws EliError `FORMAT` for anything the format forbids: what and where is in the message.
  */
 export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'): Safetensors {
-  const { header, dataStart } = parseHeader(bytes, name);
-  const dataBytes = bytes.length - dataStart;
-  const metadata: Record<string, string> = Object.create(null);
-  const entries: Located[] = [];
-  for (const [key, value] of Object.entries(header)) {
-    if (key === METADATA) Object.assign(metadata, checkMetadata(value, name));
-    else entries.push(checkEntry(key, value, dataBytes, name));
-  }
-  checkCover(entries, dataBytes, name);
-
+  const dataStart = PREFIX_BYTES + headerLength(bytes, bytes.length, name);
+  const { layout, metadata } = parseLayout(bytes.subarray(PREFIX_BYTES, dataStart), bytes.length, name);
   const tensors: Record<string, SafetensorsEntry> = Object.create(null);
-  for (const { key, dtype, shape, begin, end } of entries) {
+  for (const [key, { dtype, shape, start, bytes: length }] of Object.entries(layout)) {
     // Copied into a buffer of its own: the format promises no alignment.
-    const raw = new Uint8Array(end - begin);
-    raw.set(bytes.subarray(dataStart + begin, dataStart + end));
+    const raw = new Uint8Array(length);
+    raw.set(bytes.subarray(start, start + length));
     tensors[key] = { dtype, shape, data: new ARRAYS[dtype](raw.buffer) } as SafetensorsEntry;
   }
   return { tensors, metadata };
+}
+
+/** Where a tensor of a safetensors file is, in bytes from the start of the file. */
+export interface SafetensorsPlace {
+  readonly dtype: SafetensorsDtype;
+  readonly shape: readonly number[];
+  readonly start: number;
+  readonly bytes: number;
+}
+
+/**
+ * Where each tensor of a safetensors file is: its header alone is read, so that one tensor of a file of any size can
+ * then be read in pieces. The record has no prototype.
+ * @throws EliError `FORMAT` for anything the format forbids, `FILE`.
+ */
+export async function readSafetensorsLayout(
+  file: InputFile,
+): Promise<Readonly<Record<string, SafetensorsPlace>>> {
+  const prefix = await file.read(0, Math.min(PREFIX_BYTES, file.size));
+  const header = await file.read(PREFIX_BYTES, headerLength(prefix, file.size, file.name));
+  return parseLayout(header, file.size, file.name).layout;
 }
 
 /**
@@ -157,26 +172,15 @@ export function toFloat32(entry: SafetensorsEntry): Float32Array<ArrayBuffer> {
     case 'F32':
       return entry.data as Float32Array<ArrayBuffer>;
     case 'F16':
-      return Float32Array.from(entry.data, halfToNumber);
+      return halvesToFloats(entry.data);
     case 'BF16':
-      // The upper half of a float32.
-      return new Float32Array(Uint32Array.from(entry.data, (bits) => bits << 16).buffer);
+      return upperHalvesToFloats(entry.data);
     case 'I64':
     case 'U64':
       return Float32Array.from(entry.data as BigInt64Array, Number);
     default:
       return Float32Array.from(entry.data);
   }
-}
-
-/** IEEE 754 binary16: sign, 5 bits of exponent (bias 15), 10 bits of fraction. */
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 function elementBytes(dtype: SafetensorsDtype): number {
@@ -225,25 +229,46 @@ function formatError(name: string, what: string): EliError {
   });
 }
 
-function parseHeader(
-  bytes: Uint8Array,
-  name: string,
-): { header: Record<string, unknown>; dataStart: number } {
+/** Bytes of the header of a file of `fileBytes` bytes, by the first eight. */
+function headerLength(prefix: Uint8Array, fileBytes: number, name: string): number {
   const wrong = (what: string): EliError => formatError(name, what);
-  if (bytes.length < PREFIX_BYTES) throw wrong(`${bytes.length} bytes, expected at least ${PREFIX_BYTES}`);
-  const length = new DataView(bytes.buffer, bytes.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
+  if (fileBytes < PREFIX_BYTES) throw wrong(`${fileBytes} bytes, expected at least ${PREFIX_BYTES}`);
+  const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES)
     throw wrong(`header of ${length} bytes, expected at most ${MAX_HEADER_BYTES}`);
-  const dataStart = PREFIX_BYTES + Number(length);
-  if (dataStart > bytes.length) {
-    throw wrong(`header of ${length} bytes, but only ${bytes.length - PREFIX_BYTES} bytes follow`);
+  if (PREFIX_BYTES + Number(length) > fileBytes) {
+    throw wrong(`header of ${length} bytes, but only ${fileBytes - PREFIX_BYTES} bytes follow`);
   }
+  return Number(length);
+}
+
+function parseLayout(
+  header: Uint8Array,
+  fileBytes: number,
+  name: string,
+): { layout: Record<string, SafetensorsPlace>; metadata: Record<string, string> } {
+  const dataStart = PREFIX_BYTES + header.length;
+  const dataBytes = fileBytes - dataStart;
+  const metadata: Record<string, string> = Object.create(null);
+  const entries: Located[] = [];
+  for (const [key, value] of Object.entries(parseHeader(header, name))) {
+    if (key === METADATA) Object.assign(metadata, checkMetadata(value, name));
+    else entries.push(checkEntry(key, value, dataBytes, name));
+  }
+  checkCover(entries, dataBytes, name);
+  const layout: Record<string, SafetensorsPlace> = Object.create(null);
+  for (const { key, dtype, shape, begin, end } of entries) {
+    layout[key] = { dtype, shape, start: dataStart + begin, bytes: end - begin };
+  }
+  return { layout, metadata };
+}
+
+function parseHeader(bytes: Uint8Array, name: string): Record<string, unknown> {
+  const wrong = (what: string): EliError => formatError(name, what);
   let header: unknown;
   let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
-      bytes.subarray(PREFIX_BYTES, dataStart),
-    );
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     header = JSON.parse(text);
   } catch (cause) {
     throw wrong(`its header is not JSON (${(cause as Error).message})`);
@@ -252,7 +277,7 @@ function parseHeader(
     throw wrong('its header does not begin with {, expected a JSON object');
   const twice = duplicateKey(text);
   if (twice !== undefined) throw wrong(`its header has the key ${brief(twice)} twice`);
-  return { header, dataStart };
+  return header;
 }
 
 function checkMetadata(value: unknown, name: string): Record<string, string> {

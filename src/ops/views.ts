@@ -20,12 +20,12 @@ export function copyInto(x: Tensor, target: Tensor, strides: readonly number[], 
   const walk = stridedParams(x.shape, [x.strides, strides]);
   launch1d(x.engine, 'elementwise/copy.wgsl', x.size, {
     storages: [x.storage, target.storage],
+    overrides: { RANK: walk.rank },
     params: {
       shape: walk.shape,
       stride_x: walk.strides[0]!,
       stride_y: walk.strides[1]!,
       n: x.size,
-      rank: walk.rank,
       offset_x: x.offset,
       offset_y: target.offset + offset,
     },

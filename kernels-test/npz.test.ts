@@ -1,0 +1,216 @@
+// .npz files: ZIP archives of .npy members, stored, deflated and ZIP64; damaged and foreign ones are refused.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32, deflateRawSync } from 'node:zlib';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openLatents } from '../src/files/latents.ts';
+import { npyHeader } from '../src/files/npy.ts';
+import { fails, temporaryFolder } from './support/data.ts';
+import { fromBase64, NUMPY_FLOATS, NUMPY_NPZ, readAll } from './support/latents.ts';
+
+const folder = temporaryFolder();
+let number = 0;
+
+function file(bytes: Uint8Array): string {
+  const path = join(folder, `${number++}.npz`);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+const floats = Float32Array.from({ length: 5000 * 8 }, (_, i) => Math.sin(i));
+const array = Buffer.concat([npyHeader([5000, 8]), new Uint8Array(floats.buffer)]);
+
+interface ZipOptions {
+  readonly deflated?: boolean;
+  readonly zip64?: boolean;
+  /** Also in the end record. */
+  readonly end64?: boolean;
+  readonly comment?: string;
+  /** What the directory says, where it is not the truth. */
+  readonly says?: {
+    flags?: number;
+    method?: number;
+    crc?: number;
+    bytes?: number;
+    packed?: number;
+    offset?: number;
+  };
+}
+
+/** An archive of members of one content, written by hand after PKWARE's APPNOTE. */
+function zip(names: readonly string[], content: Uint8Array, options: ZipOptions = {}): Buffer {
+  const { deflated = false, zip64 = false, end64 = false, comment = '', says = {} } = options;
+  const packed = deflated ? deflateRawSync(content) : Buffer.from(content);
+  const parts: Buffer[] = [];
+  const directory: Buffer[] = [];
+  let at = 0;
+  for (const name of names) {
+    const local = Buffer.alloc(30);
+    local.writeUInt32LE(0x04034b50, 0);
+    local.writeUInt16LE(deflated ? 8 : 0, 8);
+    local.writeUInt16LE(name.length, 26);
+    local.writeUInt16LE(3, 28);
+    parts.push(local, Buffer.from(name), Buffer.from([9, 9, 9]), packed);
+    const sizes = [says.bytes ?? content.length, says.packed ?? packed.length, says.offset ?? at];
+    const extra = Buffer.alloc(zip64 ? 5 + 4 + 24 : 0);
+    if (zip64) {
+      // Another field comes first.
+      extra.writeUInt16LE(0x7777, 0);
+      extra.writeUInt16LE(1, 2);
+      extra.writeUInt16LE(1, 5);
+      extra.writeUInt16LE(24, 7);
+      sizes.forEach((size, i) => {
+        extra.writeBigUInt64LE(BigInt(size), 9 + 8 * i);
+      });
+    }
+    const head = Buffer.alloc(46);
+    head.writeUInt32LE(0x02014b50, 0);
+    head.writeUInt16LE(says.flags ?? 0, 8);
+    head.writeUInt16LE(says.method ?? (deflated ? 8 : 0), 10);
+    head.writeUInt32LE(says.crc ?? crc32(content), 16);
+    head.writeUInt32LE(zip64 ? 0xffffffff : sizes[1]!, 20);
+    head.writeUInt32LE(zip64 ? 0xffffffff : sizes[0]!, 24);
+    head.writeUInt16LE(name.length, 28);
+    head.writeUInt16LE(extra.length, 30);
+    head.writeUInt32LE(zip64 ? 0xffffffff : sizes[2]!, 42);
+    directory.push(head, Buffer.from(name), extra);
+    at += local.length + name.length + 3 + packed.length;
+  }
+  const entries = Buffer.concat(directory);
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(0x06054b50, 0);
+  end.writeUInt16LE(end64 ? 0xffff : names.length, 10);
+  end.writeUInt32LE(end64 ? 0xffffffff : entries.length, 12);
+  end.writeUInt32LE(end64 ? 0xffffffff : at, 16);
+  end.writeUInt16LE(comment.length, 20);
+  const large = Buffer.alloc(end64 ? 56 + 20 : 0);
+  if (end64) {
+    large.writeUInt32LE(0x06064b50, 0);
+    large.writeBigUInt64LE(44n, 4);
+    large.writeBigUInt64LE(BigInt(names.length), 24);
+    large.writeBigUInt64LE(BigInt(names.length), 32);
+    large.writeBigUInt64LE(BigInt(entries.length), 40);
+    large.writeBigUInt64LE(BigInt(at), 48);
+    large.writeUInt32LE(0x07064b50, 56);
+    large.writeBigUInt64LE(BigInt(at + entries.length), 64);
+    large.writeUInt32LE(1, 72);
+  }
+  return Buffer.concat([...parts, entries, large, end, Buffer.from(comment)]);
+}
+
+for (const [kind, text] of Object.entries(NUMPY_NPZ)) {
+  test(`NumPy's archive, ${kind}, is read to the bit`, async () => {
+    const path = file(fromBase64(text));
+    for (const [key, wanted] of [
+      ['z', NUMPY_FLOATS.f4],
+      ['h.npy', NUMPY_FLOATS.f2],
+    ] as const) {
+      const got = await readAll(`${path}:${key}`, 1);
+      wanted.forEach((value, i) => {
+        assert.ok(Object.is(got[i], value), `${key}, number ${i} is ${got[i]}, expected ${value}`);
+      });
+    }
+    await fails(
+      () => openLatents(path),
+      'FORMAT',
+      /which array is meant; it has 2: z.npy, h.npy/,
+      /→ .*:z\.npy/,
+    );
+    await fails(() => openLatents(`${path}:y`), 'FORMAT', /no array y.npy; it has 2/);
+  });
+}
+
+test('members of any make, whole and twice, in batches of any size', async () => {
+  for (const options of [
+    {},
+    { deflated: true },
+    { zip64: true },
+    { zip64: true, end64: true, deflated: true },
+    { end64: true, comment: 'PK\x05\x06 in a comment, and more of it after' },
+  ]) {
+    const source = await openLatents(file(zip(['a.npy'], array, options)));
+    for (const rows of [5000, 333]) {
+      let done = 0;
+      for await (const batch of source.batches(rows)) {
+        assert.equal(batch, floats.slice(done, done + rows * 8), JSON.stringify(options));
+        done += batch.length;
+      }
+      assert.is(done, floats.length);
+    }
+    // A reader that stops early leaves nothing open that would keep the process alive.
+    for await (const batch of source.batches(10)) {
+      assert.is(batch.length, 80);
+      break;
+    }
+    await source.close();
+  }
+});
+
+const REFUSED: readonly (readonly [name: string, bytes: Uint8Array, ...patterns: RegExp[]])[] = [
+  ['no archive', Buffer.from('PK but no more than that'), /no directory at its end/],
+  ['an empty file', Buffer.alloc(0), /no directory/],
+  ['an archive without arrays', zip(['a.txt'], array), /it has 0/],
+  ['cut off at the end', zip(['a.npy'], array).subarray(0, -5), /no directory/],
+  ['encrypted', zip(['a.npy'], array, { says: { flags: 1 } }), /a\.npy is encrypted/, /without a password/],
+  ['packed by another method', zip(['a.npy'], array, { says: { method: 14 } }), /packed by method 14/],
+  ['two members of one name', zip(['a.npy', 'a.npy'], array), /two members "a.npy"/],
+  ['a wrong checksum', zip(['a.npy'], array, { says: { crc: 7 } }), /checksum \(CRC-32\) of member a.npy/],
+  ['a wrong checksum, deflated', zip(['a.npy'], array, { deflated: true, says: { crc: 7 } }), /checksum/],
+  ['stored, of two sizes', zip(['a.npy'], array, { says: { packed: 99 } }), /takes 99 from byte/],
+  [
+    'a member beyond the end',
+    zip(['a.npy'], array, { deflated: true, says: { packed: 1e9 } }),
+    /takes 1000000000/,
+  ],
+  ['a member elsewhere', zip(['a.npy'], array, { says: { offset: 5 } }), /no member header at byte 5/],
+  ['a member beyond the file', zip(['a.npy'], array, { says: { offset: 1e9 } }), /from byte 1000000000/],
+  ['a member of 2^60 bytes', bigMember(), /a member of 1152921504606846976 bytes/],
+  ['a ZIP64 offset of 2^63', brokenLocator(), /a size or offset of 9223372036854775808/],
+  ['text in place of deflated data', garbled(), /a\.npy cannot be unpacked/],
+  [
+    'a member of terabytes that unpacks to less',
+    zip(['a.npy'], array, { zip64: true, deflated: true, says: { bytes: 2 ** 42 } }),
+    /takes 160000 bytes, the file has 4398046510976/,
+  ],
+  [
+    'a member that unpacks to more than it says',
+    zip(['a.npy'], Buffer.concat([array, Buffer.alloc(50 << 20)]), {
+      deflated: true,
+      says: { bytes: array.length, crc: crc32(array) },
+    }),
+    /unpacks to more than the 160128 bytes/,
+  ],
+];
+
+function bigMember(): Buffer {
+  const bytes = zip(['a.npy'], array, { zip64: true });
+  bytes.writeBigUInt64LE(2n ** 60n, bytes.length - 22 - 24);
+  return bytes;
+}
+
+function brokenLocator(): Buffer {
+  const bytes = zip(['a.npy'], array, { end64: true });
+  bytes.writeBigUInt64LE(2n ** 63n, bytes.length - 22 - 12);
+  return bytes;
+}
+
+function garbled(): Buffer {
+  const bytes = zip(['a.npy'], array, { deflated: true });
+  bytes.fill('text', 40, 4000);
+  return bytes;
+}
+
+for (const [name, bytes, ...patterns] of REFUSED) {
+  test(`refused: ${name}`, async () => {
+    await fails(() => readAll(file(bytes)), 'FORMAT', ...patterns);
+  });
+}
+
+test('a directory larger than any archive of arrays has', async () => {
+  const names = Array.from({ length: 90_000 }, (_, i) => `${i}.npy`.padStart(150));
+  const bytes = zip(names, new Uint8Array(0), { end64: true });
+  await fails(() => readAll(file(bytes)), 'FORMAT', /a directory of \d+ bytes, at most 16 MiB/);
+});
+
+test.run();

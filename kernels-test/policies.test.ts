@@ -1,0 +1,223 @@
+// Policies by hand, and the whole report of the MNIST experiment on a few images.
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type DigitSet, loadMnist, splitByDigits } from '../src/data/mnist.ts';
+import { EnergyAligner } from '../src/eli/aligner.ts';
+import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policy.ts';
+import { EliError } from '../src/errors.ts';
+import { runMnist } from '../src/experiments/mnist.ts';
+import { mnistConfig } from '../src/experiments/mnist-config.ts';
+import { measurePolicies, POLICY_STAGES, type PolicyReport } from '../src/experiments/mnist-policies.ts';
+import { policyTable, savePolicies } from '../src/experiments/mnist-policies-table.ts';
+import { latentsOf, TaskData } from '../src/experiments/two-task.ts';
+import { Initializer } from '../src/nn/init.ts';
+import { Linear } from '../src/nn/layers.ts';
+import { silentProgress } from '../src/report/progress.ts';
+import { tradeoffSpec } from '../src/report/tradeoff.ts';
+import { closeEngine, openEngine } from './support/engine.ts';
+
+const engine = await openEngine();
+const root = mkdtempSync(join(tmpdir(), 'eli-policies-'));
+test.after(async () => {
+  rmSync(root, { recursive: true });
+  await closeEngine();
+});
+
+const answers = (classes: number[], probability: number[]): Answers => ({ classes, probability });
+// Samples 0 and 1 are of the old task, 2 and 3 of the current one; all labels are 1.
+const truth = { old: [1, 1, 0, 0], labels: [1, 1, 1, 1] };
+const heads = {
+  oldCurrent: answers([1, 0, 0, 0], [0.9, 0.6, 0.8, 0.2]),
+  oldAligned: answers([1, 1, 0, 0], [0.9, 0.3, 0.9, 0.9]),
+  newCurrent: answers([0, 0, 1, 1], [0.8, 0.7, 0.7, 0.9]),
+  newAligned: answers([0, 0, 1, 0], [0.2, 0.4, 0.1, 0.1]),
+};
+
+test('policies are scored as counted by hand', () => {
+  // Never: heads known 1/2 and 2/2; the surer head is right about samples 0 and 3 only.
+  assert.equal(scorePolicy(heads, truth, 'never'), {
+    task1: 50,
+    task2: 100,
+    mixed: 75,
+    noLabel: 50,
+    noLabelOld: 50,
+    noLabelNew: 50,
+  });
+  // Always: sample 1 has the surer new head, samples 2 and 3 the surer old one.
+  assert.equal(scorePolicy(heads, truth, 'always'), {
+    task1: 100,
+    task2: 50,
+    mixed: 75,
+    noLabel: 25,
+    noLabelOld: 50,
+    noLabelNew: 0,
+  });
+  assert.equal(scorePolicy(heads, truth, [1, 1, 0, 0]), {
+    task1: 100,
+    task2: 100,
+    mixed: 100,
+    noLabel: 100,
+    noLabelOld: 100,
+    noLabelNew: 100,
+    gate: 100,
+  });
+  // A gate that errs on samples 1 and 3: 1 stays unaligned, 3 is aligned; with known heads both fail here.
+  assert.equal(scorePolicy(heads, truth, [1, 0, 0, 1]), {
+    task1: 50,
+    task2: 50,
+    mixed: 50,
+    noLabel: 50,
+    noLabelOld: 50,
+    noLabelNew: 50,
+    gate: 50,
+  });
+  assert.throws(
+    () => scorePolicy(heads, truth, [1]),
+    (error: unknown) => error instanceof EliError && error.code === 'SHAPE',
+  );
+});
+
+test('AUROC counts pairs, ties as halves; the trade-off goes from all old to none', () => {
+  const scores = [3, 1, 1, 0, 2, 2];
+  const old = [1, 1, 0, 0, 1, 0];
+  let pairs = 0;
+  for (const [i, a] of scores.entries()) {
+    for (const [j, b] of scores.entries()) {
+      if (old[i] === 1 && old[j] === 0) pairs += a > b ? 1 : a === b ? 0.5 : 0;
+    }
+  }
+  assert.is(auroc(scores, old), pairs / 9);
+  assert.ok(Number.isNaN(auroc([1, 2], [1, 1])));
+  assert.equal(tradeoff(heads, truth, [0.9, 0.1, 0.2, 0.05], 5), [
+    { old: 100, new: 0 },
+    { old: 100, new: 50 },
+    { old: 50, new: 50 },
+    { old: 50, new: 100 },
+    { old: 0, new: 100 },
+  ]);
+});
+
+const whole = await loadMnist();
+const first = (set: DigitSet, count: number): DigitSet => ({
+  ...set,
+  count,
+  images: set.images.slice(0, count * set.rows * set.cols),
+  labels: set.labels.slice(0, count),
+});
+const mnist = { ...whole, train: first(whole.train, 2000), test: first(whole.test, 500) };
+
+test('the short report of a run: table, report.json and picture; the same figures twice', async () => {
+  const config = mnistConfig({ epochs: 3, iterations: 200, curveEvery: 200 });
+  const reports: PolicyReport[] = [];
+  for (const name of ['once', 'twice']) {
+    const folder = join(root, name);
+    mkdirSync(folder);
+    const quiet = { folder, progress: silentProgress, resume: false, pictures: false };
+    const { policies, ...metrics } = await runMnist(engine, config, mnist, { ...quiet, report: 'short' });
+    reports.push(policies!);
+    assert.ok(!('policies' in JSON.parse(readFileSync(join(folder, 'metrics.json'), 'utf8'))));
+    const row = (map: string, policy: string) =>
+      policies!.rows.find((r) => r.map === map && r.policy === policy)!;
+    const close = (a: number, b: number): boolean => Math.abs(a - b) < 3;
+    // The head saved after task 1 is the old head; the last batch weighs more in the experiment's own figures.
+    assert.ok(close(row('none', 'never').task1, metrics.unalignedSavedHead));
+    assert.ok(close(row('none', 'never').task2, metrics.task2));
+    assert.ok(close(row('ELI', 'always').task1, metrics.alignedSavedHead));
+    assert.ok(row('ridge', 'always').task1 > 85, 'the ridge map brings task 1 back');
+    const gate = row('ridge', 'saved statistics of inputs');
+    assert.ok(gate.saved && gate.chosen && gate.auroc! > 0.9 && gate.gate! > 80, JSON.stringify(gate));
+    assert.ok(row('ridge', 'oracle').noLabel > gate.noLabel && gate.noLabel > row('none', 'never').noLabel);
+  }
+  assert.equal(reports[0], reports[1]);
+  const table = await policyTable(reports, 'short', 'markdown');
+  for (const part of ['never', 'always', 'heads (ridge) + novelty \\*', 'oracle', 'ridge']) {
+    assert.match(table, new RegExp(part.replace(/[()+]/g, '\\$&')));
+  }
+  assert.ok(table.split('\n').length <= 10, 'it is short');
+  await savePolicies(root, reports, true);
+  assert.ok(existsSync(join(root, 'tradeoff.png')));
+  const { summary, seeds } = JSON.parse(readFileSync(join(root, 'report.json'), 'utf8'));
+  assert.is(seeds.length, 2);
+  assert.is(summary[0].policy, 'never');
+  assert.is(summary[0].noLabel.n, 2);
+  assert.is(summary[0].noLabel.std, 0);
+});
+
+test('the full report measures every gate with every map', async () => {
+  const tasks = [
+    [0, 1, 2, 3, 4],
+    [5, 6, 7, 8, 9],
+  ].flatMap((digits) => [splitByDigits(mnist.train, digits), splitByDigits(mnist.test, digits)]);
+  const [train1, test1, train2, test2] = tasks.map((set) => new TaskData(engine, set)) as [
+    TaskData,
+    TaskData,
+    TaskData,
+    TaskData,
+  ];
+  const init = new Initializer(engine, 3);
+  const [previous, current] = [new Linear(init, 784, 64), new Linear(init, 784, 64)] as const;
+  const [oldHead, newHead] = [new Linear(init, 64, 5), new Linear(init, 64, 5)] as const;
+  const pairs = { previous: latentsOf(previous, train2), current: latentsOf(current, train2) };
+  const aligner = await EnergyAligner.fit(engine, pairs, { iterations: 20 });
+  let stages = 0;
+  const report = await measurePolicies({
+    kind: 'full',
+    seed: 3,
+    gateQuantile: 0.9,
+    statisticsQuantile: 0.97,
+    sets: { train1, train2, test1, test2 },
+    previous,
+    oldHead,
+    current,
+    newHead,
+    aligner,
+    transforms: { steps: 20, hidden: [16] },
+    onStage: () => stages++,
+  });
+  assert.is(stages, POLICY_STAGES.full);
+  const policies = (map: string): string[] =>
+    report.rows.filter((row) => row.map === map).map((row) => row.policy);
+  assert.equal(policies('none'), ['never']);
+  assert.equal(policies('ELI'), [
+    'always',
+    'energy',
+    'confidence',
+    'novelty of current latents',
+    'novelty',
+    'transforms',
+    'heads',
+    'heads (ridge)',
+    'heads (ridge) + novelty',
+    'heads (ridge) + novelty + transforms (z)',
+    'heads (ridge) + novelty + transforms',
+    'saved statistics of latents',
+    'saved statistics of inputs',
+    'oracle',
+  ]);
+  for (const map of ['ridge', 'mean shift', 'old model']) assert.ok(policies(map).length >= 13, map);
+  for (const row of report.rows) {
+    assert.is(row.auroc === undefined, ['never', 'always', 'oracle'].includes(row.policy), row.policy);
+    for (const key of ['task1', 'task2', 'mixed', 'noLabel'] as const) {
+      assert.ok(row[key] >= 0 && row[key] <= 100, `${row.map} ${row.policy} ${key}: ${row[key]}`);
+    }
+  }
+  // 5 means and covariances on 50 components, and the components with their mean.
+  assert.is(report.savedBytes['saved statistics of inputs'], 4 * (5 + 5 * 50 + 5 * 50 * 50 + 784 + 784 * 50));
+  assert.is((await policyTable([report], 'full', 'markdown')).split('\n').length, report.rows.length + 2);
+  aligner.dispose();
+  for (const layer of [previous, current, oldHead, newHead]) layer.dispose();
+  for (const set of [train1, test1, train2, test2, ...Object.values(pairs)]) set.dispose();
+});
+
+test('wrong quantiles and an empty picture are refused', () => {
+  const code = (expected: string) => (error: unknown) => error instanceof EliError && error.code === expected;
+  assert.throws(() => mnistConfig({ gateQuantile: 1.5 }), code('CONFIG'));
+  assert.throws(() => mnistConfig({ statisticsQuantile: Number.NaN }), code('CONFIG'));
+  assert.throws(() => tradeoffSpec([]), code('ARGUMENT'));
+  assert.throws(() => tradeoffSpec([{ title: '', curves: [], marks: [] }]), code('ARGUMENT'));
+});
+
+test.run();

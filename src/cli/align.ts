@@ -1,0 +1,86 @@
+import { type Command, Option } from 'commander';
+import { CONTROLS } from '../eli/controls.ts';
+import { ALIGNER_DEFAULTS, type AlignerOptions } from '../eli/options.ts';
+import { applyCommand } from './align-apply.ts';
+import { type FitFlags, fitCommand } from './align-fit.ts';
+import { gateCommand, LATENT_GATES } from './align-gate.ts';
+import { reportCommand } from './align-report.ts';
+import { flagOf, numberOf } from './flags.ts';
+
+const LATENTS = 'file.npy, file.npz:array or file.safetensors:tensor, [n, d] of float16, float32 or float64';
+const ADAPTER = ['--adapter <name>', 'part of the name of the adapter to use'] as const;
+const FORCE = ['--force', 'replace files that are there already'] as const;
+const ALIGNER = ['--aligner <file>', 'what `eli align fit` wrote'] as const;
+
+/** Registers `eli align`: the aligner for latents of any model, from files to files. */
+export function addAlign(program: Command): void {
+  const align = program.command('align').description('align latents of your own models, from files to files');
+
+  const fit = align
+    .command('fit')
+    .description('learn an aligner from latents of the same inputs by the previous and the current model')
+    .requiredOption('--prev <latents>', `latents of the previous model: ${LATENTS}`)
+    .requiredOption('--current <latents>', 'latents of the current model, the same rows')
+    .requiredOption('--out <file>', 'aligner to write (.safetensors)')
+    .addOption(
+      new Option('--control <name>', 'fit this closed form instead, to compare with').choices([...CONTROLS]),
+    )
+    .option('--max-pairs <number>', 'use at most so many pairs, drawn with --seed', numberOf)
+    .option(...ADAPTER)
+    .option(...FORCE);
+  for (const [key, value] of Object.entries(ALIGNER_DEFAULTS)) {
+    const text = `aligner option ${key} (default: ${value})`;
+    if (typeof value === 'number') fit.option(`--${flagOf(key)} <number>`, text, numberOf);
+    else fit.option(`--${flagOf(key)} <name>`, text);
+  }
+  fit.action((flags: FitFlags) => fitCommand(flags, optionsOf(flags)));
+
+  align
+    .command('gate')
+    .description('learn which latents to leave as they are, from latents of the current task')
+    .requiredOption(...ALIGNER)
+    .requiredOption('--current <latents>', `current-task latents by the current model: ${LATENTS}`)
+    .requiredOption('--out <file>', 'gate to write (.safetensors)')
+    .addOption(
+      new Option('--kind <name>', 'what it looks at: the energy, or the density of current-task latents')
+        .choices([...LATENT_GATES])
+        .default(LATENT_GATES[0]),
+    )
+    .option('--quantile <number>', 'share of current-task latents to leave as they are', numberOf, 0.95)
+    .option('--seed <number>', 'seed of the split into rows to learn from and to calibrate with', numberOf, 1)
+    .option(...ADAPTER)
+    .option(...FORCE)
+    .action(gateCommand);
+
+  align
+    .command('apply')
+    .description('align latents of any number, in batches')
+    .requiredOption(...ALIGNER)
+    .requiredOption('--in <latents>', `latents to align: ${LATENTS}`)
+    .requiredOption('--out <file>', 'aligned latents to write (.npy, float32)')
+    .option(
+      '--energies <file>',
+      'write the energy of each latent before and after too (.npy, float32 [n, 2])',
+    )
+    .option('--gate <file>', 'align only what this gate takes for old; `eli align gate` writes one')
+    .option(...ADAPTER)
+    .option(...FORCE)
+    .action(applyCommand);
+
+  align
+    .command('report')
+    .description('measure drift before and after alignment: a table, drift.json, a histogram of energies')
+    .requiredOption('--prev <latents>', `latents of the previous model: ${LATENTS}`)
+    .requiredOption('--current <latents>', 'latents of the current model, the same rows')
+    .requiredOption(...ALIGNER)
+    .requiredOption('--out <folder>', 'folder for the files')
+    .option(...ADAPTER)
+    .option(...FORCE)
+    .action(reportCommand);
+}
+
+function optionsOf(flags: FitFlags): AlignerOptions {
+  return Object.fromEntries(
+    Object.keys(ALIGNER_DEFAULTS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
+  );
+}

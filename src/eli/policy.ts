@@ -1,0 +1,142 @@
+import { EliError } from '../errors.ts';
+
+/** What both heads say of each of n samples, before and after alignment. */
+export interface HeadAnswers {
+  /** Class by the old head, and its softmax probability, on the current latents: [n] each. */
+  readonly oldCurrent: Answers;
+  readonly oldAligned: Answers;
+  readonly newCurrent: Answers;
+  readonly newAligned: Answers;
+}
+
+export interface Answers {
+  readonly classes: ArrayLike<number>;
+  readonly probability: ArrayLike<number>;
+}
+
+/** What is true of each sample; only the measuring and the oracle look at it. */
+export interface Truth {
+  /** 1 for a sample of the old task, [n]. */
+  readonly old: ArrayLike<number>;
+  /** Class within its task, [n]. */
+  readonly labels: ArrayLike<number>;
+}
+
+/** Accuracies in %. */
+export interface PolicyScores {
+  /** With the right head given: samples of the old task, of the current one, and all. The policy decides on alignment. */
+  readonly task1: number;
+  readonly task2: number;
+  readonly mixed: number;
+  /** Without any label: class and task must both be right. All samples, those of the old task, of the current one. */
+  readonly noLabel: number;
+  readonly noLabelOld: number;
+  readonly noLabelNew: number;
+  /** Samples whose task the policy tells right; absent where it does not tell. */
+  readonly gate?: number;
+}
+
+/**
+ * Measures a policy. `decisions` [n] has 1 where it aligns: there the old head answers on the aligned latents, elsewhere
+ * the new head on the current ones. `always` and `never` tell no task: the head that is surer (greater softmax
+ * probability) answers.
+ * @throws EliError `SHAPE` for decisions of another number of samples
+ */
+export function scorePolicy(
+  answers: HeadAnswers,
+  truth: Truth,
+  decisions: ArrayLike<number> | 'always' | 'never',
+): PolicyScores {
+  const n = truth.labels.length;
+  if (typeof decisions !== 'string' && decisions.length !== n) {
+    throw new EliError('SHAPE', `${decisions.length} decisions do not fit ${n} samples`);
+  }
+  const counts = [0, 0];
+  const known = [0, 0];
+  const open = [0, 0];
+  let told = 0;
+  for (let i = 0; i < n; i++) {
+    const isOld = truth.old[i] === 1;
+    const aligned = typeof decisions === 'string' ? decisions === 'always' : decisions[i] === 1;
+    const old = aligned ? answers.oldAligned : answers.oldCurrent;
+    const now = aligned ? answers.newAligned : answers.newCurrent;
+    const saysOld =
+      typeof decisions === 'string' ? old.probability[i]! > now.probability[i]! : decisions[i] === 1;
+    const task = isOld ? 0 : 1;
+    counts[task]!++;
+    if ((isOld ? old : now).classes[i] === truth.labels[i]) known[task]!++;
+    if (saysOld === isOld) {
+      told++;
+      if ((saysOld ? old : now).classes[i] === truth.labels[i]) open[task]!++;
+    }
+  }
+  const percent = (part: number, whole: number): number => (whole === 0 ? Number.NaN : (100 * part) / whole);
+  return {
+    task1: percent(known[0]!, counts[0]!),
+    task2: percent(known[1]!, counts[1]!),
+    mixed: percent(known[0]! + known[1]!, n),
+    noLabel: percent(open[0]! + open[1]!, n),
+    noLabelOld: percent(open[0]!, counts[0]!),
+    noLabelNew: percent(open[1]!, counts[1]!),
+    ...(typeof decisions === 'string' ? {} : { gate: percent(told, n) }),
+  };
+}
+
+/**
+ * Area under the ROC curve: the chance that a sample of the old task scores higher than one of the current task, ties
+ * counting half. NaN where one of them is missing.
+ */
+export function auroc(scores: ArrayLike<number>, old: ArrayLike<number>): number {
+  const order = Array.from(scores, (_, i) => i).sort((a, b) => scores[a]! - scores[b]!);
+  let ranks = 0;
+  let positives = 0;
+  for (let first = 0; first < order.length; ) {
+    let end = first;
+    let found = 0;
+    for (; end < order.length && scores[order[end]!] === scores[order[first]!]; end++) {
+      if (old[order[end]!] === 1) found++;
+    }
+    ranks += (found * (first + 1 + end)) / 2;
+    positives += found;
+    first = end;
+  }
+  const negatives = order.length - positives;
+  return (ranks - (positives * (positives + 1)) / 2) / (positives * negatives);
+}
+
+/**
+ * Accuracies without labels, of the old task's samples and of the current one's, while the threshold of a gate goes
+ * from "all are old" to "none is": `points` pairs in %.
+ */
+export function tradeoff(
+  answers: HeadAnswers,
+  truth: Truth,
+  scores: ArrayLike<number>,
+  points = 101,
+): { old: number; new: number }[] {
+  const order = Array.from(scores, (_, i) => i).sort((a, b) => scores[a]! - scores[b]!);
+  const right = (i: number, by: Answers): number => (by.classes[i] === truth.labels[i] ? 1 : 0);
+  let oldRight = 0;
+  let newRight = 0;
+  let oldCount = 0;
+  for (const i of order) {
+    if (truth.old[i] === 1) {
+      oldCount++;
+      oldRight += right(i, answers.oldAligned);
+    }
+  }
+  const newCount = order.length - oldCount;
+  const curve: { old: number; new: number }[] = [];
+  let next = 0;
+  for (let p = 0; p < points; p++) {
+    // The lowest scores go to the new head, one after the other.
+    const end = Math.round((p / (points - 1)) * order.length);
+    for (; next < end; next++) {
+      const i = order[next]!;
+      if (truth.old[i] === 1) oldRight -= right(i, answers.oldAligned);
+      else newRight += right(i, answers.newCurrent);
+    }
+    curve.push({ old: (100 * oldRight) / oldCount, new: (100 * newRight) / newCount });
+  }
+  return curve;
+}

@@ -1,0 +1,160 @@
+import { EliError } from '../errors.ts';
+import { FLOAT_BYTES, type FloatDtype, floatsOf } from './floats.ts';
+import { type ByteSource, InputFile } from './input.ts';
+import { readNpyLayout } from './npy.ts';
+import { readSafetensorsLayout } from './safetensors.ts';
+import { ZipArchive } from './zip.ts';
+
+/** Latents [rows, dim] of a file of any size, read in batches. */
+export interface LatentSource {
+  /** What messages call it: the path, with the name of the member or tensor. */
+  readonly name: string;
+  readonly rows: number;
+  readonly dim: number;
+  /** Element type in the file; batches are float32. */
+  readonly dtype: FloatDtype;
+  /**
+   * All rows in order, `rowsPerBatch` · dim numbers a batch, the last one shorter. May be called again.
+   * @throws EliError `NON_FINITE` naming row and column of a NaN, an infinity or a float64 too large for float32;
+   *   `FORMAT`, `FILE`.
+   */
+  batches(rowsPerBatch: number): AsyncGenerator<Float32Array<ArrayBuffer>>;
+  close(): Promise<void>;
+}
+
+/** More would make batches of a single row too large to hold. */
+const MAX_DIM = 1 << 20;
+const IN_FILE = /^(.+\.(npz|safetensors)):(.+)$/is;
+
+/** What a file format says of its one array of numbers. */
+interface Numbers {
+  readonly source: ByteSource;
+  readonly dtype: FloatDtype;
+  readonly shape: readonly number[];
+  readonly start: number;
+}
+
+/**
+ * Opens latents [n, d] of float16, float32 or float64 (safetensors: also bfloat16) that any framework wrote:
+ * `file.npy`, `file.npz:member`, `file.safetensors:tensor`. The name may be left out where there is only one.
+ * @throws EliError `FILE` when it cannot be read; `FORMAT` for a damaged file, another format, order or dtype, or a
+ *   shape that is not [n, d] with n, d ≥ 1.
+ */
+export async function openLatents(path: string): Promise<LatentSource> {
+  const [, container, , key] = IN_FILE.exec(path) ?? [];
+  const file = await InputFile.open(container ?? path);
+  try {
+    const { source, dtype, shape, start } = await findNumbers(file, key);
+    const [rows, dim] = shape as [number, number];
+    if (shape.length !== 2 || rows === 0 || dim === 0) {
+      throw new EliError(
+        'FORMAT',
+        `${source.name} has the shape [${shape.slice(0, 8).join(', ')}], expected [n, d] with n and d from 1`,
+        { hint: 'write latents as an array of two dimensions, a row for each sample' },
+      );
+    }
+    if (dim > MAX_DIM) {
+      throw new EliError('FORMAT', `${source.name} has rows of ${dim} numbers, at most ${MAX_DIM} are read`, {
+        hint: 'write latents as [n, d], a row for each sample',
+      });
+    }
+    const rowBytes = dim * FLOAT_BYTES[dtype];
+    return {
+      name: source.name,
+      rows,
+      dim,
+      dtype,
+      async *batches(rowsPerBatch) {
+        let row = 0;
+        for await (const bytes of source.pieces(start, rows * rowBytes, rowsPerBatch * rowBytes)) {
+          const batch = floatsOf(dtype, bytes);
+          checkFinite(batch, dim, row, source.name);
+          row += batch.length / dim;
+          yield batch;
+        }
+      },
+      close: () => file.close(),
+    };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+async function findNumbers(file: InputFile, key: string | undefined): Promise<Numbers> {
+  const kind = /\.(npy|npz|safetensors)$/i.exec(file.name)?.[1]?.toLowerCase();
+  if (kind === 'npy') return npyNumbers(file);
+  if (kind === 'npz') {
+    const archive = await ZipArchive.open(file);
+    const arrays = archive.names.filter((name) => name.endsWith('.npy'));
+    const chosen = choose(
+      file.name,
+      'array',
+      arrays,
+      key === undefined || key.endsWith('.npy') ? key : `${key}.npy`,
+    );
+    return npyNumbers(await archive.member(chosen));
+  }
+  if (kind === 'safetensors') {
+    const layout = await readSafetensorsLayout(file);
+    const chosen = choose(file.name, 'tensor', Object.keys(layout), key);
+    const { dtype, shape, start } = layout[chosen]!;
+    const source: ByteSource = {
+      name: `${file.name}:${chosen}`,
+      size: file.size,
+      pieces: file.pieces.bind(file),
+    };
+    if (!Object.hasOwn(FLOAT_BYTES, dtype)) {
+      throw new EliError('FORMAT', `${source.name} is ${dtype}, expected F16, BF16, F32 or F64`, {
+        hint: 'write it as float32',
+      });
+    }
+    return { source, dtype: dtype as FloatDtype, shape, start };
+  }
+  throw new EliError('FORMAT', `${file.name} is neither .npy, .npz nor .safetensors by its name`, {
+    hint: 'write latents with numpy.save, numpy.savez or safetensors, and name the file so',
+  });
+}
+
+async function npyNumbers(source: ByteSource): Promise<Numbers> {
+  const { dtype, shape, dataStart } = await readNpyLayout(source);
+  return { source, dtype, shape, start: dataStart };
+}
+
+/** The array that was asked for, or the only one. */
+function choose(file: string, what: string, names: readonly string[], key: string | undefined): string {
+  const known = `it has ${names.length}${
+    names.length === 0
+      ? ''
+      : `: ${names
+          .slice(0, 8)
+          .map((n) => n.slice(0, 80))
+          .join(', ')}`
+  }${names.length > 8 ? ', …' : ''}`;
+  if (key === undefined) {
+    if (names.length === 1) return names[0]!;
+    throw new EliError('FORMAT', `${file} does not say which ${what} is meant; ${known}`, {
+      hint: `name it after a colon, as in ${file}:${names[0] ?? 'name'}`,
+    });
+  }
+  if (!names.includes(key)) throw new EliError('FORMAT', `${file} has no ${what} ${key}; ${known}`);
+  return key;
+}
+
+/** @throws EliError `NON_FINITE` naming row and column, both from 0, `row` being the first one's. */
+export function checkFinite(
+  batch: Float32Array,
+  dim: number,
+  row: number,
+  name: string,
+  hint?: string,
+): void {
+  for (let i = 0; i < batch.length; i++) {
+    if (Number.isFinite(batch[i])) continue;
+    throw new EliError(
+      'NON_FINITE',
+      `${name}: row ${row + Math.floor(i / dim)}, column ${i % dim} (both from 0) is ${batch[i]}, expected a finite float32`,
+      { hint: hint ?? 'leave such rows out or repair them before' },
+    );
+  }
+}

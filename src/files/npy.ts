@@ -1,0 +1,211 @@
+import { EliError } from '../errors.ts';
+import { writeFileAtomic } from './atomic.ts';
+import { FLOAT_BYTES, type FloatDtype } from './floats.ts';
+import type { ByteSource } from './input.ts';
+
+const MAGIC = '\x93NUMPY';
+/** Magic, version, and the longest header length. */
+const PREFIX_BYTES = 12;
+/** NumPy refuses more than 10,000 unless told; version 1.0 cannot say more than this. */
+const MAX_HEADER_BYTES = 0xffff;
+/** NumPy aligns the data to this. */
+const ALIGNMENT = 64;
+
+const DTYPES: Readonly<Record<string, FloatDtype>> = { '<f2': 'F16', '<f4': 'F32', '<f8': 'F64' };
+
+/** Where the numbers of a .npy file are and what they are. */
+export interface NpyLayout {
+  readonly dtype: FloatDtype;
+  /** Row-major. */
+  readonly shape: readonly number[];
+  readonly dataStart: number;
+}
+
+/**
+ * Reads the header of a .npy file of real numbers (NumPy's NEP 1, versions 1.0, 2.0 and 3.0) and checks it against the
+ * size of the file.
+ * @throws EliError `FORMAT` for everything else: another dtype or byte order, Fortran order, a damaged header, missing
+ *   or trailing data.
+ */
+export async function readNpyLayout(source: ByteSource): Promise<NpyLayout> {
+  const wrong = (what: string): EliError =>
+    new EliError('FORMAT', `${source.name} is not a valid .npy file: ${what}`, {
+      hint: 'the file is cut off, damaged or of another format: write or download it again',
+    });
+  const bytes = await firstBytes(source, PREFIX_BYTES + MAX_HEADER_BYTES);
+  const magic = new TextDecoder('latin1').decode(bytes.subarray(0, MAGIC.length));
+  if (magic !== MAGIC) throw wrong('it does not begin with \\x93NUMPY');
+  const [major, minor] = [bytes[6], bytes[7]];
+  if (major === undefined || major < 1 || major > 3 || minor !== 0) {
+    throw wrong(`version ${major}.${minor}, expected 1.0, 2.0 or 3.0`);
+  }
+  const lengthBytes = major === 1 ? 2 : 4;
+  const headerStart = 8 + lengthBytes;
+  if (bytes.length < headerStart) throw wrong('it is cut off in its header');
+  const numbers = new DataView(bytes.buffer, bytes.byteOffset);
+  const length = major === 1 ? numbers.getUint16(8, true) : numbers.getUint32(8, true);
+  if (length > MAX_HEADER_BYTES)
+    throw wrong(`header of ${length} bytes, expected at most ${MAX_HEADER_BYTES}`);
+  const dataStart = headerStart + length;
+  if (dataStart > bytes.length)
+    throw wrong(`header of ${length} bytes, but only ${bytes.length - headerStart} bytes follow`);
+  let text: string;
+  try {
+    const encoding = major === 3 ? 'utf-8' : 'latin1';
+    text = new TextDecoder(encoding, { fatal: true }).decode(bytes.subarray(headerStart, dataStart));
+  } catch {
+    throw wrong('its header is not UTF-8 text');
+  }
+  const header = parseDict(text);
+  if (header === undefined)
+    throw wrong(`its header is no Python dict of plain values: ${brief(text.trim())}`);
+  const keys = [...header.keys()].sort().join(', ');
+  if (keys !== 'descr, fortran_order, shape')
+    throw wrong(`its header has the keys ${brief(keys)}, expected descr, fortran_order, shape`);
+  const shape = header.get('shape');
+  const fortran = header.get('fortran_order');
+  if (!Array.isArray(shape)) throw wrong('its shape is no tuple of whole numbers');
+  if (typeof fortran !== 'boolean') throw wrong('its fortran_order is neither True nor False');
+  const dtype = dtypeOf(source.name, header.get('descr'));
+  if (fortran) {
+    throw new EliError('FORMAT', `${source.name} is in Fortran order (column by column), expected C order`, {
+      hint: 'write numpy.ascontiguousarray(array)',
+    });
+  }
+  if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
+    throw wrong(`shape (${brief(shape.join(', '))}), expected whole numbers from 0`);
+  const size = shape.reduce((product, n) => product * n, FLOAT_BYTES[dtype]);
+  const found = source.size - dataStart;
+  if (size !== found) {
+    const what = size > found ? 'the data is cut off' : 'other data follows';
+    throw wrong(`shape (${brief(shape.join(', '))}) takes ${size} bytes, the file has ${found}: ${what}`);
+  }
+  return { dtype, shape, dataStart };
+}
+
+function dtypeOf(name: string, descr: Value | undefined): FloatDtype {
+  const dtype = typeof descr === 'string' && Object.hasOwn(DTYPES, descr) ? DTYPES[descr] : undefined;
+  if (dtype !== undefined) return dtype;
+  const shown = typeof descr === 'string' ? JSON.stringify(brief(descr)) : 'a structured dtype';
+  const bigEndian = typeof descr === 'string' && /^>f[248]$/.test(descr);
+  throw new EliError(
+    'FORMAT',
+    `${name} holds ${bigEndian ? `big-endian numbers (${shown})` : shown}, expected <f2, <f4 or <f8 (float16, float32, float64, little-endian)`,
+    { hint: "write array.astype('<f4')" },
+  );
+}
+
+/** The first `n` bytes, fewer where the source ends before. */
+async function firstBytes(source: ByteSource, n: number): Promise<Uint8Array<ArrayBuffer>> {
+  const length = Math.min(n, source.size);
+  for await (const piece of source.pieces(0, length, length)) return piece;
+  return new Uint8Array(0);
+}
+
+/** null: a list, which only structured dtypes have. */
+type Value = string | boolean | number[] | null;
+
+/** A token of Python: a string without escapes, a whole number (of Python 2 with an L), a name, a sign. */
+const TOKEN = /\s*(?:'([^'\\\n]*)'|"([^"\\\n]*)"|(-?\d+)L?\b|(True|False)\b|([{}()[\],:])|$)/y;
+
+/**
+ * A Python dict of strings, booleans and tuples of whole numbers; `undefined` when the text is anything else. Lists are
+ * passed over.
+ */
+function parseDict(text: string): Map<string, Value> | undefined {
+  TOKEN.lastIndex = 0;
+  const next = (): { string?: string; number?: number; truth?: boolean; sign?: string } | undefined => {
+    const match = TOKEN.exec(text);
+    if (match === null) return undefined;
+    const [, single, double, number, truth, sign] = match;
+    const string = single ?? double;
+    if (string !== undefined) return { string };
+    if (number !== undefined) return { number: Number(number) };
+    if (truth !== undefined) return { truth: truth === 'True' };
+    return sign === undefined ? {} : { sign };
+  };
+  /** The rest of a tuple of numbers. */
+  const tuple = (): number[] | undefined => {
+    const numbers: number[] = [];
+    for (let token = next(); token !== undefined; token = next()) {
+      if (token.sign === ')') return numbers;
+      if (token.number === undefined) return undefined;
+      numbers.push(token.number);
+      const after = next();
+      if (after?.sign === ')') return numbers;
+      if (after?.sign !== ',') return undefined;
+    }
+    return undefined;
+  };
+  const list = (): Value | undefined => {
+    let open = 1;
+    for (let token = next(); token !== undefined && Object.keys(token).length > 0; token = next()) {
+      if (token.sign === '[') open++;
+      if (token.sign === ']' && --open === 0) return null;
+    }
+    return undefined;
+  };
+  const value = (): Value | undefined => {
+    const token = next();
+    if (token?.sign === '(') return tuple();
+    if (token?.sign === '[') return list();
+    return token?.string ?? token?.truth;
+  };
+  const dict = new Map<string, Value>();
+  if (next()?.sign !== '{') return undefined;
+  for (let token = next(); token?.sign !== '}'; token = next()) {
+    const key = token?.string;
+    if (key === undefined || dict.has(key) || next()?.sign !== ':') return undefined;
+    const found = value();
+    if (found === undefined) return undefined;
+    dict.set(key, found);
+    const after = next();
+    if (after?.sign === '}') break;
+    if (after?.sign !== ',') return undefined;
+  }
+  const end = next();
+  return end !== undefined && Object.keys(end).length === 0 ? dict : undefined;
+}
+
+function brief(text: string): string {
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+/** The header of a .npy file of float32 in C order, padded as NumPy does; version 1.0. */
+export function npyHeader(shape: readonly number[]): Uint8Array<ArrayBuffer> {
+  const tuple = `(${shape.join(', ')}${shape.length === 1 ? ',' : ''})`;
+  const dict = `{'descr': '<f4', 'fortran_order': False, 'shape': ${tuple}, }`;
+  const bare = 10 + dict.length + 1;
+  const total = Math.ceil(bare / ALIGNMENT) * ALIGNMENT;
+  const bytes = new Uint8Array(total);
+  new TextEncoder().encodeInto(`${dict.padEnd(total - 11)}\n`, bytes.subarray(10));
+  for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
+  bytes[6] = 1;
+  new DataView(bytes.buffer).setUint16(8, total - 10, true);
+  return bytes;
+}
+
+/**
+ * Writes float32 numbers to a .npy file (version 1.0) as they come, whole or not at all.
+ * @param batches the elements of `shape` in row-major order, in arrays of any lengths; an error they throw is passed
+ *   on, and nothing is left behind
+ * @throws EliError `FILE` when it cannot be written, `SHAPE` when the batches do not fill the shape
+ */
+export async function writeNpy(
+  path: string,
+  shape: readonly number[],
+  batches: Iterable<Float32Array> | AsyncIterable<Float32Array>,
+): Promise<void> {
+  const wanted = shape.reduce((product, n) => product * n, 1);
+  async function* content(): AsyncGenerator<Uint8Array> {
+    yield npyHeader(shape);
+    let done = 0;
+    for await (const { buffer, byteOffset, byteLength, length } of batches) {
+      done += length;
+      yield new Uint8Array(buffer, byteOffset, byteLength);
+    }
+    if (done !== wanted)
+      throw new EliError('SHAPE', `${path}: ${done} numbers do not fill the shape (${shape.join(', ')})`);
+  }
+  await writeFileAtomic(path, content());
+}
