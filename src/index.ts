@@ -54,11 +54,16 @@ export {
 } from './eli/aligner.ts';
 export type { Start } from './eli/chain-start.ts';
 export * from './eli/controls.ts';
+export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc } from './eli/drift.ts';
 export * from './eli/gates/all.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
 export { BatchOrder } from './eli/order.ts';
 export * from './eli/policy.ts';
 export { EliError, type ErrorCode } from './errors.ts';
+export type { FloatDtype } from './files/floats.ts';
+export { type ByteSource, InputFile } from './files/input.ts';
+export { type LatentSource, openLatents } from './files/latents.ts';
+export { writeNpy } from './files/npy.ts';
 export * from './files/safetensors.ts';
 export type { AdapterChoice, AdapterReport } from './gpu/adapter.ts';
 export { Engine, type Launch } from './gpu/engine.ts';

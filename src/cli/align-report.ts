@@ -106,6 +106,7 @@ export async function reportCommand(flags: ReportFlags): Promise<void> {
       );
       const spec = histogramSpec(energies, {
         title: 'Energies of latents before and after alignment',
+        samples: 'latents',
         subtitle: `${kept === rows ? '' : `${kept.toLocaleString('en')} of `}${rows.toLocaleString('en')} latents [${dim}]; dashes mark the means`,
       });
       await savePicture(join(flags.out, 'energies'), spec);

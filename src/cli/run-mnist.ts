@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import { EliError } from '../errors.ts';
 import { MNIST_KEYS, type MnistConfig, mnistConfig } from '../experiments/mnist-config.ts';
@@ -9,6 +9,7 @@ import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist-seed
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { defaultRunFolder } from '../report/run-folder.ts';
+import { flagOf, numberOf } from './flags.ts';
 
 interface Flags extends Record<string, unknown> {
   config?: string;
@@ -19,17 +20,6 @@ interface Flags extends Record<string, unknown> {
   verify: boolean;
   pictures: boolean;
   report?: boolean;
-}
-
-/** Flags are the config's keys with dashes: stepSize is --step-size. */
-function flagOf(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
-
-function numberOf(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number.');
-  return value;
 }
 
 export function addRunMnist(run: Command): void {

@@ -58,6 +58,8 @@ export function sharedBins(sets: readonly Float32Array[], bins: number): Bins {
 }
 
 export interface HistogramOptions {
+  /** What has an energy; default `images`. */
+  samples?: string;
   title?: string;
   subtitle?: string;
   /** Number of bins, 60 unless told. */
@@ -124,7 +126,7 @@ export function histogramSpec(sets: EnergySets, options: HistogramOptions = {}):
             field: 'share',
             type: 'quantitative',
             stack: null,
-            axis: { title: 'share of images per bin (%)', tickCount: 5 },
+            axis: { title: `share of ${options.samples ?? 'images'} per bin (%)`, tickCount: 5 },
           },
           color,
         },
