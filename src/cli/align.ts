@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { CONTROLS } from '../eli/controls.ts';
-import { ALIGNER_DEFAULTS, type AlignerOptions } from '../eli/options.ts';
+import { ALIGNER_DEFAULTS, ALIGNER_KEYS, type AlignerOptions } from '../eli/options.ts';
 import { applyCommand } from './align-apply.ts';
 import { type FitFlags, fitCommand } from './align-fit.ts';
 import { gateCommand, LATENT_GATES } from './align-gate.ts';
@@ -29,7 +29,7 @@ export function addAlign(program: Command): void {
     .option(...ADAPTER)
     .option(...FORCE);
   for (const [key, value] of Object.entries(ALIGNER_DEFAULTS)) {
-    const text = `aligner option ${key} (default: ${value})`;
+    const text = `${ALIGNER_KEYS[key as keyof AlignerOptions]} (default: ${value})`;
     if (typeof value === 'number') fit.option(`--${flagOf(key)} <number>`, text, numberOf);
     else fit.option(`--${flagOf(key)} <name>`, text);
   }

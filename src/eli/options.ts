@@ -51,6 +51,25 @@ export const ALIGNER_DEFAULTS: AlignerConfig = {
   variant: 'auto',
 };
 
+/** What each option means in a few words, for help texts. */
+export const ALIGNER_KEYS: Readonly<Record<keyof AlignerConfig, string>> = {
+  seed: "seed of the energy's initial weights and of the order of the data",
+  hidden: 'hidden units of the energy',
+  layers: 'hidden layers of the energy',
+  slope: "slope of the energy's leaky ReLU",
+  iterations: 'iterations of the aligner',
+  batch: 'pairs of latents in a minibatch',
+  steps: 'Langevin steps',
+  stepSize: 'size of a Langevin step',
+  learningRate: "learning rate of the aligner's RMSprop",
+  alpha: "RMSprop's alpha",
+  epsilon: "RMSprop's epsilon",
+  emaDecay: 'decay of the moving average of the weights, which aligns',
+  energyL2: 'weight of the mean squared energies in the loss',
+  start: `where chains start: ${STARTS.join(', ')}`,
+  variant: 'aligner iterations: auto, plain or hidden',
+};
+
 /** Options with defaults filled in. @throws EliError `CONFIG` naming the option, its value and what it must be. */
 export function alignerConfig(options: AlignerOptions): AlignerConfig {
   const config = { ...ALIGNER_DEFAULTS };

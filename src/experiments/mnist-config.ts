@@ -1,5 +1,5 @@
 import type { Start } from '../eli/chain-start.ts';
-import { ALIGNER_DEFAULTS, type AlignerOptions, alignerConfig } from '../eli/options.ts';
+import { ALIGNER_DEFAULTS, ALIGNER_KEYS, type AlignerOptions, alignerConfig } from '../eli/options.ts';
 import { EliError } from '../errors.ts';
 
 /** Everything that decides the outcome of a run of the MNIST experiment (ELI, section 3.3). */
@@ -46,18 +46,18 @@ export const MNIST_KEYS: Readonly<Record<keyof MnistConfig, string>> = {
   batch: 'minibatch of the classifier and of the aligner',
   learningRate: "learning rate of the classifier's SGD",
   momentum: "momentum of the classifier's SGD",
-  iterations: 'iterations of the aligner (default: 17100 for latents of 32, else 8500)',
-  hidden: 'hidden units of the energy',
-  layers: 'hidden layers of the energy',
-  slope: "slope of the energy's leaky ReLU",
-  steps: 'Langevin steps',
-  stepSize: 'size of a Langevin step',
-  alignerLearningRate: "learning rate of the aligner's RMSprop",
-  alpha: "RMSprop's alpha",
-  epsilon: "RMSprop's epsilon",
-  emaDecay: 'decay of the moving average (default: 0.99 for latents of 32, else 0.89)',
-  start: 'where chains start: current, mean-shift or ridge',
-  variant: 'aligner iterations: auto, plain or hidden',
+  iterations: `${ALIGNER_KEYS.iterations} (default: 17100 for latents of 32, else 8500)`,
+  hidden: ALIGNER_KEYS.hidden,
+  layers: ALIGNER_KEYS.layers,
+  slope: ALIGNER_KEYS.slope,
+  steps: ALIGNER_KEYS.steps,
+  stepSize: ALIGNER_KEYS.stepSize,
+  alignerLearningRate: ALIGNER_KEYS.learningRate,
+  alpha: ALIGNER_KEYS.alpha,
+  epsilon: ALIGNER_KEYS.epsilon,
+  emaDecay: `${ALIGNER_KEYS.emaDecay} (default: 0.99 for latents of 32, else 0.89)`,
+  start: ALIGNER_KEYS.start,
+  variant: ALIGNER_KEYS.variant,
   curveEvery: 'iterations between points of the curve',
   gateQuantile: 'share of held-out task-2 images below the threshold of a gate',
   statisticsQuantile: 'the same for a gate with saved statistics of task 1',
