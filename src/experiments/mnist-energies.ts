@@ -52,7 +52,7 @@ export interface EnergiesRun {
 
 /**
  * Learns other energies for the models of a finished run and measures them as the experiment does; writes
- * `energies.json` into the run's folder.
+ * `energy-variants.json` into the run's folder.
  * @throws EliError `RUN_FOLDER` when there is no finished run, `ABORTED`.
  */
 export async function runMnistEnergies(
@@ -112,7 +112,7 @@ export async function runMnistEnergies(
   } finally {
     for (const set of Object.values(sets)) set.dispose();
   }
-  await writeJson(join(run.folder, 'energies.json'), results);
+  await writeJson(join(run.folder, 'energy-variants.json'), results);
   return results;
 }
 
