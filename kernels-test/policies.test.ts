@@ -1,5 +1,5 @@
 // Policies by hand, and the whole report of the MNIST experiment on a few images.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -137,13 +137,31 @@ test('the short report of a run: table, report.json and picture; the same figure
     assert.match(table, new RegExp(part.replace(/[()+]/g, '\\$&')));
   }
   assert.ok(table.split('\n').length <= 10, 'it is short');
-  await savePolicies(root, reports, true);
+  await savePolicies(root, reports, { kind: 'short', gateQuantile: 0.9, statisticsQuantile: 0.97 }, true);
   assert.ok(existsSync(join(root, 'tradeoff.png')));
   const { summary, seeds } = JSON.parse(readFileSync(join(root, 'report.json'), 'utf8'));
   assert.is(seeds.length, 2);
   assert.is(summary[0].policy, 'never');
   assert.is(summary[0].noLabel.n, 2);
   assert.is(summary[0].noLabel.std, 0);
+});
+
+test('a resumed run takes the report it wrote, unless the settings are others', async () => {
+  const config = mnistConfig({ epochs: 3, iterations: 200, curveEvery: 200 });
+  const folder = join(root, 'once');
+  const path = join(folder, 'report.json');
+  const written = JSON.parse(readFileSync(path, 'utf8'));
+  const resume = async (quantile: number): Promise<PolicyReport> => {
+    const run = { folder, progress: silentProgress, resume: true, pictures: false, report: 'short' } as const;
+    return (await runMnist(engine, { ...config, gateQuantile: quantile }, mnist, run)).policies!;
+  };
+  const taken = JSON.stringify({ ...written, seeds: [{ ...written.seeds[0], seed: 77 }] });
+  writeFileSync(path, taken);
+  assert.equal((await resume(0.9)).seed, 77);
+  assert.is(readFileSync(path, 'utf8'), taken);
+  assert.equal((await resume(0.8)).seed, 1);
+  writeFileSync(path, taken.slice(0, 100));
+  assert.equal(JSON.parse(JSON.stringify(await resume(0.9))), written.seeds[0]);
 });
 
 test('the full report measures every gate with every map', async () => {

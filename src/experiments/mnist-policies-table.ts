@@ -1,10 +1,20 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeJson } from '../report/json.ts';
+import { stableJson, writeJson } from '../report/json.ts';
 import { savePicture } from '../report/picture.ts';
 import { formatMeanStd, meanStd } from '../report/stats.ts';
 import { renderTable, type TableFormat } from '../report/table.ts';
 import { type TradeoffPanel, tradeoffSpec } from '../report/tradeoff.ts';
-import type { MapName, PolicyCurve, PolicyReport, PolicyRow, ReportKind } from './mnist-policies.ts';
+import type {
+  MapName,
+  PolicyCurve,
+  PolicyReport,
+  PolicyRow,
+  PolicySettings,
+  ReportKind,
+} from './mnist-policies.ts';
+
+const REPORT_FILE = 'report.json';
 
 /** A policy's figures over all seeds; `values` in the order of the seeds. */
 interface Summary extends Pick<PolicyRow, 'map' | 'policy' | 'saved' | 'chosen'> {
@@ -83,10 +93,11 @@ export function policyTable(
   );
 }
 
-/** Writes report.json, and tradeoff.svg and .png if pictures are wanted. */
+/** Writes report.json, and tradeoff.svg and .png if pictures are wanted. `settings` are what the reports depend on beside the models. */
 export async function savePolicies(
   folder: string,
   reports: readonly PolicyReport[],
+  settings: PolicySettings,
   pictures: boolean,
 ): Promise<void> {
   const summary = summarize(reports).map(({ map, policy, saved, chosen, values }) => ({
@@ -101,8 +112,28 @@ export async function savePolicies(
         .map(([key, list]) => [key, meanStd(list)]),
     ),
   }));
-  await writeJson(join(folder, 'report.json'), { summary, seeds: reports });
+  await writeJson(join(folder, REPORT_FILE), { settings, summary, seeds: reports });
   if (pictures) await savePicture(join(folder, 'tradeoff'), policyPicture(reports));
+}
+
+/**
+ * The report of one seed that an earlier run wrote, so that a resumed run need not measure it again. Undefined where
+ * there is none, it was made with other settings, or it cannot be read: then it is measured.
+ */
+export async function loadPolicies(
+  folder: string,
+  settings: PolicySettings,
+): Promise<PolicyReport | undefined> {
+  try {
+    const found = JSON.parse(await readFile(join(folder, REPORT_FILE), 'utf8')) as {
+      settings: PolicySettings;
+      seeds: PolicyReport[];
+    };
+    const same = stableJson(found.settings) === stableJson(settings);
+    return same && found.seeds.length === 1 ? found.seeds[0] : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The trade-off of ELI and of the ridge map, means over the seeds. */

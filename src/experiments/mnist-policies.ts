@@ -66,12 +66,16 @@ export interface PolicyReport {
   readonly savedBytes: Readonly<Record<string, number>>;
 }
 
-export interface PolicyTrial {
+/** What a report depends on beside the models. */
+export interface PolicySettings {
   readonly kind: ReportKind;
-  readonly seed: number;
   /** Share of held-out current-task samples below the threshold: of gates without and with saved statistics. */
   readonly gateQuantile: number;
   readonly statisticsQuantile: number;
+}
+
+export interface PolicyTrial extends PolicySettings {
+  readonly seed: number;
   readonly sets: {
     /** Used for nothing but the saved statistics, which are collected while task 1 is learnt. */
     readonly train1: TaskData;

@@ -62,7 +62,11 @@ export async function runMnistSeeds(
     const seeds = all.map(({ policies: _, ...metrics }) => metrics);
     await writeJson(join(run.folder, 'metrics.json'), { seeds, summary: summaryOf(all) });
     const reports = policiesOf(all);
-    if (reports.length > 0) await savePolicies(run.folder, reports, run.pictures);
+    if (reports.length > 0) {
+      const { gateQuantile, statisticsQuantile } = config;
+      const settings = { kind: run.report!, gateQuantile, statisticsQuantile };
+      await savePolicies(run.folder, reports, settings, run.pictures);
+    }
   }
   return all;
 }

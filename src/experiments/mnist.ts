@@ -18,7 +18,7 @@ import {
 import { alignerOptions, FREE_KEYS, type MnistConfig } from './mnist-config.ts';
 import { saveMnistPictures } from './mnist-pictures.ts';
 import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './mnist-policies.ts';
-import { savePolicies } from './mnist-policies-table.ts';
+import { loadPolicies, savePolicies } from './mnist-policies-table.ts';
 import { accuracy, ClassifierTrainer, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
 
 /** Test accuracies in % of one seed; the same numbers for the same seed on the same adapter. */
@@ -209,14 +209,15 @@ class Run {
     if (kind === undefined) return undefined;
     const { base: current, head2: newHead } = this.#trainer.net;
     const { seed, gateQuantile, statisticsQuantile } = this.#config;
+    const settings = { kind, gateQuantile, statisticsQuantile };
+    const before = this.#run.resume ? await loadPolicies(folder, settings) : undefined;
+    if (before !== undefined) return before;
     const bar = progress('policies', POLICY_STAGES[kind], 'stages');
     let stages = 0;
     try {
       const report = await measurePolicies({
-        kind,
+        ...settings,
         seed,
-        gateQuantile,
-        statisticsQuantile,
         sets: this.#sets,
         previous,
         oldHead,
@@ -226,7 +227,7 @@ class Run {
         onStage: (stage) => bar.update(stages++, stage),
       });
       bar.update(stages);
-      await savePolicies(folder, [report], pictures);
+      await savePolicies(folder, [report], settings, pictures);
       return report;
     } finally {
       bar.done();
