@@ -161,6 +161,16 @@ test('a resumed run takes the report it wrote, unless the settings are others', 
   assert.is(readFileSync(path, 'utf8'), taken);
   assert.equal((await resume(0.8)).seed, 1);
   writeFileSync(path, taken.slice(0, 100));
+  // Stopped while it measures, it says so and leaves no report; the next one measures from the start.
+  const stop = new AbortController();
+  const bar = { update: () => stop.abort(), done: () => {} };
+  const stopped = { folder, progress: () => bar, resume: true, pictures: false, report: 'short' } as const;
+  const error = await runMnist(engine, config, mnist, { ...stopped, signal: stop.signal }).then(
+    () => undefined,
+    (e: unknown) => e as EliError,
+  );
+  assert.is(error?.code, 'ABORTED');
+  assert.is(readFileSync(path, 'utf8'), taken.slice(0, 100));
   assert.equal(JSON.parse(JSON.stringify(await resume(0.9))), written.seeds[0]);
 });
 

@@ -186,6 +186,7 @@ class Run {
     await writeJson(join(folder, 'metrics.json'), metrics);
     await aligner.save(join(folder, 'aligner.safetensors'));
     this.#log.write({ event: 'metrics', ...metrics });
+    this.#stopIfAsked();
     if (this.#run.pictures) {
       const latents = { ...test, aligned };
       await saveMnistPictures(folder, metrics, aligner, latents, test1.targets, this.#run.progress);
@@ -224,7 +225,10 @@ class Run {
         current,
         newHead,
         aligner,
-        onStage: (stage) => bar.update(stages++, stage),
+        onStage: (stage) => {
+          this.#stopIfAsked();
+          bar.update(stages++, stage);
+        },
       });
       bar.update(stages);
       await savePolicies(folder, [report], settings, pictures);
@@ -290,14 +294,16 @@ class Run {
       curve: this.#curve,
       logLength: this.#log.length,
     });
-    if (this.#run.signal?.aborted === true) {
-      throw new EliError(
-        'ABORTED',
-        `the run was stopped; ${checkpointPath(this.#run.folder)} holds where it stood`,
-        {
-          hint: `go on with --resume --out ${this.#run.folder}`,
-        },
-      );
-    }
+    this.#stopIfAsked();
+  }
+
+  /** To be called where the checkpoint holds all that was learnt. */
+  #stopIfAsked(): void {
+    if (this.#run.signal?.aborted !== true) return;
+    throw new EliError(
+      'ABORTED',
+      `the run was stopped; ${checkpointPath(this.#run.folder)} holds where it stood`,
+      { hint: `go on with --resume --out ${this.#run.folder}` },
+    );
   }
 }
