@@ -311,7 +311,8 @@ class Bench {
     }).finally(() => latents.dispose());
     const savedLatents = new StatisticsGate(latentStatistics);
     this.#savedBytes[savedLatents.name] = latentStatistics.bytes;
-    const transforms = new Remembered(new TransformGate(this.#trial.transforms));
+    const { seed, transforms: settings } = this.#trial;
+    const transforms = new Remembered(new TransformGate({ seed, ...settings }));
     const three = [heads, novelty, transforms];
     return [
       { ...plain, gate: new EnergyGate() },
