@@ -4,6 +4,7 @@ export * from './conv.ts';
 export * from './gather.ts';
 export * from './loss.ts';
 export * from './matmul.ts';
+export * from './norm.ts';
 export * from './pool.ts';
 export * from './reduce.ts';
 export * from './resize.ts';
