@@ -41,12 +41,6 @@ function tileWidth(columns: number, lanes: number): number {
 }
 
 function tilesOf(engine: Engine, variant: ConvVariant, m: number, columns: number): Tiles {
-  const T = (globalThis as any).TILES;
-  if (T) {
-    const { file, TM, TN } = T;
-    const LANES = 8;
-    return { file, consts: { TM, TN, LANES }, overrides: {}, rows: TM, columns: LANES * TN };
-  }
   if (variant === 'subgroup') {
     const LANES = engine.subgroupLanes!;
     const TM = m <= 4 ? 4 : m <= 8 ? 8 : 16;

@@ -58,11 +58,14 @@ export interface OpDefinition<A> {
   ) => { readonly flops: number; readonly bytes: number };
 }
 
+/** Applies an op: checks engines, launches, records on the tape. */
+export type Op<A> = (inputs: readonly Tensor[], attrs: A) => Tensor;
+
 // biome-ignore lint/suspicious/noExplicitAny: the registry holds ops of every attribute type
 export const registry = new Map<string, OpDefinition<any>>();
 
-/** Registers an op and returns the function that applies it: checks engines, launches, records on the tape. */
-export function defineOp<A>(definition: OpDefinition<A>): (inputs: readonly Tensor[], attrs: A) => Tensor {
+/** Registers an op and returns the function that applies it. */
+export function defineOp<A>(definition: OpDefinition<A>): Op<A> {
   if (registry.has(definition.name)) throw new Error(`op ${definition.name} is defined twice`);
   registry.set(definition.name, definition);
   const { name, backward } = definition;

@@ -3,7 +3,7 @@ import { empty, launch1d } from '../tensor/create.ts';
 import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair, type Window, windowOutput } from './conv-window.ts';
-import { defineOp, EXACT, ROUNDING } from './define.ts';
+import { defineOp, EXACT, type Op, ROUNDING } from './define.ts';
 import { build, ndarray } from './ndarray.ts';
 import { mean } from './reduce.ts';
 import { resample } from './resize.ts';
@@ -137,7 +137,7 @@ const WHOLE: PlaneAttrs = {
 const WHOLE_OUT: Shape = [2, 3, 3, 2];
 const WHOLE_INDEX = { shape: WHOLE_OUT, dtype: 'u32', below: 12 } as const;
 
-const takeOp = defineOp<PlaneAttrs>({
+const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolTake',
   forward: ([x, index], { size }) => {
     const y = empty(x!.engine, index!.shape);
@@ -164,7 +164,7 @@ const takeOp = defineOp<PlaneAttrs>({
   cost: (_, y) => ({ flops: 0, bytes: 12 * sizeOf(y) }),
 });
 
-const putOp = defineOp<PlaneAttrs>({
+const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolPut',
   forward: ([y, index], attrs) => {
     const { kernel, dilation, size } = attrs;

@@ -3,7 +3,7 @@ import { empty, launch1d } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair } from './conv-window.ts';
-import { defineOp, ROUNDING } from './define.ts';
+import { defineOp, type Op, ROUNDING } from './define.ts';
 import { build, type NdArray } from './ndarray.ts';
 import { contiguous } from './views.ts';
 
@@ -16,7 +16,8 @@ export type Axes =
       readonly padding: readonly [number, number];
       readonly includePadding: boolean;
     }
-  | { readonly mode: 'adaptive' | 'nearest' }
+  | { readonly mode: 'adaptive' }
+  | { readonly mode: 'nearest' }
   | { readonly mode: 'bilinear'; readonly alignCorners: boolean };
 
 /** A linear map of planes of `size` to planes of `out`, row by row and column by column, or its transpose. */
@@ -99,7 +100,7 @@ function bothWays(axes: Axes, size: readonly [number, number], out: readonly [nu
   ];
 }
 
-const resampleOp = defineOp<Resample>({
+const resampleOp: Op<Resample> = defineOp<Resample>({
   name: 'resample',
   forward: ([x], attrs) => {
     const { axes, size, out, transposed } = attrs;
