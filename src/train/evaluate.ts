@@ -34,7 +34,10 @@ export async function evaluate(
       const rows = Math.min(batch, count - first);
       const [output, labels] = engine.tidy(() =>
         noGrad(engine, () => {
-          const index = tensor(engine, Uint32Array.from({ length: rows }, (_, i) => first + i));
+          const index = tensor(
+            engine,
+            Uint32Array.from({ length: rows }, (_, i) => first + i),
+          );
           return [model.forward(samples.inputs(index)), samples.labels(index)] as const;
         }),
       );

@@ -12,4 +12,6 @@ export interface Samples {
   inputs(index: Tensor, step?: Tensor): Tensor;
   /** Their labels: index [n] → [n] (u32). */
   labels(index: Tensor): Tensor;
+  /** Shares of the classes [n, classes] of what `inputs` gives for the same index and step, where images are mixed. */
+  targets?(index: Tensor, step?: Tensor): Tensor;
 }

@@ -21,6 +21,8 @@ export interface TrainerOptions {
   readonly rate?: (step: number) => number;
   /** Loss, one number, of the model's output for a minibatch and its labels [batch]. Default: cross-entropy. */
   readonly loss?: (output: Tensor, labels: Tensor) => Tensor;
+  /** Instead: loss of the output and the samples' shares of the classes, as mixup gives them. */
+  readonly shares?: (output: Tensor, shares: Tensor) => Tensor;
   /** Decay of a moving average of the parameters, `trainer.ema`. Default: none is kept. */
   readonly emaDecay?: number;
 }
@@ -102,13 +104,22 @@ export class Trainer {
   }
 
   #record(samples: Samples): void {
-    const { batch, loss: lossOf = crossEntropy } = this.#options;
+    const { batch, loss: lossOf = crossEntropy, shares } = this.#options;
     const index = takeBatch(this.#indices, this.#counter, batch);
     const output = this.model.forward(samples.inputs(index, this.#counter));
-    const loss = lossOf(output, samples.labels(index));
+    const loss =
+      shares === undefined
+        ? lossOf(output, samples.labels(index))
+        : shares(output, this.#sharesOf(samples, index));
     this.optimizer.step(grad(loss, this.optimizer.flat.parameters));
     this.ema?.update();
     logStep(loss, this.#losses, this.#counter);
+  }
+
+  #sharesOf(samples: Samples, index: Tensor): Tensor {
+    const shares = samples.targets?.(index, this.#counter);
+    if (shares === undefined) throw new EliError('ARGUMENT', 'these samples have no shares of classes');
+    return shares;
   }
 
   /**
@@ -119,11 +130,7 @@ export class Trainer {
     const losses = new Float32Array(count);
     for (let done = 0; done < count; ) {
       const inEpoch = this.#step % this.stepsPerEpoch;
-      const stretch = Math.min(
-        count - done,
-        STRETCH - (this.#step % STRETCH),
-        this.stepsPerEpoch - inEpoch,
-      );
+      const stretch = Math.min(count - done, STRETCH - (this.#step % STRETCH), this.stepsPerEpoch - inEpoch);
       losses.set(await this.#stretch(stretch), done);
       done += stretch;
     }
@@ -154,7 +161,9 @@ export class Trainer {
       throw new EliError(
         'NON_FINITE',
         `the loss is ${values[bad]} in epoch ${epoch + 1}, step ${(step % this.stepsPerEpoch) + 1}`,
-        { hint: 'take a smaller learningRate, a warm-up, or clip the gradients; the last checkpoint is kept' },
+        {
+          hint: 'take a smaller learningRate, a warm-up, or clip the gradients; the last checkpoint is kept',
+        },
       );
     }
     this.#step += count;
