@@ -11,8 +11,6 @@ struct Params {
   width: i32,
   out_height: i32,
   out_width: i32,
-  kernel_y: i32,
-  kernel_x: i32,
   stride_y: i32,
   stride_x: i32,
   pad_y: i32,
@@ -24,6 +22,9 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> index: array<u32>;
 @group(0) @binding(2) var<uniform> params: Params;
+
+override KERNEL_Y: i32 = 2;
+override KERNEL_X: i32 = 2;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -38,9 +39,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let base = params.offset + plane * params.height * params.width;
   var best = 0.0;
   var at = -1;
-  for (var ky = 0; ky < params.kernel_y; ky++) {
+  for (var ky = 0; ky < KERNEL_Y; ky++) {
     let iy = y0 + ky * params.dilation_y;
-    for (var kx = 0; kx < params.kernel_x; kx++) {
+    for (var kx = 0; kx < KERNEL_X; kx++) {
       let ix = x0 + kx * params.dilation_x;
       let row_in = u32(iy) < u32(params.height);
       let column_in = u32(ix) < u32(params.width);

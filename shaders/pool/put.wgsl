@@ -10,11 +10,6 @@ struct Params {
   width: i32,
   out_height: i32,
   out_width: i32,
-  // Elements from the first to the last tap of a window.
-  reach_y: i32,
-  reach_x: i32,
-  stride_y: i32,
-  stride_x: i32,
   pad_y: i32,
   pad_x: i32,
   offset_y: i32,
@@ -26,10 +21,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> x: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-// First window whose last tap is not before `at`.
-fn first_window(at: i32, reach: i32, stride: i32) -> i32 {
-  return divide(max(at - reach, 0) + stride - 1, stride);
-}
+// Constants of the pipeline, so that the loops unroll and nothing is divided by a number that is not known.
+override STRIDE_Y: i32 = 2;
+override STRIDE_X: i32 = 2;
+// Elements from the first to the last tap of a window.
+override REACH_Y: i32 = 1;
+override REACH_X: i32 = 1;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -43,15 +40,19 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let ix = i32(i) - row * params.width;
   let here = u32(iy * params.width + ix);
   let base = plane * params.out_height * params.out_width;
-  let first_y = first_window(iy + params.pad_y, params.reach_y, params.stride_y);
-  let first_x = first_window(ix + params.pad_x, params.reach_x, params.stride_x);
-  let last_y = min(divide(iy + params.pad_y, params.stride_y), params.out_height - 1);
-  let last_x = min(divide(ix + params.pad_x, params.stride_x), params.out_width - 1);
+  // Windows that begin before `here` and reach it, the last one first.
+  let last_y = (iy + params.pad_y) / STRIDE_Y;
+  let last_x = (ix + params.pad_x) / STRIDE_X;
   var total = 0.0;
-  for (var oy = first_y; oy <= last_y; oy++) {
-    for (var ox = first_x; ox <= last_x; ox++) {
-      let at = base + oy * params.out_width + ox;
-      total += select(0.0, y[params.offset_y + at], index[params.offset_index + at] == here);
+  for (var wy = 0; wy <= REACH_Y / STRIDE_Y; wy++) {
+    let oy = last_y - wy;
+    let row_in = u32(oy) < u32(params.out_height);
+    for (var wx = 0; wx <= REACH_X / STRIDE_X; wx++) {
+      let ox = last_x - wx;
+      let inside = row_in && u32(ox) < u32(params.out_width);
+      let at = select(0, base + oy * params.out_width + ox, inside);
+      let chosen = inside && index[params.offset_index + at] == here;
+      total += select(0.0, y[params.offset_y + at], chosen);
     }
   }
   x[i] = total;

@@ -46,7 +46,7 @@ export const TRAIN_KEYS: Readonly<Record<keyof TrainConfig, string>> = {
   model: `network: ${Object.keys(MODELS).join(', ')}`,
   data: `data set: ${DATASETS.join(', ')}`,
   seed: 'seed of weights, order and augmentation',
-  epochs: 'epochs',
+  epochs: 'epochs (default: 5, for CIFAR 100)',
   batch: 'images of a step',
   optimizer: `rule: ${OPTIMIZERS.join(', ')}`,
   learningRate: 'learning rate at first (default: 0.1 for sgd, 0.001 for adamw)',
@@ -79,8 +79,9 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
       });
     }
   }
-  const { data = 'mnist', optimizer = 'sgd', epochs = 10, batch = 128 } = part;
+  const { data = 'mnist', optimizer = 'sgd', batch = 128 } = part;
   const cifar = data.startsWith('cifar');
+  const { epochs = cifar ? 100 : 5 } = part;
   const config: TrainConfig = {
     model: cifar ? 'resnet20' : 'cnn',
     data,

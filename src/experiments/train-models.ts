@@ -28,8 +28,9 @@ export class SmallCnn extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const first = this.#pool.forward(relu(this.conv1.forward(x)));
-    const second = this.#pool.forward(relu(this.conv2.forward(first)));
+    // Pooling first: the largest of the ReLUs is the ReLU of the largest, of a quarter of the values.
+    const first = relu(this.#pool.forward(this.conv1.forward(x)));
+    const second = relu(this.#pool.forward(this.conv2.forward(first)));
     return this.fc2.forward(relu(this.fc1.forward(reshape(second, [x.shape[0]!, -1]))));
   }
 }

@@ -66,8 +66,9 @@ export async function train(
   try {
     if (before !== undefined) session.trainer.load(before.trainer);
     const points = [...(before?.points ?? [])];
-    const imagesPerSecond = await session.epochs(points, run, log);
-    const test = await session.evaluate(run.progress);
+    const { imagesPerSecond, last } = await session.epochs(points, run, log);
+    // A training that was done before only draws and saves again.
+    const test = last ?? (await session.evaluate(run.progress));
     await session.save(run, points, test);
     const parameters = session.model.parameters().reduce((total, p) => total + p.size, 0);
     return { points, test, imagesPerSecond, parameters, memory: session.trainer.memory };
@@ -127,12 +128,17 @@ class Session {
     });
   }
 
-  /** Trains what is left; returns training images a second. */
-  async epochs(points: EpochPoint[], run: TrainRun, log: RunLog): Promise<number> {
+  /** Trains what is left; gives the images a second and the last evaluation, if there was one. */
+  async epochs(
+    points: EpochPoint[],
+    run: TrainRun,
+    log: RunLog,
+  ): Promise<{ imagesPerSecond: number; last: Evaluation | undefined }> {
     const { epochs, batch, patience } = this.#config;
     const steps = this.trainer.stepsPerEpoch;
     let seconds = 0;
     let images = 0;
+    let last: Evaluation | undefined;
     while (points.length < epochs && !outOfPatience(points, patience)) {
       const epoch = points.length + 1;
       const bar = run.progress(`epoch ${epoch}/${epochs}`, steps * batch, 'images');
@@ -148,7 +154,8 @@ class Session {
       }
       seconds += (performance.now() - start) / 1000;
       images += steps * batch;
-      const { loss: testLoss, top1 } = await this.evaluate(run.progress);
+      last = await this.evaluate(run.progress);
+      const { loss: testLoss, top1 } = last;
       const trainLoss = losses.reduce((a, b) => a + b, 0) / steps;
       points.push({ epoch, trainLoss, testLoss, testAccuracy: top1 });
       log.write({
@@ -173,7 +180,7 @@ class Session {
         );
       }
     }
-    return seconds === 0 ? 0 : images / seconds;
+    return { imagesPerSecond: seconds === 0 ? 0 : images / seconds, last };
   }
 
   async evaluate(progress: Progress): Promise<Evaluation> {

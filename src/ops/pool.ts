@@ -64,6 +64,7 @@ const maxIndexOp = defineOp<MaxAttrs>({
     const y = empty(x!.engine, [n, c, ...out], 'u32');
     launch1d(y.engine, 'pool/max_index.wgsl', y.size, {
       storages: [x!.storage, y.storage],
+      overrides: { KERNEL_Y: kernel[0], KERNEL_X: kernel[1] },
       params: {
         n: y.size,
         offset: x!.offset,
@@ -71,8 +72,6 @@ const maxIndexOp = defineOp<MaxAttrs>({
         width,
         out_height: out[0],
         out_width: out[1],
-        kernel_y: kernel[0],
-        kernel_x: kernel[1],
         dilation_y: dilation[0],
         dilation_x: dilation[1],
         ...windowParams(attrs),
@@ -167,21 +166,26 @@ const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
 const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolPut',
   forward: ([y, index], attrs) => {
-    const { kernel, dilation, size } = attrs;
+    const { kernel, stride, padding, dilation, size } = attrs;
     const x = empty(y!.engine, [y!.shape[0]!, y!.shape[1]!, ...size]);
     launch1d(x.engine, 'pool/put.wgsl', x.size, {
       storages: [y!.storage, index!.storage, x.storage],
+      overrides: {
+        STRIDE_Y: stride[0],
+        STRIDE_X: stride[1],
+        REACH_Y: dilation[0] * (kernel[0] - 1),
+        REACH_X: dilation[1] * (kernel[1] - 1),
+      },
       params: {
         n: x.size,
         height: size[0],
         width: size[1],
         out_height: y!.shape[2]!,
         out_width: y!.shape[3]!,
-        reach_y: dilation[0] * (kernel[0] - 1),
-        reach_x: dilation[1] * (kernel[1] - 1),
+        pad_y: padding[0],
+        pad_x: padding[1],
         offset_y: y!.offset,
         offset_index: index!.offset,
-        ...windowParams(attrs),
       },
     });
     return x;
