@@ -200,6 +200,8 @@ export class Trainer {
       }
       tensor.write(saved.data);
     }
+    // The optimiser remembers the rate that it has on the device.
+    this.optimizer.learningRate = state.optimizer.hyper!.data[0]!;
     this.#step = state.step;
     this.#counter.write([state.step]);
     this.#epochOnDevice = -1;
