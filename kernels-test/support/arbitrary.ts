@@ -91,6 +91,81 @@ const rows = (attrs: unknown = null): Cases =>
 
 const matmulDims = fc.tuple(dim, dim, dim).map((dims) => dims.map((n) => Math.min(n, 66)));
 
+const small = (most: number): fc.Arbitrary<number> => fc.integer({ min: 1, max: most });
+const two = (arbitrary: fc.Arbitrary<number>): fc.Arbitrary<[number, number]> =>
+  fc.tuple(arbitrary, arbitrary);
+
+/** A window, the size it gives, and the size of an image that gives it; some pixels may be left over at the end. */
+const windows = fc
+  .record({
+    kernel: two(small(4)),
+    stride: two(small(3)),
+    padding: two(fc.nat(2)),
+    dilation: two(small(2)),
+    out: two(small(6)),
+    left: two(fc.nat(2)),
+  })
+  .map(({ kernel, stride, padding, dilation, out, left }) => {
+    const size = [0, 1].map((d) => {
+      const reach = dilation[d]! * (kernel[d]! - 1) + 1;
+      return (out[d]! - 1) * stride[d]! + reach - 2 * padding[d]! + (left[d]! % stride[d]!);
+    }) as [number, number];
+    return { kernel, stride, padding, dilation, out, size };
+  })
+  .filter(({ size }) => size[0] > 0 && size[1] > 0);
+
+const convolutions = fc.record({
+  window: windows,
+  n: small(3),
+  groups: small(3),
+  inputs: small(5),
+  outputs: small(18),
+});
+
+/** x, weight and output shapes of a convolution, and its attributes. */
+function shapesOf(c: typeof convolutions extends fc.Arbitrary<infer T> ? T : never) {
+  const { window, n, groups, inputs, outputs } = c;
+  const { kernel, stride, padding, dilation, out, size } = window;
+  return {
+    x: [n, groups * inputs, ...size],
+    weight: [groups * outputs, inputs, ...kernel],
+    y: [n, groups * outputs, ...out],
+    attrs: { stride, padding, dilation, groups },
+    kernel,
+    size,
+  };
+}
+
+const resamplings = fc.oneof(
+  fc.record({
+    axes: fc.constantFrom<unknown>(
+      { mode: 'adaptive' },
+      { mode: 'nearest' },
+      { mode: 'bilinear', alignCorners: true },
+      { mode: 'bilinear', alignCorners: false },
+    ),
+    size: two(small(9)),
+    out: two(small(9)),
+  }),
+  // An average's padding is at most half its kernel, so that every window has a pixel.
+  fc.tuple(windows, fc.boolean()).map(([{ kernel, stride, out }, includePadding]) => {
+    const padding = kernel.map((k) => Math.floor(k / 2)) as [number, number];
+    const size = [0, 1].map((d) => Math.max(1, (out[d]! - 1) * stride[d]! + kernel[d]! - 2 * padding[d]!));
+    const fits = [0, 1].map((d) => Math.floor((size[d]! + 2 * padding[d]! - kernel[d]!) / stride[d]!) + 1);
+    return { axes: { mode: 'average', kernel, stride, padding, includePadding }, size, out: fits };
+  }),
+);
+
+/** Images of at least four values a channel, and whether something goes past. */
+const normalised = fc.record({
+  n: fc.integer({ min: 2, max: 5 }),
+  c: small(6),
+  size: two(fc.integer({ min: 2, max: 9 })),
+  relu: fc.boolean(),
+  past: fc.boolean(),
+});
+const positive = (n: number): CaseInput => ({ shape: [n], range: [0.5, 1.5] });
+
 /** One generator an op that is not elementwise. */
 const CASES: Readonly<Record<string, Cases>> = {
   contiguous: shape(1, 4).map((s) => of([s])),
@@ -155,6 +230,36 @@ const CASES: Readonly<Record<string, Cases>> = {
       ]),
     ),
   linear: matmulDims.map(([m, k, n]) => of([[m!, k!], [n!, k!], [n!]])),
+  conv2d: fc.tuple(convolutions, fc.boolean()).map(([c, bias]) => {
+    const { x, weight, attrs } = shapesOf(c);
+    return of(bias ? [x, weight, [weight[0]!]] : [x, weight], attrs);
+  }),
+  conv2dInputGrad: convolutions.map((c) => {
+    const { weight, y, attrs, size } = shapesOf(c);
+    return of([y, weight], { ...attrs, size });
+  }),
+  conv2dWeightGrad: convolutions.map((c) => {
+    const { x, y, attrs, kernel } = shapesOf(c);
+    return of([y, x], { ...attrs, kernel });
+  }),
+  resample: fc
+    .tuple(resamplings, small(3), small(3), fc.boolean())
+    .map(([r, n, c, transposed]) => of([[n, c, ...(transposed ? r.out : r.size)]], { ...r, transposed })),
+  maxPoolIndex: fc.tuple(windows, small(3), small(3)).map(([{ kernel, stride, out }, n, c]) => {
+    const size = [0, 1].map((d) => (out[d]! - 1) * stride[d]! + kernel[d]!);
+    return of([[n, c, ...size]], { kernel, stride, padding: [0, 0], dilation: [1, 1], out });
+  }),
+  // Their indices must lie in windows: the op's own case has windows that reach everything.
+  poolTake: fc.tuple(small(5), small(5)).map(([n, c]) => planesOf('poolTake', n, c)),
+  poolPut: fc.tuple(small(5), small(5)).map(([n, c]) => planesOf('poolPut', n, c)),
+  batchNorm: normalised.map(({ n, c, size, relu, past }) => {
+    const image: CaseInput = { shape: [n, c, ...size], range: [-2, 3] };
+    return of([image, positive(c), [c], ...(past ? [image] : [])], { epsilon: 0.1, relu });
+  }),
+  batchNormEval: normalised.map(({ n, c, size, relu, past }) => {
+    const image = [n, c, ...size];
+    return of([image, positive(c), [c], [c], positive(c), ...(past ? [image] : [])], { epsilon: 1e-5, relu });
+  }),
   where: fc
     .tuple(broadcastPair, fc.boolean())
     .map(([[a, b], swap]) => of(swap ? [a!, b!, a!] : [b!, a!, b!])),
@@ -174,12 +279,30 @@ const DENSE: Readonly<Record<string, readonly number[] | true>> = {
   crossEntropyBackward: [0, 1],
   gather: true,
   scatterAdd: true,
+  conv2d: true,
+  conv2dInputGrad: true,
+  conv2dWeightGrad: true,
+  resample: true,
+  maxPoolIndex: true,
+  poolTake: true,
+  poolPut: true,
+  batchNorm: true,
+  batchNormEval: true,
 };
 
 /** Whether input `i` of an op may be a view of any kind. */
 export function mayBeView(op: string, i: number): boolean {
   const dense = DENSE[op] ?? [];
   return dense !== true && !dense.includes(i);
+}
+
+/** An op's first case with `n` images of `c` channels. */
+function planesOf(op: string, n: number, c: number): OpCase<unknown> {
+  const first = registry.get(op)!.cases[0]!;
+  return {
+    ...first,
+    inputs: first.inputs.map((input) => ({ ...input, shape: [n, c, ...input.shape.slice(2)] })),
+  };
 }
 
 /** Ops of the registry without a generator and not elementwise: the tests want none. */
