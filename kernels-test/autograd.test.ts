@@ -208,4 +208,33 @@ test('mistakes are said', async () => {
   assert.equal([...(await grad(used, [x])[0]!.readFloats())], new Array(6).fill(2), 'the tape works on');
 });
 
+test('a backward pass keeps what forward made and a few gradients, however deep the chain', async () => {
+  const x = leaf([0.5, -1, 2]);
+  const chain = (depth: number): Tensor => {
+    let y: Tensor = x;
+    for (let i = 0; i < depth; i++) y = add(sigmoid(y), y);
+    return grad(sum(y), [x])[0]!;
+  };
+  const buffersOf = (depth: number): number => {
+    const before = engine.memory.inUse;
+    const program = engine.capture(() => chain(depth));
+    const own = engine.memory.inUse - before;
+    program.dispose();
+    assert.is(engine.memory.inUse, before);
+    return own;
+  };
+  // Two results a level stay; the gradients of a level give their buffers to the next.
+  assert.is(buffersOf(40) - buffersOf(20), 2 * 20);
+  const values = await chain(20).readFloats();
+  const want = [0.5, -1, 2].map((start) => {
+    let [y, slope] = [start, 1];
+    for (let i = 0; i < 20; i++) {
+      slope *= sigma(y) * (1 - sigma(y)) + 1;
+      y += sigma(y);
+    }
+    return slope;
+  });
+  compare(values, want, { abs: 1e-5, rel: 1e-5 }, 'gradient');
+});
+
 test.run();

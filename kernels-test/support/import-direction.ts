@@ -17,6 +17,7 @@ const ROWS = [
   ['ebm'],
   ['eli'],
   ['data', 'report'],
+  ['train'],
   ['index'],
   ['experiments'],
   ['cli'],

@@ -1,9 +1,11 @@
-// y[i] = order[counter[0] · n + i], i < n: the indices of the next minibatch, the counter kept on the device. One
-// invocation an element.
+// y[i] = order[(counter mod batches) · n + i], i < n: the indices of the next minibatch, the counter kept on the device.
+// One invocation an element.
 
 struct Params {
   n: u32,
   offset: u32,
+  counter_offset: u32,
+  batches: u32,
 }
 
 @group(0) @binding(0) var<storage, read> order: array<u32>;
@@ -14,6 +16,7 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x < params.n) {
-    y[id.x] = order[params.offset + counter[0] * params.n + id.x];
+    let first = (counter[params.counter_offset] % params.batches) * params.n;
+    y[id.x] = order[params.offset + first + id.x];
   }
 }

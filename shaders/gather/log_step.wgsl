@@ -1,7 +1,10 @@
-// losses[counter[0]] = loss; counter[0] += 1: the end of a training step on the device. One invocation.
+// losses[counter mod places] = loss; counter += 1: the end of a training step on the device. One invocation.
 
 struct Params {
   offset: u32,
+  losses_offset: u32,
+  counter_offset: u32,
+  places: u32,
 }
 
 @group(0) @binding(0) var<storage, read> loss: array<f32>;
@@ -11,6 +14,7 @@ struct Params {
 
 @compute @workgroup_size(1)
 fn main() {
-  losses[counter[0]] = loss[params.offset];
-  counter[0] += 1u;
+  let step = counter[params.counter_offset];
+  losses[params.losses_offset + step % params.places] = loss[params.offset];
+  counter[params.counter_offset] = step + 1u;
 }

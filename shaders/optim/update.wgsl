@@ -3,11 +3,15 @@
 //   1 RMSprop:  g += wd p;  v = α v + (1 - α) g²;  d = g / (√v + ε);  μ > 0: m = μ m + d, d = m;  p -= lr d
 //   2 Adam:     g += wd p;  m = β₁ m + (1 - β₁) g;  v = β₂ v + (1 - β₂) g²;  p -= lr / c₁ · m / (√v / √c₂ + ε)
 //   3 AdamW:    p *= 1 - lr wd;  then as Adam without wd
-// as in PyTorch 1.13 (torch.optim). hyper holds lr, so that it can change without a new capture, and Adam's bias
-// corrections c₁ = 1 - β₁ᵗ, c₂ = 1 - β₂ᵗ. One invocation an element.
+// as in PyTorch 1.13 (torch.optim). hyper holds lr, so that it can change without a new capture, Adam's bias
+// corrections c₁ = 1 - β₁ᵗ, c₂ = 1 - β₂ᵗ, and with CLIP = 1 the factor of g that clip.wgsl found. With GROUPED = 1 each
+// block of 64 elements, of which a parameter has whole ones, has its own factor of lr and its own wd. One invocation
+// an element.
 //!include lib/index.wgsl
 
 override KIND: u32 = 0u;
+override CLIP: u32 = 0u;
+override GROUPED: u32 = 0u;
 
 struct Params {
   n: u32,
@@ -25,7 +29,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> m: array<f32>;
 @group(0) @binding(3) var<storage, read_write> v: array<f32>;
 @group(0) @binding(4) var<storage, read> hyper: array<f32>;
-@group(0) @binding(5) var<uniform> params: Params;
+// (factor of lr, wd) of each block; not read unless GROUPED = 1.
+@group(0) @binding(5) var<storage, read> blocks: array<vec2f>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -33,13 +39,22 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.n) {
     return;
   }
-  let rate = hyper[0];
+  var rate = hyper[0];
+  var decay = params.weight_decay;
+  if (GROUPED == 1u) {
+    let own = blocks[i / 64u];
+    rate *= own.x;
+    decay = own.y;
+  }
   var value = p[i];
   var gradient = g[i];
+  if (CLIP == 1u) {
+    gradient *= hyper[3];
+  }
   if (KIND == 3u) {
-    value -= rate * params.weight_decay * value;
+    value -= rate * decay * value;
   } else {
-    gradient += params.weight_decay * value;
+    gradient += decay * value;
   }
   if (KIND == 0u) {
     let momentum = params.momentum * m[i] + gradient;

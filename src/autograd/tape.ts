@@ -85,13 +85,19 @@ export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOpt
       );
     }
   });
-  const run = (): Tensor[] => walkBack(output, inputs, seed ?? full(engine, output.shape, 1));
   // A graph that is to be differentiated again needs its intermediate tensors: the caller's scope holds them.
-  return options.createGraph === true ? run() : engine.tidy(() => noGrad(engine, run));
+  if (options.createGraph === true)
+    return walkBack(output, inputs, seed ?? full(engine, output.shape, 1), false);
+  return engine.tidy(() =>
+    noGrad(engine, () => walkBack(output, inputs, seed ? detach(seed) : full(engine, output.shape, 1), true)),
+  );
 }
 
-function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor): Tensor[] {
-  const leads = leadingTo(output, new Set(inputs));
+/** With `free`, a gradient is disposed once it has gone on to the inputs, so that its buffer is used again. */
+function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor, free: boolean): Tensor[] {
+  const { engine } = output;
+  const wanted = new Set(inputs);
+  const leads = leadingTo(output, wanted);
   const grads = new Map<Tensor, Tensor>([[output, seed]]);
   // Every node comes after the nodes of its inputs, so walking from the newest meets complete gradients only.
   const nodes = [...leads]
@@ -103,7 +109,10 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor): Tens
     const node = producers.get(tensor)!;
     const needs = node.inputs.map((input) => leads.has(input));
     if (!needs.includes(true)) continue;
-    const results = node.backward(gradient, needs);
+    const backward = () => node.backward(gradient, needs);
+    const results = free
+      ? engine.tidy(() => distinct(backward(), [gradient, tensor, ...node.inputs]))
+      : backward();
     node.inputs.forEach((input, i) => {
       const result = results[i];
       if (!needs[i] || result === undefined) return;
@@ -115,7 +124,15 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor): Tens
       }
       const sum = grads.get(input);
       grads.set(input, sum === undefined ? result : accumulate!(sum, result));
+      if (free && sum !== undefined) {
+        sum.dispose();
+        result.dispose();
+      }
     });
+    if (free && !wanted.has(tensor)) {
+      grads.delete(tensor);
+      gradient.dispose();
+    }
   }
   // Each result is a tensor of its own, so that the caller may dispose them one by one.
   const taken = new Set<Tensor>([seed]);
@@ -132,6 +149,20 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor): Tens
     if (taken.has(gradient)) return detach(gradient);
     taken.add(gradient);
     return gradient;
+  });
+}
+
+/** A backward may hand on what it got, or give one tensor twice: each result gets a tensor of its own to dispose. */
+function distinct(
+  results: readonly (Tensor | undefined)[],
+  others: readonly Tensor[],
+): readonly (Tensor | undefined)[] {
+  const seen = new Set(others);
+  return results.map((result) => {
+    if (result === undefined) return undefined;
+    if (seen.has(result)) return detach(result);
+    seen.add(result);
+    return result;
   });
 }
 

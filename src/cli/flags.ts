@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
 import { EliError } from '../errors.ts';
@@ -22,4 +23,25 @@ export async function refuseExisting(path: string, force: boolean | undefined): 
   throw new EliError('FILE', `${path} is already there`, {
     hint: 'choose another name, or replace it with --force',
   });
+}
+
+/** Config keys from a JSON file. @throws EliError `FILE` or `CONFIG` when it cannot be read or is no JSON object. */
+export function readConfig<T>(path: string | undefined): Partial<T> {
+  if (path === undefined) return {};
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new EliError('FILE', `the config ${path} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new EliError('CONFIG', `the config ${path} is no JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+    throw new EliError('CONFIG', `the config ${path} is no JSON object`);
+  }
+  return value as Partial<T>;
 }

@@ -4,6 +4,7 @@ import { addAlign } from './align.ts';
 import { doctor } from './doctor.ts';
 import { addRunMnist } from './run-mnist.ts';
 import { addRunMnistEnergies } from './run-mnist-energies.ts';
+import { addTrain } from './train.ts';
 
 /** Exit codes: 0 well, 1 an error, 2 wrong use of the command line, 130 stopped by Ctrl-C. */
 export async function main(argv: string[]): Promise<number> {
@@ -14,6 +15,7 @@ export async function main(argv: string[]): Promise<number> {
   const run = program.command('run').description('run an experiment of the paper');
   addRunMnist(run);
   addRunMnistEnergies(run);
+  addTrain(program);
   addAlign(program);
   program
     .command('doctor')

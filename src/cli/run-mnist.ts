@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import { EliError } from '../errors.ts';
@@ -9,7 +8,7 @@ import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist-seed
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { defaultRunFolder } from '../report/run-folder.ts';
-import { flagOf, numberOf } from './flags.ts';
+import { flagOf, numberOf, readConfig } from './flags.ts';
 
 interface Flags extends Record<string, unknown> {
   config?: string;
@@ -50,7 +49,7 @@ export function addRunMnist(run: Command): void {
 }
 
 async function runMnistCommand(flags: Flags): Promise<void> {
-  const config = mnistConfig({ ...readConfig(flags.config), ...configOf(flags) });
+  const config = mnistConfig({ ...readConfig<MnistConfig>(flags.config), ...configOf(flags) });
   if (flags.resume === true && flags.out === undefined) {
     throw new EliError('CONFIG', '--resume needs --out: the folder of the run to go on with');
   }
@@ -102,24 +101,4 @@ function configOf(flags: Flags): Partial<MnistConfig> {
   return Object.fromEntries(
     Object.keys(MNIST_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
   );
-}
-
-function readConfig(path: string | undefined): Partial<MnistConfig> {
-  if (path === undefined) return {};
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new EliError('FILE', `the config ${path} cannot be read: ${(cause as Error).message}`, { cause });
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new EliError('CONFIG', `the config ${path} is no JSON: ${(cause as Error).message}`, { cause });
-  }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
-    throw new EliError('CONFIG', `the config ${path} is no JSON object`);
-  }
-  return value as Partial<MnistConfig>;
 }

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { EliError } from '../errors.ts';
 import { fileError, readFileBytes } from '../files/files.ts';
 import { type IdxArray, parseIdx, unpackIdx } from './idx.ts';
+import { greyImages, selectClasses } from './image-set.ts';
 
 /** Grey images with labels: `images` is uint8 [count, rows, cols] row-major, `labels` is uint8 [count]. */
 export interface DigitSet {
@@ -105,20 +106,8 @@ export function findMnistPackage(from: string = import.meta.url): { dir: string;
  * @throws EliError `ARGUMENT` for an empty list, a digit that is not 0 to 9 or is named twice, or no image at all.
  */
 export function splitByDigits(set: DigitSet, digits: readonly number[]): DigitSet {
-  const valid = digits.every((digit) => Number.isInteger(digit) && digit >= 0 && digit < CLASSES);
-  if (digits.length === 0 || !valid || new Set(digits).size !== digits.length) {
-    throw new EliError('ARGUMENT', `digits [${digits}]: expected one or more different digits of 0 to 9`);
-  }
-  const kept = Array.from(set.labels.keys()).filter((index) => digits.includes(set.labels[index]!));
-  if (kept.length === 0)
-    throw new EliError('ARGUMENT', `none of the ${set.count} images shows a digit of [${digits}]`);
-  const pixels = set.rows * set.cols;
-  const images = new Uint8Array(kept.length * pixels);
-  kept.forEach((from, to) => {
-    images.set(set.images.subarray(from * pixels, (from + 1) * pixels), to * pixels);
-  });
-  const labels = Uint8Array.from(kept, (index) => digits.indexOf(set.labels[index]!));
-  return { images, labels, count: kept.length, rows: set.rows, cols: set.cols };
+  const { images, labels, count } = selectClasses(greyImages(set), digits, 'digits');
+  return { images, labels, count, rows: set.rows, cols: set.cols };
 }
 
 /**

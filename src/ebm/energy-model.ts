@@ -63,8 +63,8 @@ export class EnergyModel extends Module {
     this.network = new Sequential(modules);
   }
 
-  override namedParameters(prefix = ''): [string, Tensor][] {
-    return this.network.namedParameters(prefix);
+  override namedTensors(prefix = ''): [string, Tensor][] {
+    return this.network.namedTensors(prefix);
   }
 
   /** Minus the energy, made of differentiable ops: latents [n, d] → f [n]. */

@@ -6,7 +6,7 @@ import { denseStrides, sameShape, showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 
 /** Parameters start at multiples of 64 elements, which satisfies every adapter's offset alignment. */
-const ALIGN = 64;
+export const ALIGN = 64;
 
 /**
  * All parameters of a model in one buffer, so that an optimiser updates them in one dispatch. The parameters become

@@ -1,5 +1,5 @@
 import type { Engine } from '../gpu/engine.ts';
-import { randomUniform } from '../tensor/random.ts';
+import { randomNormal, randomUniform } from '../tensor/random.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -24,6 +24,13 @@ export class Initializer {
       -bound,
       bound,
     );
+    parameter.requiresGrad = true;
+    return parameter;
+  }
+
+  /** A parameter with mean 0 and the given standard deviation. */
+  normal(shape: Shape, std: number): Tensor {
+    const parameter = randomNormal(this.engine, shape, { seed: this.seed, stream: this.#stream++ }, 0, std);
     parameter.requiresGrad = true;
     return parameter;
   }

@@ -49,8 +49,8 @@ export class Sequential extends Module {
     this.layers = layers;
   }
 
-  override namedParameters(prefix = ''): [string, Tensor][] {
-    return this.layers.flatMap((layer, i) => layer.namedParameters(`${prefix}${i}.`));
+  override children(): [string, Module][] {
+    return this.layers.map((layer, i) => [String(i), layer]);
   }
 
   forward(x: Tensor): Tensor {

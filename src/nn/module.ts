@@ -5,50 +5,76 @@ import { Tensor } from '../tensor/tensor.ts';
 /** Values of named parameters, off the device. */
 export type StateDict = Record<string, { readonly shape: Shape; readonly data: Float32Array<ArrayBuffer> }>;
 
-/** A layer or network: its tensors with `requiresGrad` are its parameters, its modules its children. */
+/**
+ * A layer or network. Its tensor fields are its state: parameters where they require a gradient, else buffers (running
+ * statistics, frozen weights); its module fields are its children.
+ */
 export abstract class Module {
+  #training = true;
+
   abstract forward(x: Tensor): Tensor;
 
-  /** Parameters by name, in the order of the fields: `weight`, `0.weight`, `head.bias`, … */
+  /** Whether layers that differ behave as in training (the default) or as in evaluation. */
+  get training(): boolean {
+    return this.#training;
+  }
+
+  /** Sets the mode of this module and all its children. */
+  train(training: boolean): void {
+    this.#training = training;
+    for (const [, child] of this.children()) child.train(training);
+  }
+
+  /** The modules that this one is made of, by name. */
+  children(): [string, Module][] {
+    return Object.entries(this).filter((entry): entry is [string, Module] => entry[1] instanceof Module);
+  }
+
+  /** Parameters and buffers by name: this module's own in the order of its fields, then its children's. */
+  namedTensors(prefix = ''): [string, Tensor][] {
+    const own = Object.entries(this)
+      .filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor)
+      .map(([name, tensor]): [string, Tensor] => [prefix + name, tensor]);
+    return [...own, ...this.children().flatMap(([name, child]) => child.namedTensors(`${prefix}${name}.`))];
+  }
+
+  /** Parameters by name: `weight`, `0.weight`, `head.bias`, … */
   namedParameters(prefix = ''): [string, Tensor][] {
-    return Object.entries(this).flatMap(([name, value]): [string, Tensor][] => {
-      if (value instanceof Tensor) return value.requiresGrad ? [[prefix + name, value]] : [];
-      if (value instanceof Module) return value.namedParameters(`${prefix}${name}.`);
-      return [];
-    });
+    return this.namedTensors(prefix).filter(([, tensor]) => tensor.requiresGrad);
   }
 
   parameters(): Tensor[] {
     return this.namedParameters().map(([, parameter]) => parameter);
   }
 
-  /** Reads all parameters from the device. */
+  /** Reads all parameters and buffers from the device. */
   async stateDict(): Promise<StateDict> {
-    const state: StateDict = {};
-    for (const [name, parameter] of this.namedParameters()) {
-      state[name] = { shape: parameter.shape, data: await parameter.readFloats() };
-    }
-    return state;
+    const tensors = this.namedTensors();
+    const values = await Promise.all(tensors.map(([, tensor]) => tensor.readFloats()));
+    return Object.fromEntries(tensors.map(([name, { shape }], i) => [name, { shape, data: values[i]! }]));
   }
 
-  /** Overwrites all parameters. @throws EliError `SHAPE` that lists every missing, unknown and misshaped one. */
+  /**
+   * Overwrites all parameters and buffers.
+   * @throws EliError `SHAPE` that lists every missing, unknown and misshaped one; nothing is written then.
+   */
   loadStateDict(state: StateDict): void {
-    const parameters = new Map(this.namedParameters());
+    const tensors = new Map(this.namedTensors());
     const problems: string[] = [];
-    for (const [name, parameter] of parameters) {
-      const value = state[name];
-      if (value === undefined) problems.push(`missing: ${name} ${showShape(parameter.shape)}`);
-      else if (!sameShape(value.shape, parameter.shape)) {
-        problems.push(`${name}: is ${showShape(value.shape)}, should be ${showShape(parameter.shape)}`);
+    for (const [name, tensor] of tensors) {
+      const value = Object.hasOwn(state, name) ? state[name] : undefined;
+      if (value === undefined) problems.push(`missing: ${name} ${showShape(tensor.shape)}`);
+      else if (!sameShape(value.shape, tensor.shape)) {
+        problems.push(`${name}: is ${showShape(value.shape)}, should be ${showShape(tensor.shape)}`);
       }
     }
-    for (const name of Object.keys(state)) if (!parameters.has(name)) problems.push(`unknown: ${name}`);
+    for (const name of Object.keys(state)) if (!tensors.has(name)) problems.push(`unknown: ${name}`);
     if (problems.length > 0)
       throw new EliError('SHAPE', `the state does not fit the module:\n  ${problems.join('\n  ')}`);
-    for (const [name, parameter] of parameters) parameter.write(state[name]!.data);
+    for (const [name, tensor] of tensors) tensor.write(state[name]!.data);
   }
 
   dispose(): void {
-    for (const parameter of this.parameters()) parameter.dispose();
+    for (const [, tensor] of this.namedTensors()) tensor.dispose();
   }
 }

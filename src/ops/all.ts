@@ -1,9 +1,13 @@
 // Importing this module registers every op.
 export * from './binary.ts';
+export * from './conv.ts';
 export * from './gather.ts';
 export * from './loss.ts';
 export * from './matmul.ts';
+export * from './norm.ts';
+export * from './pool.ts';
 export * from './reduce.ts';
+export * from './resize.ts';
 export * from './softmax.ts';
 export * from './unary.ts';
 export * from './views.ts';

@@ -58,17 +58,47 @@ export interface OpDefinition<A> {
   ) => { readonly flops: number; readonly bytes: number };
 }
 
+/** Applies an op: checks engines, launches, records on the tape. */
+export type Op<A> = (inputs: readonly Tensor[], attrs: A) => Tensor;
+
+/** An op that was applied: what it read and what it made. */
+export interface Application {
+  // biome-ignore lint/suspicious/noExplicitAny: ops of every attribute type
+  readonly op: OpDefinition<any>;
+  readonly inputs: readonly Tensor[];
+  readonly attrs: unknown;
+  readonly output: Tensor;
+}
+
+let observer: ((application: Application) => void) | undefined;
+let depth = 0;
+
+/**
+ * Calls `fn` after each op that is applied from now on, but for those inside of other ops; `undefined` ends that. For
+ * following a computation: recomputing it in float64, looking for the op that makes a NaN.
+ */
+export function observeOps(fn: ((application: Application) => void) | undefined): void {
+  observer = fn;
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: the registry holds ops of every attribute type
 export const registry = new Map<string, OpDefinition<any>>();
 
-/** Registers an op and returns the function that applies it: checks engines, launches, records on the tape. */
-export function defineOp<A>(definition: OpDefinition<A>): (inputs: readonly Tensor[], attrs: A) => Tensor {
+/** Registers an op and returns the function that applies it. */
+export function defineOp<A>(definition: OpDefinition<A>): Op<A> {
   if (registry.has(definition.name)) throw new Error(`op ${definition.name} is defined twice`);
   registry.set(definition.name, definition);
   const { name, backward } = definition;
   return (inputs, attrs) => {
     engineOf(name, inputs);
-    const output = definition.forward(inputs, attrs);
+    let output: Tensor;
+    depth++;
+    try {
+      output = definition.forward(inputs, attrs);
+    } finally {
+      depth--;
+    }
+    if (depth === 0) observer?.({ op: definition, inputs, attrs, output });
     if (backward !== undefined) {
       record(output, {
         op: name,

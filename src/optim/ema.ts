@@ -1,4 +1,5 @@
 import type { FlatParameters } from '../nn/flat.ts';
+import { copyInto } from '../ops/views.ts';
 import { launch1d } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -20,6 +21,19 @@ export class Ema {
       storages: [this.average.storage, this.#flat.values.storage],
       params: { n: this.average.size, decay: this.decay, one_minus_decay: 1 - this.decay },
     });
+  }
+
+  /** Runs `fn` with the average in the parameters' place, and puts them back. */
+  async during<T>(fn: () => Promise<T>): Promise<T> {
+    const { values } = this.#flat;
+    const own = this.#flat.like(true);
+    copyInto(this.average, values, [1], 0);
+    try {
+      return await fn();
+    } finally {
+      copyInto(own, values, [1], 0);
+      own.dispose();
+    }
   }
 
   dispose(): void {

@@ -1,4 +1,8 @@
-import { FlatParameters } from '../nn/flat.ts';
+import { noGrad } from '../autograd/tape.ts';
+import { EliError } from '../errors.ts';
+import { ALIGN, FlatParameters } from '../nn/flat.ts';
+import { mul } from '../ops/binary.ts';
+import { sum } from '../ops/reduce.ts';
 import { launch1d, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -15,6 +19,23 @@ interface Rule {
   readonly epsilon: number;
   readonly weightDecay: number;
   readonly nesterov: boolean;
+  readonly clipNorm: number | undefined;
+}
+
+/** Parameters with settings of their own, as PyTorch's parameter groups. */
+export interface ParameterGroup {
+  readonly parameters: readonly Tensor[];
+  /** Instead of the optimiser's. */
+  readonly weightDecay?: number;
+  /** The group's learning rate is the optimiser's times this factor. Default 1. */
+  readonly rateFactor?: number;
+}
+
+/** What is learnt: parameters, or groups of them; gradients come in the same order, group after group. */
+export type Learnt = readonly Tensor[] | readonly ParameterGroup[];
+
+function groupsOf(learnt: Learnt): readonly ParameterGroup[] | undefined {
+  return learnt.length > 0 && 'parameters' in learnt[0]! ? (learnt as readonly ParameterGroup[]) : undefined;
 }
 
 /**
@@ -27,11 +48,18 @@ export class Optimizer {
   readonly state: { readonly momentum: Tensor; readonly squares: Tensor; readonly hyper: Tensor };
   readonly #rule: Rule;
   readonly #gradients: Tensor;
+  /** (factor of the learning rate, weight decay) of each block of the flat buffer, if there are groups. */
+  readonly #blocks: Tensor | undefined;
   #learningRate: number;
 
-  constructor(parameters: readonly Tensor[], rule: Rule) {
-    this.flat = new FlatParameters(parameters);
+  constructor(learnt: Learnt, rule: Rule) {
+    if (rule.clipNorm !== undefined && !(rule.clipNorm > 0)) {
+      throw new EliError('ARGUMENT', `clipNorm is ${rule.clipNorm}, must be a number above 0`);
+    }
+    const groups = groupsOf(learnt);
+    this.flat = new FlatParameters(groups?.flatMap((g) => g.parameters) ?? (learnt as readonly Tensor[]));
     this.#rule = rule;
+    this.#blocks = groups && this.#blockTable(groups);
     this.#learningRate = rule.learningRate;
     this.#gradients = this.flat.like();
     const { engine } = this.flat;
@@ -41,6 +69,16 @@ export class Optimizer {
       hyper: engine.keep(zeros(engine, [4])),
     };
     this.state.hyper.write([rule.learningRate, 0, 0, 0]);
+  }
+
+  #blockTable(groups: readonly ParameterGroup[]): Tensor {
+    const { engine, values } = this.flat;
+    const table = groups.flatMap(({ parameters, rateFactor = 1, weightDecay = this.#rule.weightDecay }) =>
+      parameters.flatMap((p) => Array<number[]>(Math.ceil(p.size / ALIGN)).fill([rateFactor, weightDecay])),
+    );
+    const blocks = engine.keep(zeros(engine, [values.size / ALIGN, 2]));
+    blocks.write(Float32Array.from(table.flat()));
+    return blocks;
   }
 
   get learningRate(): number {
@@ -57,6 +95,16 @@ export class Optimizer {
     const { engine, values } = this.flat;
     const rule = this.#rule;
     this.flat.pack(gradients, this.#gradients);
+    if (rule.clipNorm !== undefined) {
+      // What lies between the parameters is zero in the gradients too.
+      const squares = engine.tidy(() => noGrad(engine, () => sum(mul(this.#gradients, this.#gradients))));
+      engine.run('optim/clip.wgsl', {
+        storages: [squares.storage, this.state.hyper.storage],
+        params: { limit: rule.clipNorm },
+        groups: [1],
+      });
+      squares.dispose();
+    }
     if (rule.kind === 'adam' || rule.kind === 'adamw') {
       engine.run('optim/adam_correction.wgsl', {
         storages: [this.state.hyper.storage],
@@ -70,10 +118,19 @@ export class Optimizer {
       });
     }
     launch1d(engine, 'optim/update.wgsl', values.size, {
-      storages: [values, this.#gradients, this.state.momentum, this.state.squares, this.state.hyper].map(
-        (t) => t.storage,
-      ),
-      overrides: { KIND: KIND[rule.kind] },
+      storages: [
+        values,
+        this.#gradients,
+        this.state.momentum,
+        this.state.squares,
+        this.state.hyper,
+        this.#blocks ?? this.state.hyper,
+      ].map((t) => t.storage),
+      overrides: {
+        KIND: KIND[rule.kind],
+        CLIP: rule.clipNorm === undefined ? 0 : 1,
+        GROUPED: this.#blocks === undefined ? 0 : 1,
+      },
       params: {
         n: values.size,
         nesterov: rule.nesterov ? 1 : 0,
@@ -89,21 +146,28 @@ export class Optimizer {
 
   dispose(): void {
     this.#gradients.dispose();
+    this.#blocks?.dispose();
     for (const tensor of Object.values(this.state)) tensor.dispose();
     this.flat.dispose();
   }
 }
 
-export interface SgdOptions {
+/** Settings of every rule. */
+interface CommonOptions {
   readonly learningRate: number;
-  readonly momentum?: number;
   readonly weightDecay?: number;
+  /** Largest norm of all gradients together; larger ones are scaled down to it. Default: no limit. */
+  readonly clipNorm?: number;
+}
+
+export interface SgdOptions extends CommonOptions {
+  readonly momentum?: number;
   readonly nesterov?: boolean;
 }
 
 /** Stochastic gradient descent with momentum, as torch.optim.SGD without dampening. */
-export function sgd(parameters: readonly Tensor[], options: SgdOptions): Optimizer {
-  return new Optimizer(parameters, {
+export function sgd(learnt: Learnt, options: SgdOptions): Optimizer {
+  return new Optimizer(learnt, {
     kind: 'sgd',
     learningRate: options.learningRate,
     momentum: options.momentum ?? 0,
@@ -111,20 +175,19 @@ export function sgd(parameters: readonly Tensor[], options: SgdOptions): Optimiz
     epsilon: 0,
     weightDecay: options.weightDecay ?? 0,
     nesterov: options.nesterov ?? false,
+    clipNorm: options.clipNorm,
   });
 }
 
-export interface RmspropOptions {
-  readonly learningRate: number;
+export interface RmspropOptions extends CommonOptions {
   readonly alpha?: number;
   readonly epsilon?: number;
   readonly momentum?: number;
-  readonly weightDecay?: number;
 }
 
 /** RMSprop as torch.optim.RMSprop (not centred): epsilon is added after the root. */
-export function rmsprop(parameters: readonly Tensor[], options: RmspropOptions): Optimizer {
-  return new Optimizer(parameters, {
+export function rmsprop(learnt: Learnt, options: RmspropOptions): Optimizer {
+  return new Optimizer(learnt, {
     kind: 'rmsprop',
     learningRate: options.learningRate,
     momentum: options.momentum ?? 0,
@@ -132,14 +195,13 @@ export function rmsprop(parameters: readonly Tensor[], options: RmspropOptions):
     epsilon: options.epsilon ?? 1e-8,
     weightDecay: options.weightDecay ?? 0,
     nesterov: false,
+    clipNorm: options.clipNorm,
   });
 }
 
-export interface AdamOptions {
-  readonly learningRate: number;
+export interface AdamOptions extends CommonOptions {
   readonly betas?: readonly [number, number];
   readonly epsilon?: number;
-  readonly weightDecay?: number;
 }
 
 function adamRule(kind: 'adam' | 'adamw', options: AdamOptions, weightDecay: number): Rule {
@@ -152,15 +214,16 @@ function adamRule(kind: 'adam' | 'adamw', options: AdamOptions, weightDecay: num
     epsilon: options.epsilon ?? 1e-8,
     weightDecay: options.weightDecay ?? weightDecay,
     nesterov: false,
+    clipNorm: options.clipNorm,
   };
 }
 
 /** Adam (Kingma and Ba, 2015) with weight decay added to the gradient, as torch.optim.Adam. */
-export function adam(parameters: readonly Tensor[], options: AdamOptions): Optimizer {
-  return new Optimizer(parameters, adamRule('adam', options, 0));
+export function adam(learnt: Learnt, options: AdamOptions): Optimizer {
+  return new Optimizer(learnt, adamRule('adam', options, 0));
 }
 
 /** AdamW (Loshchilov and Hutter, 2019): decoupled weight decay, 0.01 by default. */
-export function adamw(parameters: readonly Tensor[], options: AdamOptions): Optimizer {
-  return new Optimizer(parameters, adamRule('adamw', options, 0.01));
+export function adamw(learnt: Learnt, options: AdamOptions): Optimizer {
+  return new Optimizer(learnt, adamRule('adamw', options, 0.01));
 }

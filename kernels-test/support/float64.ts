@@ -1,0 +1,38 @@
+// Recomputes in float64, by the references of the op registry, what ops compute on the device.
+import { type Application, observeOps } from '../../src/ops/define.ts';
+import { type NdArray, ndarray } from '../../src/ops/ndarray.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+
+/**
+ * Runs `fn`, then recomputes `wanted` of its result from what no op made (parameters, data), which is read from the
+ * device. Nothing that `fn` makes may be disposed: no `tidy` inside.
+ */
+export async function inFloat64(fn: () => readonly Tensor[]): Promise<NdArray[]> {
+  const made = new Map<Tensor, Application>();
+  observeOps((application) => made.set(application.output, application));
+  let wanted: readonly Tensor[];
+  try {
+    wanted = fn();
+  } finally {
+    observeOps(undefined);
+  }
+  const values = new Map<Tensor, NdArray>();
+  const evaluate = async (tensor: Tensor): Promise<NdArray> => {
+    const known = values.get(tensor);
+    if (known !== undefined) return known;
+    const application = made.get(tensor);
+    let value: NdArray;
+    if (application === undefined) {
+      value = ndarray(tensor.shape, await tensor.read());
+    } else {
+      const inputs: NdArray[] = [];
+      for (const input of application.inputs) inputs.push(await evaluate(input));
+      value = application.op.reference(inputs, application.attrs);
+    }
+    values.set(tensor, value);
+    return value;
+  };
+  // In the order in which they were made, so that the recursion stays shallow.
+  for (const tensor of made.keys()) await evaluate(tensor);
+  return Promise.all(wanted.map(evaluate));
+}

@@ -1,0 +1,31 @@
+// Second half of the statistics of a batch, from the shifted sums of moments.wgsl: stats[c] = (mean, var), var biased.
+// One invocation a channel.
+//!include lib/index.wgsl
+
+struct Params {
+  offset: u32,
+  channels: u32,
+  plane: u32,
+  parts: u32,
+  count: f32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> partial: array<vec2f>;
+@group(0) @binding(2) var<storage, read_write> stats: array<vec2f>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let c = flat_index(id, groups);
+  if (c >= params.channels) {
+    return;
+  }
+  var sums = vec2f();
+  for (var p = 0u; p < params.parts; p++) {
+    sums += partial[c * params.parts + p];
+  }
+  let shifted = sums.x / params.count;
+  let mean = x[params.offset + c * params.plane] + shifted;
+  stats[c] = vec2f(mean, max(sums.y / params.count - shifted * shifted, 0.0));
+}

@@ -1,0 +1,51 @@
+// y = (x - mean_c) · r_c · w_c + b_c [+ past], with RELU = 1 no less than 0; x, past, y [n, c, plane], dense.
+// r = 1 / √(var + ε). Mean and variance of channel c stand at their offsets + c · stride: in two arrays, or in one
+// with both in turn. Workgroup (i, c, n) has 64 elements of one plane. (Ioffe and Szegedy, ICML 2015; the sum with what goes
+// past is that of He et al., CVPR 2016.)
+
+override RELU: u32 = 0u;
+override PAST: u32 = 0u;
+
+struct Params {
+  plane: u32,
+  channels: u32,
+  offset_x: u32,
+  offset_past: u32,
+  offset_weight: u32,
+  offset_bias: u32,
+  offset_mean: u32,
+  offset_variance: u32,
+  stride: u32,
+  epsilon: f32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read> means: array<f32>;
+@group(0) @binding(4) var<storage, read> variances: array<f32>;
+// Not read unless PAST = 1.
+@group(0) @binding(5) var<storage, read> past: array<f32>;
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let i = group.x * 64u + local.x;
+  if (i >= params.plane) {
+    return;
+  }
+  let c = group.y;
+  let mean = means[params.offset_mean + c * params.stride];
+  let inverse = 1.0 / sqrt(variances[params.offset_variance + c * params.stride] + params.epsilon);
+  let scale = inverse * weight[params.offset_weight + c];
+  let at = (group.z * params.channels + c) * params.plane + i;
+  var value = (x[params.offset_x + at] - mean) * scale + bias[params.offset_bias + c];
+  if (PAST == 1u) {
+    value += past[params.offset_past + at];
+  }
+  if (RELU == 1u) {
+    value = max(value, 0.0);
+  }
+  y[at] = value;
+}

@@ -1,0 +1,59 @@
+// x[plane, p] = Σ y[plane, o] over the windows o that reach p and have index[plane, o] = p: the transpose of take.wgsl
+// for indices that lie in their windows. x is [planes, height, width], y and index [planes, out_height, out_width],
+// dense. One invocation an element of x; it asks the windows that can reach it, so no atomics are needed.
+//!include lib/index.wgsl
+//!include lib/divide.wgsl
+
+struct Params {
+  n: u32,
+  height: i32,
+  width: i32,
+  out_height: i32,
+  out_width: i32,
+  pad_y: i32,
+  pad_x: i32,
+  offset_y: i32,
+  offset_index: i32,
+}
+
+@group(0) @binding(0) var<storage, read> y: array<f32>;
+@group(0) @binding(1) var<storage, read> index: array<u32>;
+@group(0) @binding(2) var<storage, read_write> x: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+// Constants of the pipeline, so that the loops unroll and nothing is divided by a number that is not known.
+override STRIDE_Y: i32 = 2;
+override STRIDE_X: i32 = 2;
+// Elements from the first to the last tap of a window.
+override REACH_Y: i32 = 1;
+override REACH_X: i32 = 1;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.n) {
+    return;
+  }
+  let row = divide(i32(i), params.width);
+  let plane = divide(row, params.height);
+  let iy = row - plane * params.height;
+  let ix = i32(i) - row * params.width;
+  let here = u32(iy * params.width + ix);
+  let base = plane * params.out_height * params.out_width;
+  // Windows that begin before `here` and reach it, the last one first.
+  let last_y = (iy + params.pad_y) / STRIDE_Y;
+  let last_x = (ix + params.pad_x) / STRIDE_X;
+  var total = 0.0;
+  for (var wy = 0; wy <= REACH_Y / STRIDE_Y; wy++) {
+    let oy = last_y - wy;
+    let row_in = u32(oy) < u32(params.out_height);
+    for (var wx = 0; wx <= REACH_X / STRIDE_X; wx++) {
+      let ox = last_x - wx;
+      let inside = row_in && u32(ox) < u32(params.out_width);
+      let at = select(0, base + oy * params.out_width + ox, inside);
+      let chosen = inside && index[params.offset_index + at] == here;
+      total += select(0.0, y[params.offset_y + at], chosen);
+    }
+  }
+  x[i] = total;
+}

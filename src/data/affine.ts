@@ -1,0 +1,98 @@
+import { mat3 } from 'gl-matrix';
+import { EliError } from '../errors.ts';
+import { bitsAt, checkSeed } from '../tensor/random.ts';
+
+/** How an image is moved, about its centre. */
+export interface AffineMove {
+  /** Degrees, clockwise as seen (rows grow downwards). */
+  readonly rotation?: number;
+  /** Magnification; 1 leaves the size. */
+  readonly scale?: number;
+  /** Columns lean by this many degrees. */
+  readonly shear?: number;
+  /** Pixels to the right and down. */
+  readonly right?: number;
+  readonly down?: number;
+}
+
+/** Between what the moves of random images lie, uniformly. */
+export interface AffineRanges {
+  /** Rotation of −rotation … rotation degrees. Default 0. */
+  readonly rotation?: number;
+  /** Smallest and largest magnification. Default [1, 1]. */
+  readonly scale?: readonly [number, number];
+  /** Shear of −shear … shear degrees. Default 0. */
+  readonly shear?: number;
+  /** Moves of −translation … translation pixels along each axis. Default 0. */
+  readonly translation?: number;
+}
+
+/** Separates the maps' random numbers from others of the same seed. */
+const MAPS_STREAM = 201;
+
+const DEGREE = Math.PI / 180;
+
+/**
+ * The map from places (x, y) of the moved image to places of the image it is read from, in pixels from the centre of
+ * the first one: rows (a, b, c), (d, e, f) of x' = a x + b y + c, y' = d x + e y + f. It is the inverse of: centre to
+ * the origin, scale, shear, rotate, back, translate.
+ * @throws EliError `ARGUMENT` for a number that is not finite, a scale not above 0, or a shear not between ±90°.
+ */
+export function affineMap(move: AffineMove, height: number, width: number): number[] {
+  const { rotation = 0, scale = 1, shear = 0, right = 0, down = 0 } = move;
+  const finite = [rotation, scale, shear, right, down].every(Number.isFinite);
+  if (!finite || !(scale > 0) || Math.abs(shear) >= 90) {
+    throw new EliError(
+      'ARGUMENT',
+      `affineMap: rotation ${rotation}, scale ${scale}, shear ${shear}, right ${right}, down ${down} is no move`,
+      { hint: 'numbers must be finite, scale above 0, shear between -90 and 90 degrees' },
+    );
+  }
+  const [x, y] = [(width - 1) / 2, (height - 1) / 2];
+  // Plain arrays keep float64; gl-matrix holds columns one after the other.
+  const forward = mat3.fromTranslation(identity(), [x + right, y + down]);
+  mat3.rotate(forward, forward, rotation * DEGREE);
+  mat3.multiply(forward, forward, [1, 0, 0, Math.tan(shear * DEGREE), 1, 0, 0, 0, 1]);
+  mat3.scale(forward, forward, [scale, scale]);
+  mat3.translate(forward, forward, [-x, -y]);
+  // Its determinant is scale², so there is an inverse.
+  const m = mat3.invert(identity(), forward)!;
+  return [m[0]!, m[3]!, m[6]!, m[1]!, m[4]!, m[7]!];
+}
+
+function identity(): mat3 {
+  return [1, 0, 0, 0, 1, 0, 0, 0, 1];
+}
+
+/**
+ * Random maps, [count, 2, 3] row-major, of which each augmented image takes one by chance (see `augment`): made once,
+ * so that a training step needs nothing from the CPU.
+ * @throws EliError `ARGUMENT` for a range that holds no valid move or a count that is not a whole number from 1.
+ */
+export function affineMaps(
+  ranges: AffineRanges,
+  image: { readonly height: number; readonly width: number },
+  random: { readonly seed: number; readonly stream?: number },
+  count = 4096,
+): Float32Array<ArrayBuffer> {
+  const { rotation = 0, scale: [smallest, largest] = [1, 1], shear = 0, translation = 0 } = ranges;
+  if (!Number.isInteger(count) || count < 1 || !(smallest <= largest)) {
+    throw new EliError('ARGUMENT', `affineMaps: ${count} maps of scale ${smallest} to ${largest} are none`);
+  }
+  checkSeed(random.seed);
+  const source = { seed: random.seed, stream: random.stream ?? MAPS_STREAM };
+  const maps = new Float32Array(6 * count);
+  for (let i = 0; i < count; i++) {
+    const [turn, size, lean, right, down] = [0, 1, 2, 3, 4].map((j) => bitsAt(source, 8 * i + j) / 2 ** 32);
+    const around = (u: number, most: number): number => (2 * u - 1) * most;
+    const move = {
+      rotation: around(turn!, rotation),
+      scale: smallest + size! * (largest - smallest),
+      shear: around(lean!, shear),
+      right: around(right!, translation),
+      down: around(down!, translation),
+    };
+    maps.set(affineMap(move, image.height, image.width), 6 * i);
+  }
+  return maps;
+}

@@ -1,0 +1,179 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { EliError } from '../errors.ts';
+import { fileError, readFileBytes } from '../files/files.ts';
+import type { ImageData, ImageSet } from './image-set.ts';
+
+/** The two data sets, and which labels of the second are taken: its 100 classes or their 20 superclasses. */
+export type CifarKind = 'cifar10' | 'cifar100' | 'cifar100-coarse';
+
+const SIDE = 32;
+const CHANNELS = 3;
+const PIXELS = CHANNELS * SIDE * SIDE;
+
+interface Layout {
+  /** Bytes before the pixels of a record: what each says and below what it must be. */
+  readonly labels: readonly { readonly what: string; readonly classes: number }[];
+  /** Which of them is the label. */
+  readonly taken: number;
+  /** Name of the folder in the official archive. */
+  readonly folder: string;
+  readonly train: readonly string[];
+  readonly test: string;
+  /** Text file with a class name a line. It is not required. */
+  readonly names: string;
+}
+
+const CIFAR10: Layout = {
+  labels: [{ what: 'label', classes: 10 }],
+  taken: 0,
+  folder: 'cifar-10-batches-bin',
+  train: [1, 2, 3, 4, 5].map((k) => `data_batch_${k}.bin`),
+  test: 'test_batch.bin',
+  names: 'batches.meta.txt',
+};
+const CIFAR100: Layout = {
+  labels: [
+    { what: 'coarse label', classes: 20 },
+    { what: 'fine label', classes: 100 },
+  ],
+  taken: 1,
+  folder: 'cifar-100-binary',
+  train: ['train.bin'],
+  test: 'test.bin',
+  names: 'fine_label_names.txt',
+};
+const LAYOUTS: Readonly<Record<CifarKind, Layout>> = {
+  cifar10: CIFAR10,
+  cifar100: CIFAR100,
+  'cifar100-coarse': { ...CIFAR100, taken: 0, names: 'coarse_label_names.txt' },
+};
+
+const recordOf = (layout: Layout): number => layout.labels.length + PIXELS;
+
+/**
+ * Reads CIFAR-10 or CIFAR-100 (Krizhevsky, 2009) in its binary layout from a folder: the official files, or any number
+ * of images in files of those names. `dir` may also be the folder in which the archive was unpacked. Images have the
+ * shape [3, 32, 32].
+ * @throws EliError `FILE` for what is missing or cannot be read, `FORMAT` for content that is not as expected.
+ */
+export async function loadCifar(dir: string, kind: CifarKind): Promise<ImageData> {
+  const layout = layoutOf(kind);
+  const { folder, present } = await findFolder(dir, layout);
+  const wanted = [...layout.train, layout.test];
+  const missing = wanted.filter((name) => !present.has(name));
+  if (missing.length > 0) {
+    throw new EliError('FILE', `${folder} has not all files of ${kind}; missing: ${missing.join(', ')}`, {
+      hint: `unpack the "binary version" of the data set (folder ${layout.folder}) there`,
+    });
+  }
+  const names = present.has(layout.names) ? await readNames(join(folder, layout.names), layout) : undefined;
+  const train = await readCifar(
+    layout.train.map((name) => join(folder, name)),
+    kind,
+  );
+  const test = await readCifar([join(folder, layout.test)], kind);
+  return { train: { ...train, names }, test: { ...test, names }, source: folder };
+}
+
+/**
+ * The images of files in the binary layout of `kind`, one file after the other.
+ * @throws EliError `FILE` when one cannot be read, `FORMAT` when one is not such a file, `ARGUMENT` for no file at all.
+ */
+export async function readCifar(paths: readonly string[], kind: CifarKind): Promise<ImageSet> {
+  if (paths.length === 0) throw new EliError('ARGUMENT', 'readCifar was given no file');
+  const parts: ImageSet[] = [];
+  for (const path of paths) parts.push(parseCifar(await readFileBytes(path), kind, path));
+  if (parts.length === 1) return parts[0]!;
+  return {
+    ...parts[0]!,
+    images: concat(parts.map((part) => part.images)),
+    labels: concat(parts.map((part) => part.labels)),
+    count: parts.reduce((sum, part) => sum + part.count, 0),
+  };
+}
+
+/**
+ * Parses records of one or two label bytes and 3072 bytes of red, green and blue planes, each 32×32 row-major.
+ * @param name what the messages call the file.
+ * @throws EliError `FORMAT` for no record, a length that is no multiple of a record, or a label out of range.
+ */
+export function parseCifar(bytes: Uint8Array, kind: CifarKind, name: string): ImageSet {
+  const layout = layoutOf(kind);
+  const record = recordOf(layout);
+  if (bytes.length === 0 || bytes.length % record !== 0) {
+    const other = layout.labels.length === 1 ? 'cifar100' : 'cifar10';
+    const fits = bytes.length > 0 && bytes.length % recordOf(LAYOUTS[other]) === 0;
+    throw new EliError(
+      'FORMAT',
+      `${name}: ${bytes.length} bytes are no whole number of ${kind} records of ${record} bytes ` +
+        `(${layout.labels.map((label) => label.what).join(', ')}, ${PIXELS} pixels)`,
+      { hint: fits ? `it would fit ${other}` : 'the file is cut off, damaged or of another format' },
+    );
+  }
+  const count = bytes.length / record;
+  const images = new Uint8Array(count * PIXELS);
+  const labels = new Uint8Array(count);
+  for (let image = 0; image < count; image++) {
+    const start = image * record;
+    for (const [place, { what, classes }] of layout.labels.entries()) {
+      const value = bytes[start + place]!;
+      if (value < classes) continue;
+      throw new EliError(
+        'FORMAT',
+        `${name}: ${what} of image ${image} (byte ${start + place}) is ${value}, expected 0 to ${classes - 1}`,
+        { hint: 'the file is damaged or of another format' },
+      );
+    }
+    labels[image] = bytes[start + layout.taken]!;
+    images.set(bytes.subarray(start + layout.labels.length, start + record), image * PIXELS);
+  }
+  const { classes } = layout.labels[layout.taken]!;
+  return { images, labels, count, channels: CHANNELS, height: SIDE, width: SIDE, classes };
+}
+
+function layoutOf(kind: CifarKind): Layout {
+  const layout = Object.hasOwn(LAYOUTS, kind) ? LAYOUTS[kind] : undefined;
+  if (layout === undefined) {
+    throw new EliError('ARGUMENT', `"${kind}" is not one of ${Object.keys(LAYOUTS).join(', ')}`);
+  }
+  return layout;
+}
+
+/** `dir`, or the archive's folder in it, with the names of the files there. */
+async function findFolder(dir: string, layout: Layout): Promise<{ folder: string; present: Set<string> }> {
+  const list = async (folder: string): Promise<Set<string>> => {
+    try {
+      return new Set(await readdir(folder));
+    } catch (cause) {
+      throw fileError('read', folder, cause);
+    }
+  };
+  const present = await list(dir);
+  if (present.has(layout.test) || !present.has(layout.folder)) return { folder: dir, present };
+  const folder = join(dir, layout.folder);
+  return { folder, present: await list(folder) };
+}
+
+async function readNames(path: string, layout: Layout): Promise<string[]> {
+  const text = new TextDecoder().decode(await readFileBytes(path));
+  const names = text.split('\n').map((line) => line.trim());
+  const found = names.filter((name) => name !== '');
+  const { classes } = layout.labels[layout.taken]!;
+  if (found.length !== classes) {
+    throw new EliError('FORMAT', `${path} has ${found.length} class names, expected ${classes}`, {
+      hint: 'one name a line; the file may also be left out',
+    });
+  }
+  return found;
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

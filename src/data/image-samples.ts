@@ -1,0 +1,76 @@
+import type { Engine } from '../gpu/engine.ts';
+import { gather } from '../ops/gather.ts';
+import { oneHot } from '../ops/loss.ts';
+import { tensor } from '../tensor/create.ts';
+import type { RandomSource } from '../tensor/random.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { type Augmentation, augment, type ImageBytes, mixedLabels, uploadImages } from './augment.ts';
+import type { ImageSet } from './image-set.ts';
+
+export interface ImageSamplesOptions {
+  readonly augmentation?: Augmentation | undefined;
+  /** Of each channel, of pixels 0 … 1 (`channelStatistics`); default: pixels stay as they are. */
+  readonly mean?: readonly number[] | undefined;
+  readonly std?: readonly number[] | undefined;
+  /** Of the augmentation. Default seed 0, stream 200. */
+  readonly random?: { readonly seed: number; readonly stream?: number } | undefined;
+}
+
+/** Separates the augmentation's random numbers from others of the same seed. */
+export const AUGMENT_STREAM = 200;
+
+/**
+ * Labelled images that stay on the device as bytes: minibatches are gathered by index, augmented and normalised there.
+ * @throws EliError `OUT_OF_MEMORY` when they do not fit into two of the adapter's buffers.
+ */
+export class ImageSamples {
+  readonly count: number;
+  readonly classes: number;
+  readonly #images: ImageBytes;
+  readonly #labels: Tensor;
+  readonly #options: ImageSamplesOptions;
+
+  constructor(engine: Engine, set: ImageSet, options: ImageSamplesOptions = {}) {
+    this.count = set.count;
+    this.classes = set.classes;
+    this.#options = options;
+    this.#images = uploadImages(engine, set);
+    this.#labels = engine.keep(tensor(engine, Uint32Array.from(set.labels)));
+  }
+
+  /**
+   * Images by index [n] (u32) → [n, channels, height, width], normalised. With `step` (u32, one element, read on the
+   * device) they are augmented with the random numbers of that step.
+   */
+  inputs(index: Tensor, step?: Tensor): Tensor {
+    const { augmentation, mean, std } = this.#options;
+    if (step === undefined) return augment(this.#images, index, { mean, std });
+    return augment(this.#images, index, { augmentation, mean, std, random: this.#source(step) });
+  }
+
+  /** Their labels: index [n] → [n] (u32). */
+  labels(index: Tensor): Tensor {
+    return gather(this.#labels, index);
+  }
+
+  /**
+   * Shares of the classes [n, classes] (f32): of the mixed images that `inputs` gives for the same index and step, or
+   * 1 for the label where nothing is mixed.
+   */
+  targets(index: Tensor, step?: Tensor): Tensor {
+    const alpha = this.#options.augmentation?.mixup;
+    const labels = this.labels(index);
+    if (step === undefined || alpha === undefined) return oneHot(labels, this.classes);
+    return mixedLabels(labels, this.classes, alpha, this.#source(step));
+  }
+
+  #source(step: Tensor): RandomSource {
+    const { seed = 0, stream = AUGMENT_STREAM } = this.#options.random ?? {};
+    return { seed, stream, step };
+  }
+
+  dispose(): void {
+    for (const part of this.#images.parts) part.dispose();
+    this.#labels.dispose();
+  }
+}

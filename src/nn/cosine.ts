@@ -1,0 +1,64 @@
+import { mul } from '../ops/binary.ts';
+import { matmul } from '../ops/matmul.ts';
+import { concat, transpose } from '../ops/views.ts';
+import { full } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Initializer } from './init.ts';
+import { normalizeRows } from './losses.ts';
+import { Module } from './module.ts';
+
+/** A learnable scale, 1 at first. */
+function scaleOf(init: Initializer): Tensor {
+  const scale = init.engine.keep(full(init.engine, [1], 1));
+  scale.requiresGrad = true;
+  return scale;
+}
+
+/**
+ * A classifier by cosines (Hou et al., LUCIR, CVPR 2019, equation 4): σ · x̂ Ŵᵀ with rows of x [n, in] and weight
+ * [out, in] over their norms; no bias. `scores` gives the cosines without σ.
+ */
+export class CosineLinear extends Module {
+  readonly weight: Tensor;
+  readonly sigma: Tensor | undefined;
+
+  /** @param scaled whether there is a learnable σ */
+  constructor(init: Initializer, inputs: number, outputs: number, scaled = true) {
+    super();
+    this.weight = init.uniform([outputs, inputs], 1 / Math.sqrt(inputs));
+    this.sigma = scaled ? scaleOf(init) : undefined;
+  }
+
+  /** Cosines [n, out]. */
+  scores(x: Tensor): Tensor {
+    return matmul(normalizeRows(x), transpose(normalizeRows(this.weight)));
+  }
+
+  forward(x: Tensor): Tensor {
+    const scores = this.scores(x);
+    return this.sigma === undefined ? scores : mul(scores, this.sigma);
+  }
+}
+
+/** LUCIR's classifier of old and new classes: two cosine layers side by side with one σ. */
+export class SplitCosineLinear extends Module {
+  readonly fc1: CosineLinear;
+  readonly fc2: CosineLinear;
+  readonly sigma: Tensor;
+
+  constructor(init: Initializer, inputs: number, old: number, added: number) {
+    super();
+    this.fc1 = new CosineLinear(init, inputs, old, false);
+    this.fc2 = new CosineLinear(init, inputs, added, false);
+    this.sigma = scaleOf(init);
+  }
+
+  /** Cosines [n, old + added]. */
+  scores(x: Tensor): Tensor {
+    return concat([this.fc1.scores(x), this.fc2.scores(x)], 1);
+  }
+
+  forward(x: Tensor): Tensor {
+    return mul(this.scores(x), this.sigma);
+  }
+}

@@ -1,0 +1,35 @@
+import { noGrad } from '../autograd/tape.ts';
+import { EliError } from '../errors.ts';
+import { mul } from '../ops/binary.ts';
+import { scatterAdd } from '../ops/gather.ts';
+import { mean, sum } from '../ops/reduce.ts';
+import { sqrt } from '../ops/unary.ts';
+import { showShape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { normalizeRows } from './losses.ts';
+
+/**
+ * Weights for new classes from features of their samples (Qi et al., CVPR 2018; as LUCIR does it): the mean of a
+ * class's normalised features, again normalised, times the mean norm of the old classes' weights.
+ *
+ * @param features [n, d] of samples of the new classes
+ * @param labels [n] (u32), from 0; a class without a sample gets zeros
+ * @param old weights of the old classes [k, d]
+ * @returns [classes, d]
+ */
+export function imprintedWeights(features: Tensor, labels: Tensor, classes: number, old: Tensor): Tensor {
+  if (features.rank !== 2 || old.rank !== 2 || features.shape[1] !== old.shape[1]) {
+    throw new EliError(
+      'SHAPE',
+      `imprintedWeights: features ${showShape(features.shape)} and old weights ${showShape(old.shape)} must be [n, d] and [k, d]`,
+    );
+  }
+  const { engine } = features;
+  return engine.tidy(() =>
+    noGrad(engine, () => {
+      // The sum points where the mean does.
+      const directions = normalizeRows(scatterAdd(normalizeRows(features), labels, classes));
+      return mul(directions, mean(sqrt(sum(mul(old, old), 1))));
+    }),
+  );
+}

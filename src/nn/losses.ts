@@ -1,0 +1,117 @@
+import { EliError } from '../errors.ts';
+import { add, div, less, maximum, mul, sub } from '../ops/binary.ts';
+import { toFloat } from '../ops/gather.ts';
+import { crossEntropy, oneHot, pick } from '../ops/loss.ts';
+import { argmax, max, mean, sum } from '../ops/reduce.ts';
+import { logSoftmax } from '../ops/softmax.ts';
+import { affine, exp, relu, sqrt } from '../ops/unary.ts';
+import { reshape, slice } from '../ops/views.ts';
+import { full } from '../tensor/create.ts';
+import { sameShape, showShape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+function checkSame(op: string, a: Tensor, b: Tensor): void {
+  if (a.rank !== 2 || !sameShape(a.shape, b.shape)) {
+    throw new EliError(
+      'SHAPE',
+      `${op}: ${showShape(a.shape)} and ${showShape(b.shape)} must be one shape [n, d]`,
+    );
+  }
+}
+
+/**
+ * Cross-entropy with shares of the classes as targets, as label smoothing and mixup make them:
+ * −mean_n Σ_k shares[n, k] · log softmax(logits)[n, k], both [n, classes].
+ */
+export function softCrossEntropy(logits: Tensor, shares: Tensor): Tensor {
+  checkSame('softCrossEntropy', logits, shares);
+  return affine(sum(mul(logSoftmax(logits), shares)), -1 / logits.shape[0]!, 0);
+}
+
+/**
+ * Cross-entropy whose targets keep 1 − `smoothing` and spread the rest over all classes (Szegedy et al., CVPR 2016), as
+ * PyTorch's `label_smoothing`: logits [n, classes], labels [n] (u32).
+ */
+export function smoothedCrossEntropy(logits: Tensor, labels: Tensor, smoothing: number): Tensor {
+  if (!(smoothing >= 0 && smoothing < 1)) {
+    throw new EliError('ARGUMENT', `label smoothing is ${smoothing}, must be from 0 to below 1`);
+  }
+  const sharp = crossEntropy(logits, labels);
+  if (smoothing === 0) return sharp;
+  return sub(affine(sharp, 1 - smoothing, 0), affine(mean(logSoftmax(logits)), smoothing, 0));
+}
+
+/**
+ * Knowledge distillation with temperature T (Hinton et al., 2015; of incremental learning: Li and Hoiem, LwF, ECCV
+ * 2016): T² · mean_n KL(softmax(reference / T) ‖ softmax(logits / T)), both [n, k]. `reference` gets no gradient if it
+ * is detached. iCaRL's term is this on the logits of the old classes, times its weight β.
+ */
+export function distillation(logits: Tensor, reference: Tensor, temperature: number): Tensor {
+  checkSame('distillation', logits, reference);
+  if (!(temperature > 0))
+    throw new EliError('ARGUMENT', `the temperature is ${temperature}, must be above 0`);
+  const wanted = logSoftmax(affine(reference, 1 / temperature, 0));
+  const found = logSoftmax(affine(logits, 1 / temperature, 0));
+  const divergence = sum(mul(exp(wanted), sub(wanted, found)));
+  return affine(divergence, temperature ** 2 / logits.shape[0]!, 0);
+}
+
+/** Mean over the rows of ‖a − b‖²: features [n, d] that should stay where they were. */
+export function featureDistance(a: Tensor, b: Tensor): Tensor {
+  checkSame('featureDistance', a, b);
+  const difference = sub(a, b);
+  return affine(sum(mul(difference, difference)), 1 / a.shape[0]!, 0);
+}
+
+/** Rows of x [n, d] over their Euclidean norm, which counts as at least `epsilon`. */
+export function normalizeRows(x: Tensor, epsilon = 1e-12): Tensor {
+  const norm = sqrt(sum(mul(x, x), -1, true));
+  return div(x, maximum(norm, full(x.engine, [1], epsilon)));
+}
+
+/**
+ * LUCIR's less-forget term (Hou et al., CVPR 2019, equation 6): mean_n 1 − cos(a_n, b_n) of features [n, d]; the paper
+ * weighs it with λ · √(classes now / classes before).
+ */
+export function cosineDistance(a: Tensor, b: Tensor): Tensor {
+  checkSame('cosineDistance', a, b);
+  const cosines = sum(mul(normalizeRows(a), normalizeRows(b)), 1);
+  return affine(mean(cosines), -1, 1);
+}
+
+/**
+ * LUCIR's margin ranking (Hou et al., CVPR 2019, equation 8): for samples of old classes, the score of the right class
+ * should be `margin` above those of the `hardest` new classes with the largest scores:
+ * mean max(0, margin − s_right + s_new) over those pairs, or 0 without such a sample.
+ *
+ * @param scores cosines [n, classes], not yet scaled; the first `old` classes are old
+ * @param labels [n] (u32)
+ */
+export function marginRanking(
+  scores: Tensor,
+  labels: Tensor,
+  options: { readonly old: number; readonly hardest?: number; readonly margin?: number },
+): Tensor {
+  const { old, hardest = 2, margin = 0.5 } = options;
+  const classes = scores.shape[1]!;
+  const fits = Number.isInteger(old) && old >= 1 && Number.isInteger(hardest) && hardest >= 1;
+  if (scores.rank !== 2 || !fits || old + hardest > classes) {
+    throw new EliError(
+      'ARGUMENT',
+      `marginRanking: ${old} old classes and the ${hardest} hardest new ones do not fit scores ${showShape(scores.shape)}`,
+    );
+  }
+  const isOld = less(toFloat(labels), full(scores.engine, [1], old));
+  const right = pick(scores, labels);
+  let rest = slice(scores, 1, old, classes);
+  let total: Tensor | undefined;
+  for (let k = 0; k < hardest; k++) {
+    const hinge = relu(affine(sub(right, max(rest, 1)), -1, margin));
+    const term = sum(mul(hinge, isOld));
+    total = total === undefined ? term : add(total, term);
+    // The largest is taken out of the running for the next round.
+    rest = sub(rest, affine(oneHot(argmax(rest), classes - old), 1e9, 0));
+  }
+  const pairs = maximum(affine(sum(isOld), hardest, 0), full(scores.engine, [1], 1));
+  return div(total!, reshape(pairs, []));
+}

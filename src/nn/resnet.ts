@@ -1,0 +1,247 @@
+import { EliError } from '../errors.ts';
+import { add } from '../ops/binary.ts';
+import { avgPool2d, globalAvgPool } from '../ops/pool.ts';
+import { pad } from '../ops/views.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { Conv2d, MaxPool2d } from './conv.ts';
+import { CosineLinear } from './cosine.ts';
+import type { Initializer } from './init.ts';
+import { Linear, Sequential } from './layers.ts';
+import { Module } from './module.ts';
+import { BatchNorm2d } from './norm.ts';
+
+/**
+ * What goes past a block whose sizes change: every other pixel and zero channels on both sides (He et al., CVPR 2016,
+ * option A), or a 1×1 convolution with normalisation (option B).
+ */
+export type Shortcut = 'A' | 'B';
+
+interface BlockOptions {
+  readonly shortcut: Shortcut;
+  /** Whether a ReLU ends the block. */
+  readonly lastRelu: boolean;
+}
+
+function conv(init: Initializer, inputs: number, outputs: number, kernel: number, stride = 1): Conv2d {
+  const padding = (kernel - 1) / 2;
+  return new Conv2d(init, inputs, outputs, kernel, { stride, padding, bias: false, weights: 'he' });
+}
+
+/** Option A: it learns nothing. */
+class PadShortcut extends Module {
+  readonly #stride: number;
+  readonly #extra: number;
+
+  constructor(inputs: number, outputs: number, stride: number) {
+    super();
+    this.#stride = stride;
+    this.#extra = outputs - inputs;
+  }
+
+  forward(x: Tensor): Tensor {
+    const before = Math.floor(this.#extra / 2);
+    const fewer = this.#stride === 1 ? x : avgPool2d(x, 1, { stride: this.#stride });
+    return pad(fewer, 1, before, this.#extra - before);
+  }
+}
+
+function shortcut(
+  init: Initializer,
+  inputs: number,
+  outputs: number,
+  stride: number,
+  kind: Shortcut,
+): Module | undefined {
+  if (stride === 1 && inputs === outputs) return undefined;
+  if (kind === 'A') return new PadShortcut(inputs, outputs, stride);
+  return new Sequential([conv(init, inputs, outputs, 1, stride), new BatchNorm2d(init, outputs)]);
+}
+
+/** Two 3×3 convolutions. */
+class BasicBlock extends Module {
+  static readonly expansion = 1;
+  readonly conv1: Conv2d;
+  readonly bn1: BatchNorm2d;
+  readonly conv2: Conv2d;
+  readonly bn2: BatchNorm2d;
+  readonly downsample: Module | undefined;
+  readonly #lastRelu: boolean;
+
+  constructor(init: Initializer, inputs: number, planes: number, stride: number, options: BlockOptions) {
+    super();
+    this.conv1 = conv(init, inputs, planes, 3, stride);
+    this.bn1 = new BatchNorm2d(init, planes);
+    this.conv2 = conv(init, planes, planes, 3);
+    this.bn2 = new BatchNorm2d(init, planes);
+    this.downsample = shortcut(init, inputs, planes, stride, options.shortcut);
+    this.#lastRelu = options.lastRelu;
+  }
+
+  forward(x: Tensor): Tensor {
+    const past = this.downsample?.forward(x) ?? x;
+    const y = this.conv2.forward(this.bn1.relu(this.conv1.forward(x)));
+    return this.#lastRelu ? this.bn2.relu(y, past) : add(this.bn2.forward(y), past);
+  }
+}
+
+/** A 3×3 convolution between two 1×1, with the stride in the 3×3 as torchvision has it. */
+class Bottleneck extends Module {
+  static readonly expansion = 4;
+  readonly conv1: Conv2d;
+  readonly bn1: BatchNorm2d;
+  readonly conv2: Conv2d;
+  readonly bn2: BatchNorm2d;
+  readonly conv3: Conv2d;
+  readonly bn3: BatchNorm2d;
+  readonly downsample: Module | undefined;
+  readonly #lastRelu: boolean;
+
+  constructor(init: Initializer, inputs: number, planes: number, stride: number, options: BlockOptions) {
+    super();
+    const outputs = Bottleneck.expansion * planes;
+    this.conv1 = conv(init, inputs, planes, 1);
+    this.bn1 = new BatchNorm2d(init, planes);
+    this.conv2 = conv(init, planes, planes, 3, stride);
+    this.bn2 = new BatchNorm2d(init, planes);
+    this.conv3 = conv(init, planes, outputs, 1);
+    this.bn3 = new BatchNorm2d(init, outputs);
+    this.downsample = shortcut(init, inputs, outputs, stride, options.shortcut);
+    this.#lastRelu = options.lastRelu;
+  }
+
+  forward(x: Tensor): Tensor {
+    const past = this.downsample?.forward(x) ?? x;
+    const inner = this.bn2.relu(this.conv2.forward(this.bn1.relu(this.conv1.forward(x))));
+    const y = this.conv3.forward(inner);
+    return this.#lastRelu ? this.bn3.relu(y, past) : add(this.bn3.forward(y), past);
+  }
+}
+
+interface Architecture {
+  readonly block: typeof BasicBlock | typeof Bottleneck;
+  /** Blocks of each stage. */
+  readonly blocks: readonly number[];
+  /** Channels of the first stage; each further one has twice as many. */
+  readonly width: number;
+  /** Whether it begins with a 7×7 convolution of stride 2 and a pooling, for large images. */
+  readonly large: boolean;
+}
+
+const cifar = (depth: number): Architecture => ({
+  block: BasicBlock,
+  blocks: [0, 1, 2].map(() => (depth - 2) / 6),
+  width: 16,
+  large: false,
+});
+
+const ARCHITECTURES = {
+  resnet20: cifar(20),
+  resnet32: cifar(32),
+  resnet44: cifar(44),
+  resnet56: cifar(56),
+  resnet110: cifar(110),
+  resnet18: { block: BasicBlock, blocks: [2, 2, 2, 2], width: 64, large: true },
+  resnet34: { block: BasicBlock, blocks: [3, 4, 6, 3], width: 64, large: true },
+  resnet50: { block: Bottleneck, blocks: [3, 4, 6, 3], width: 64, large: true },
+} as const satisfies Record<string, Architecture>;
+
+export type ResNetName = keyof typeof ARCHITECTURES;
+export const RESNETS = Object.keys(ARCHITECTURES) as ResNetName[];
+
+export interface ResNetOptions {
+  readonly classes: number;
+  /** Channels of the images. Default 3. */
+  readonly channels?: number;
+  /** Default A for the CIFAR networks, as in the paper, B for the large ones, as in torchvision. */
+  readonly shortcut?: Shortcut;
+  /**
+   * LUCIR's variant (Hou et al., CVPR 2019): no ReLU at the end of the last block, so that features may be negative,
+   * and a classifier by cosines. Default false.
+   */
+  readonly cosine?: boolean;
+}
+
+/** What a network makes of images: the output of each stage [n, c, h, w], and the features of the classifier. */
+export interface ResNetFeatures {
+  /** `layer1`, `layer2`, … */
+  readonly stages: Readonly<Record<string, Tensor>>;
+  /** Means over the last stage's pixels [n, channels]. */
+  readonly pooled: Tensor;
+}
+
+/**
+ * Residual networks (He et al., CVPR 2016): ResNet-20 to 110 for 32×32 images, ResNet-18, 34 and 50 for 224×224.
+ * Parameters have torchvision's names (`conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, `fc`, …), so its state
+ * dicts fit.
+ */
+export class ResNet extends Module {
+  readonly conv1: Conv2d;
+  readonly bn1: BatchNorm2d;
+  readonly fc: Linear | CosineLinear;
+  /** Stages as `layer1`, `layer2`, … of the state dict. */
+  readonly #stages: readonly Sequential[];
+  readonly #pool: MaxPool2d | undefined;
+
+  /** @throws EliError `ARGUMENT` for a name that there is not, or no class. */
+  constructor(init: Initializer, name: ResNetName, options: ResNetOptions) {
+    super();
+    if (!Object.hasOwn(ARCHITECTURES, name)) {
+      throw new EliError('ARGUMENT', `there is no network ${name}; there are ${RESNETS.join(', ')}`);
+    }
+    const { block: Block, blocks, width, large }: Architecture = ARCHITECTURES[name];
+    const { classes, channels = 3, cosine = false, shortcut: kind = large ? 'B' : 'A' } = options;
+    if (!Number.isInteger(classes) || classes < 1) {
+      throw new EliError('ARGUMENT', `${name}: classes is ${classes}, must be a whole number from 1`);
+    }
+    this.conv1 = new Conv2d(init, channels, width, large ? 7 : 3, {
+      stride: large ? 2 : 1,
+      padding: large ? 3 : 1,
+      bias: false,
+      weights: 'he',
+    });
+    this.bn1 = new BatchNorm2d(init, width);
+    this.#pool = large ? new MaxPool2d(3, { stride: 2, padding: 1 }) : undefined;
+    let inputs = width;
+    this.#stages = blocks.map((count, stage) => {
+      const planes = width * 2 ** stage;
+      const layers = Array.from({ length: count }, (_, i) => {
+        const last = stage === blocks.length - 1 && i === count - 1;
+        const stride = stage > 0 && i === 0 ? 2 : 1;
+        const layer = new Block(init, inputs, planes, stride, {
+          shortcut: kind,
+          lastRelu: !(last && cosine),
+        });
+        inputs = planes * Block.expansion;
+        return layer;
+      });
+      return new Sequential(layers);
+    });
+    this.fc = cosine ? new CosineLinear(init, inputs, classes) : new Linear(init, inputs, classes);
+  }
+
+  override children(): [string, Module][] {
+    return [
+      ['conv1', this.conv1],
+      ['bn1', this.bn1],
+      ...this.#stages.map((stage, i): [string, Module] => [`layer${i + 1}`, stage]),
+      ['fc', this.fc],
+    ];
+  }
+
+  /** What the network makes of images [n, channels, height, width] on the way to its classifier. */
+  features(x: Tensor): ResNetFeatures {
+    const stem = this.bn1.relu(this.conv1.forward(x));
+    let y = this.#pool?.forward(stem) ?? stem;
+    const stages: Record<string, Tensor> = {};
+    for (const [i, stage] of this.#stages.entries()) {
+      y = stage.forward(y);
+      stages[`layer${i + 1}`] = y;
+    }
+    return { stages, pooled: globalAvgPool(y) };
+  }
+
+  /** Class scores [n, classes]. */
+  forward(x: Tensor): Tensor {
+    return this.fc.forward(this.features(x).pooled);
+  }
+}

@@ -1,0 +1,300 @@
+import { noGrad } from '../autograd/tape.ts';
+import { EliError } from '../errors.ts';
+import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { add } from './binary.ts';
+import { type ConvAttrs, launchConv, launchConvInputGrad, launchConvWeightGrad } from './conv-launch.ts';
+import { checkGroups, checkImage, type Pair, pair, windowOutput } from './conv-window.ts';
+import { defineOp, type Tolerance } from './define.ts';
+import { matmul } from './matmul.ts';
+import { type NdArray, ndarray } from './ndarray.ts';
+import { sum } from './reduce.ts';
+import { contiguous, reshape, transpose } from './views.ts';
+
+export interface Conv2dOptions {
+  /** Default 1. */
+  readonly stride?: Pair;
+  /** Zeros around the image. Default 0. */
+  readonly padding?: Pair;
+  /** Distance between the taps of the kernel. Default 1. */
+  readonly dilation?: Pair;
+  /** Output channels of group g see the input channels of group g only. Default 1. */
+  readonly groups?: number;
+}
+
+/** f32 sums of up to a few hundred products of numbers of size up to 4, in another order than the reference. */
+const TOLERANCE: Tolerance = { abs: 5e-5, rel: 1e-5 };
+
+/** A 1×1 convolution of stride 1 is a matrix product per image; the rest goes through the window kernel. */
+function isPointwise(kernel: readonly number[], { stride, padding, groups }: ConvAttrs): boolean {
+  const one = [...kernel, ...stride].every((n) => n === 1);
+  return one && padding.every((n) => n === 0) && groups === 1;
+}
+
+/** [n, c, h, w] as [n, c, h · w]. */
+function flatImage(x: Tensor): Tensor {
+  return reshape(x, [x.shape[0]!, x.shape[1]!, -1]);
+}
+
+function flatWeight(weight: Tensor): Tensor {
+  return reshape(weight, weight.shape.slice(0, 2));
+}
+
+/** Calls `visit` with the flat index into output, input and weight for each product of a convolution. */
+function eachProduct(
+  x: Shape,
+  weight: Shape,
+  y: Shape,
+  { stride, padding, dilation, groups }: ConvAttrs,
+  visit: (y: number, x: number, w: number) => void,
+): void {
+  const [n, channels, height, width] = x as [number, number, number, number];
+  const [outputs, perGroup, kh, kw] = weight as [number, number, number, number];
+  const [, , oh, ow] = y as [number, number, number, number];
+  for (let image = 0; image < n; image++) {
+    for (let o = 0; o < outputs; o++) {
+      const firstChannel = Math.floor(o / (outputs / groups)) * perGroup;
+      for (let oy = 0; oy < oh; oy++) {
+        for (let ox = 0; ox < ow; ox++) {
+          const at = ((image * outputs + o) * oh + oy) * ow + ox;
+          for (let c = 0; c < perGroup; c++) {
+            for (let ky = 0; ky < kh; ky++) {
+              for (let kx = 0; kx < kw; kx++) {
+                const iy = oy * stride[0] - padding[0] + ky * dilation[0];
+                const ix = ox * stride[1] - padding[1] + kx * dilation[1];
+                if (iy < 0 || ix < 0 || iy >= height || ix >= width) continue;
+                const from = ((image * channels + firstChannel + c) * height + iy) * width + ix;
+                visit(at, from, ((o * perGroup + c) * kh + ky) * kw + kx);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+function outputShape(x: Shape, weight: Shape, attrs: ConvAttrs): [number, number, number, number] {
+  const kernel = [weight[2]!, weight[3]!] as const;
+  return [x[0]!, weight[0]!, ...windowOutput('conv2d', x, { ...attrs, kernel })];
+}
+
+const flops = (weight: Shape, y: Shape): number => 2 * sizeOf(y) * sizeOf(weight.slice(1));
+const bytes = (...shapes: Shape[]): number => 4 * shapes.reduce((total, shape) => total + sizeOf(shape), 0);
+
+const plain = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 } as const;
+
+const conv2dOp = defineOp<ConvAttrs>({
+  name: 'conv2d',
+  forward: ([x, weight, bias], attrs) => {
+    const out = outputShape(x!.shape, weight!.shape, attrs);
+    if (!isPointwise(weight!.shape.slice(2), attrs))
+      return launchConv(x!, weight!, bias, [out[2], out[3]], attrs);
+    return noGrad(x!.engine, () => {
+      const y = matmul(flatWeight(weight!), flatImage(x!));
+      return reshape(bias === undefined ? y : add(y, reshape(bias, [-1, 1])), out);
+    });
+  },
+  backward: ({ grad, inputs: [x, weight], attrs, needs }) => [
+    needs[0] === true ? conv2dInputGrad(grad, weight!, x!.shape, attrs) : undefined,
+    needs[1] === true ? conv2dWeightGrad(grad, x!, weight!.shape, attrs) : undefined,
+    // Rows first: a row of an image is dense.
+    needs[2] === true ? sum(sum(flatImage(grad), 2), 0) : undefined,
+  ],
+  reference: ([x, weight, bias], attrs) => {
+    const y = ndarray(outputShape(x!.shape, weight!.shape, attrs));
+    const plane = y.shape[2]! * y.shape[3]!;
+    if (bias !== undefined) {
+      for (let i = 0; i < y.data.length; i++)
+        y.data[i] = bias.data[Math.floor(i / plane) % bias.data.length]!;
+    }
+    eachProduct(x!.shape, weight!.shape, y.shape, attrs, (at, from, w) => {
+      y.data[at]! += x!.data[from]! * weight!.data[w]!;
+    });
+    return y;
+  },
+  cases: [
+    {
+      inputs: [{ shape: [2, 3, 7, 9] }, { shape: [5, 3, 3, 3] }, { shape: [5] }],
+      attrs: { ...plain, padding: [1, 1] },
+    },
+    { inputs: [{ shape: [1, 1, 1, 1] }, { shape: [1, 1, 1, 1] }, { shape: [1] }], attrs: plain },
+    // Images of one pixel under a padded window.
+    { inputs: [{ shape: [3, 2, 1, 1] }, { shape: [4, 2, 3, 3] }], attrs: { ...plain, padding: [1, 1] } },
+    // Stride larger than the kernel: some pixels are never seen.
+    { inputs: [{ shape: [2, 2, 9, 8] }, { shape: [3, 2, 2, 1] }], attrs: { ...plain, stride: [3, 4] } },
+    // Depthwise, and groups of several channels, batch 1.
+    {
+      inputs: [{ shape: [1, 5, 6, 7] }, { shape: [5, 1, 3, 3] }, { shape: [5] }],
+      attrs: { ...plain, padding: [1, 1], groups: 5 },
+    },
+    {
+      inputs: [{ shape: [1, 4, 5, 6] }, { shape: [6, 2, 3, 2] }],
+      attrs: { stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2 },
+    },
+    // Stride and dilation with a common divisor: whole rows of the input gradient meet no tap.
+    {
+      inputs: [{ shape: [2, 2, 11, 9] }, { shape: [3, 2, 3, 3] }],
+      attrs: { ...plain, stride: [2, 3], padding: [1, 2], dilation: [2, 2] },
+    },
+    { inputs: [{ shape: [2, 4, 6, 5] }, { shape: [3, 4, 1, 1] }, { shape: [3] }], attrs: plain },
+    {
+      inputs: [{ shape: [1, 17, 5, 4] }, { shape: [33, 17, 3, 3] }, { shape: [33] }],
+      attrs: { ...plain, padding: [1, 1] },
+    },
+  ],
+  tolerance: TOLERANCE,
+  cost: ([x, weight], y) => ({ flops: flops(weight!, y), bytes: bytes(x!, weight!, y) }),
+});
+
+interface InputGradAttrs extends ConvAttrs {
+  /** Height and width of the input. */
+  readonly size: readonly [number, number];
+}
+
+const inputGradOp = defineOp<InputGradAttrs>({
+  name: 'conv2dInputGrad',
+  forward: ([grad, weight], attrs) => {
+    const [n, , height, width] = inputShape(grad!.shape, weight!.shape, attrs);
+    if (!isPointwise(weight!.shape.slice(2), attrs))
+      return launchConvInputGrad(grad!, weight!, [height, width], attrs);
+    return noGrad(grad!.engine, () =>
+      reshape(matmul(transpose(flatWeight(weight!)), flatImage(grad!)), [
+        n,
+        weight!.shape[1]!,
+        height,
+        width,
+      ]),
+    );
+  },
+  backward: ({ grad, inputs: [gradOut, weight], attrs, needs }) => [
+    needs[0] === true ? conv2dOp([contiguous(grad), weight!], attrs) : undefined,
+    needs[1] === true ? conv2dWeightGrad(gradOut!, grad, weight!.shape, attrs) : undefined,
+  ],
+  reference: ([grad, weight], attrs) => {
+    const gx = ndarray(inputShape(grad!.shape, weight!.shape, attrs));
+    eachProduct(gx.shape, weight!.shape, grad!.shape, attrs, (at, from, w) => {
+      gx.data[from]! += grad!.data[at]! * weight!.data[w]!;
+    });
+    return gx;
+  },
+  cases: [
+    {
+      inputs: [{ shape: [2, 5, 7, 9] }, { shape: [5, 3, 3, 3] }],
+      attrs: { ...plain, padding: [1, 1], size: [7, 9] },
+    },
+    {
+      inputs: [{ shape: [2, 3, 3, 2] }, { shape: [3, 2, 2, 1] }],
+      attrs: { ...plain, stride: [3, 4], size: [9, 8] },
+    },
+    {
+      inputs: [{ shape: [1, 5, 3, 4] }, { shape: [5, 1, 3, 3] }],
+      attrs: { ...plain, stride: [2, 2], padding: [1, 1], groups: 5, size: [6, 7] },
+    },
+    {
+      inputs: [{ shape: [2, 3, 5, 3] }, { shape: [3, 2, 3, 3] }],
+      attrs: { ...plain, stride: [2, 3], padding: [1, 2], dilation: [2, 2], size: [11, 9] },
+    },
+    { inputs: [{ shape: [2, 3, 6, 5] }, { shape: [3, 4, 1, 1] }], attrs: { ...plain, size: [6, 5] } },
+  ],
+  tolerance: TOLERANCE,
+  cost: ([grad, weight], gx) => ({ flops: flops(weight!, grad!), bytes: bytes(grad!, weight!, gx) }),
+});
+
+function inputShape(grad: Shape, weight: Shape, attrs: InputGradAttrs): [number, number, number, number] {
+  return [grad[0]!, weight[1]! * attrs.groups, ...attrs.size];
+}
+
+interface WeightGradAttrs extends ConvAttrs {
+  readonly kernel: readonly [number, number];
+}
+
+const weightGradOp = defineOp<WeightGradAttrs>({
+  name: 'conv2dWeightGrad',
+  forward: ([grad, x], attrs) => launchConvWeightGrad(grad!, x!, attrs.kernel, attrs),
+  backward: ({ grad, inputs: [gradOut, x], attrs, needs }) => [
+    needs[0] === true ? conv2dOp([x!, contiguous(grad)], attrs) : undefined,
+    needs[1] === true ? conv2dInputGrad(gradOut!, grad, x!.shape, attrs) : undefined,
+  ],
+  reference: ([grad, x], attrs) => {
+    const gw: NdArray = ndarray([grad!.shape[1]!, x!.shape[1]! / attrs.groups, ...attrs.kernel]);
+    eachProduct(x!.shape, gw.shape, grad!.shape, attrs, (at, from, w) => {
+      gw.data[w]! += grad!.data[at]! * x!.data[from]!;
+    });
+    return gw;
+  },
+  cases: [
+    {
+      inputs: [{ shape: [2, 5, 7, 9] }, { shape: [2, 3, 7, 9] }],
+      attrs: { ...plain, padding: [1, 1], kernel: [3, 3] },
+    },
+    {
+      inputs: [{ shape: [2, 3, 3, 2] }, { shape: [2, 2, 9, 8] }],
+      attrs: { ...plain, stride: [3, 4], kernel: [2, 1] },
+    },
+    {
+      inputs: [{ shape: [1, 5, 3, 4] }, { shape: [1, 5, 6, 7] }],
+      attrs: { ...plain, stride: [2, 2], padding: [1, 1], groups: 5, kernel: [3, 3] },
+    },
+    {
+      inputs: [{ shape: [1, 6, 4, 4] }, { shape: [1, 4, 5, 6] }],
+      attrs: { stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2, kernel: [3, 2] },
+    },
+    // Positions enough for several partial sums.
+    { inputs: [{ shape: [3, 2, 27, 29] }, { shape: [3, 3, 27, 29] }], attrs: { ...plain, kernel: [1, 1] } },
+  ],
+  // 2,349 products of numbers of size up to 4.
+  tolerance: { abs: 2e-4, rel: 1e-5 },
+  cost: ([grad, x], gw) => ({ flops: flops(gw, grad!), bytes: bytes(grad!, x!, gw) }),
+});
+
+/** The attributes that the three ops share, without those of the op they came from. */
+function shared({ stride, padding, dilation, groups }: ConvAttrs): ConvAttrs {
+  return { stride, padding, dilation, groups };
+}
+
+function conv2dInputGrad(grad: Tensor, weight: Tensor, x: Shape, attrs: ConvAttrs): Tensor {
+  return inputGradOp([contiguous(grad), contiguous(weight)], { ...shared(attrs), size: [x[2]!, x[3]!] });
+}
+
+function conv2dWeightGrad(grad: Tensor, x: Tensor, weight: Shape, attrs: ConvAttrs): Tensor {
+  return weightGradOp([contiguous(grad), contiguous(x)], {
+    ...shared(attrs),
+    kernel: [weight[2]!, weight[3]!],
+  });
+}
+
+/**
+ * Cross-correlation of images x [n, c, h, w] with weight [o, c / groups, kh, kw], plus bias [o] → [n, o, oh, ow] with
+ * oh = ⌊(h + 2 padding − dilation (kh − 1) − 1) / stride⌋ + 1 (PyTorch's conv2d). Its gradients are ops themselves.
+ * @throws EliError `SHAPE` when channels, groups or bias do not fit or the kernel is larger than the padded image,
+ * `ARGUMENT` for options that are no whole numbers, `DTYPE` unless all are f32.
+ */
+export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2dOptions = {}): Tensor {
+  const { groups = 1 } = options;
+  const attrs: ConvAttrs = {
+    stride: pair('conv2d', 'stride', options.stride ?? 1, 1),
+    padding: pair('conv2d', 'padding', options.padding ?? 0, 0),
+    dilation: pair('conv2d', 'dilation', options.dilation ?? 1, 1),
+    groups,
+  };
+  const operands = bias === undefined ? [x, weight] : [x, weight, bias];
+  for (const operand of operands) checkDType('conv2d', operand, 'f32');
+  checkImage('conv2d', x);
+  checkGroups('conv2d', x.shape[1]!, weight.shape[0]!, groups);
+  if (weight.rank !== 4 || weight.shape[1]! * groups !== x.shape[1]) {
+    throw new EliError(
+      'SHAPE',
+      `conv2d: weight ${showShape(weight.shape)} does not fit x ${showShape(x.shape)} in ${groups} group(s)`,
+      { hint: 'weight is [outputs, channels / groups, kernel height, kernel width]' },
+    );
+  }
+  if (bias !== undefined && (bias.rank !== 1 || bias.size !== weight.shape[0])) {
+    throw new EliError(
+      'SHAPE',
+      `conv2d: bias ${showShape(bias.shape)} does not fit weight ${showShape(weight.shape)}`,
+      { hint: 'bias is [outputs]' },
+    );
+  }
+  return conv2dOp(operands.map(contiguous), attrs);
+}

@@ -1,0 +1,386 @@
+import { isRecording } from '../autograd/tape.ts';
+import { EliError } from '../errors.ts';
+import { empty, launch1d } from '../tensor/create.ts';
+import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { add, div, greater, mul, sub } from './binary.ts';
+import { checkImage } from './conv-window.ts';
+import { defineOp, type Tolerance } from './define.ts';
+import { build, type NdArray, ravel } from './ndarray.ts';
+import { mean, sum } from './reduce.ts';
+import { rowLayout } from './rows.ts';
+import { affine, neg, sqrt } from './unary.ts';
+import { contiguous, reshape } from './views.ts';
+
+/** Statistics that a normalisation keeps while it trains, and evaluates with; each [channels] but the last. */
+export interface RunningStatistics {
+  readonly mean: Tensor;
+  readonly variance: Tensor;
+  /** Minibatches seen, one number. */
+  readonly batches: Tensor;
+}
+
+export interface BatchNormOptions {
+  /** Added to the variance. Default 1e-5. */
+  readonly epsilon?: number;
+  /** Added after the normalisation: the shape of `x`. */
+  readonly past?: Tensor | undefined;
+  /** Whether negative results become 0. Default false. */
+  readonly relu?: boolean;
+}
+
+interface Attrs {
+  readonly epsilon: number;
+  readonly relu: boolean;
+}
+
+const AXES = [0, 2, 3];
+/** f32 sums over planes, one division by a standard deviation; of gradients also differences of nearly equal sums. */
+const TOLERANCE: Tolerance = { abs: 2e-5, rel: 1e-5 };
+
+/** The dimensions of x [n, channels, height, width] as the kernels see it. */
+function planes(x: Tensor): { n: number; channels: number; plane: number; count: number } {
+  const [n, channels, height, width] = x.shape as [number, number, number, number];
+  return { n, channels, plane: height * width, count: n * height * width };
+}
+
+/** One part for each image where the work can be spread, so that sums stay short. */
+function channelRows(x: Tensor) {
+  const { n, channels, plane } = planes(x);
+  const parts = Math.min(n, 256);
+  const images = Math.ceil(n / parts);
+  return { parts, images, layout: rowLayout(x.engine, channels * parts, images * plane) };
+}
+
+function launchMoments(x: Tensor): Tensor {
+  const { n, channels, plane, count } = planes(x);
+  const { parts, images, layout } = channelRows(x);
+  const partial = empty(x.engine, [channels, parts, 2]);
+  const stats = empty(x.engine, [channels, 2]);
+  x.engine.run('norm/moments.wgsl', {
+    storages: [x.storage, partial.storage],
+    params: { offset: x.offset, n, channels, plane, parts, images },
+    ...layout,
+  });
+  launch1d(x.engine, 'norm/moments_finish.wgsl', channels, {
+    storages: [x.storage, partial.storage, stats.storage],
+    params: { offset: x.offset, channels, plane, parts, count },
+  });
+  partial.dispose();
+  return stats;
+}
+
+/** Where the kernel finds mean and variance of a channel. */
+interface Moments {
+  readonly mean: Tensor;
+  readonly variance: Tensor;
+  readonly offsets: readonly [mean: number, variance: number];
+  readonly stride: number;
+}
+
+function launchNormalize(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  moments: Moments,
+  past: Tensor | undefined,
+  { epsilon, relu }: Attrs,
+): Tensor {
+  const { n, channels, plane } = planes(x);
+  const y = empty(x.engine, x.shape);
+  x.engine.run('norm/normalize.wgsl', {
+    storages: [x, weight, bias, moments.mean, moments.variance, past ?? x, y].map((t) => t.storage),
+    overrides: { RELU: relu ? 1 : 0, PAST: past === undefined ? 0 : 1 },
+    params: {
+      plane,
+      channels,
+      offset_x: x.offset,
+      offset_past: past?.offset ?? 0,
+      offset_weight: weight.offset,
+      offset_bias: bias.offset,
+      offset_mean: moments.offsets[0],
+      offset_variance: moments.offsets[1],
+      stride: moments.stride,
+      epsilon,
+    },
+    groups: [Math.ceil(plane / 64), channels, n],
+  });
+  return y;
+}
+
+/** Gradients of x, weight, bias and what went past, by kernels that cannot be differentiated again. */
+function launchBackward(
+  dy: Tensor,
+  x: Tensor,
+  weight: Tensor,
+  stats: Tensor,
+  y: Tensor,
+  withPast: boolean,
+  { epsilon, relu }: Attrs,
+): [Tensor, Tensor, Tensor, Tensor | undefined] {
+  const { engine } = x;
+  const { n, channels, plane, count } = planes(x);
+  const { parts, images, layout } = channelRows(x);
+  const partial = empty(engine, [channels, parts, 2]);
+  const [dw, db] = [empty(engine, [channels]), empty(engine, [channels])];
+  engine.run('norm/backward_sums.wgsl', {
+    storages: [x, dy, relu ? y : x, stats, partial].map((t) => t.storage),
+    params: { n, channels, plane, parts, images, offset_x: x.offset, offset_dy: dy.offset, epsilon },
+    ...layout,
+    overrides: { ...layout.overrides, RELU: relu ? 1 : 0 },
+  });
+  launch1d(engine, 'norm/backward_finish.wgsl', channels, {
+    storages: [partial.storage, dw.storage, db.storage],
+    params: { channels, parts },
+  });
+  partial.dispose();
+  const dx = empty(engine, x.shape);
+  const dpast = empty(engine, withPast ? x.shape : [1]);
+  engine.run('norm/backward.wgsl', {
+    storages: [x, dy, relu ? y : x, stats, weight, dw, db, dx, dpast].map((t) => t.storage),
+    overrides: { RELU: relu ? 1 : 0, PAST: withPast ? 1 : 0 },
+    params: {
+      plane,
+      channels,
+      offset_x: x.offset,
+      offset_dy: dy.offset,
+      offset_weight: weight.offset,
+      inverse_count: 1 / count,
+      epsilon,
+    },
+    groups: [Math.ceil(plane / 64), channels, n],
+  });
+  if (withPast) return [dx, dw, db, dpast];
+  dpast.dispose();
+  return [dx, dw, db, undefined];
+}
+
+/** [channels] as [1, channels, 1, 1]. */
+const spread = (t: Tensor): Tensor => reshape(t, [1, -1, 1, 1]);
+
+/** What the output's gradient is before the ReLU. */
+const beforeRelu = (dy: Tensor, y: Tensor, relu: boolean): Tensor =>
+  relu ? mul(dy, greater(y, affine(y, 0, 0))) : dy;
+
+/** The same gradients made of ops. */
+function composedBackward(
+  dy: Tensor,
+  x: Tensor,
+  weight: Tensor,
+  y: Tensor,
+  { epsilon, relu }: Attrs,
+): [Tensor, Tensor, Tensor, Tensor] {
+  const h = beforeRelu(dy, y, relu);
+  const centred = sub(x, mean(x, AXES, true));
+  const deviation = sqrt(affine(mean(mul(centred, centred), AXES, true), 1, epsilon));
+  const normalized = div(centred, deviation);
+  const dw = sum(mul(h, normalized), AXES, true);
+  const inner = sub(h, add(mean(h, AXES, true), affine(mul(normalized, dw), x.shape[1]! / x.size, 0)));
+  const dx = mul(div(spread(weight), deviation), inner);
+  return [dx, reshape(dw, [-1]), sum(h, AXES), h];
+}
+
+function referenceOf(
+  x: NdArray,
+  weight: NdArray,
+  bias: NdArray,
+  past: NdArray | undefined,
+  moments: (c: number) => [mean: number, variance: number],
+  { epsilon, relu }: Attrs,
+): NdArray {
+  const channels = Array.from({ length: x.shape[1]! }, (_, c) => moments(c));
+  return build(x.shape, (index) => {
+    const c = index[1]!;
+    const [center, variance] = channels[c]!;
+    const at = ravel(x.shape, index);
+    const y =
+      ((x.data[at]! - center) / Math.sqrt(variance + epsilon)) * weight.data[c]! +
+      bias.data[c]! +
+      (past?.data[at] ?? 0);
+    return relu ? Math.max(y, 0) : y;
+  });
+}
+
+function batchMoments(x: NdArray, c: number): [number, number] {
+  const values: number[] = [];
+  const plane = x.shape[2]! * x.shape[3]!;
+  for (let n = 0; n < x.shape[0]!; n++) {
+    const start = (n * x.shape[1]! + c) * plane;
+    values.push(...x.data.subarray(start, start + plane));
+  }
+  const center = values.reduce((a, b) => a + b, 0) / values.length;
+  return [center, values.reduce((a, v) => a + (v - center) ** 2, 0) / values.length];
+}
+
+const cost = ([x]: readonly Shape[]) => ({ flops: 8 * sizeOf(x!), bytes: 12 * sizeOf(x!) });
+
+/** Statistics of the minibatch that an output was normalised with: its backward pass and the running ones want them. */
+const statisticsOf = new WeakMap<Tensor, Tensor>();
+
+const IMAGE = { shape: [4, 3, 5, 7], range: [-2, 3] as const };
+const VECTOR = { shape: [3], range: [0.5, 1.5] as const };
+const SHIFT = { shape: [3] };
+
+const batchNormOp = defineOp<Attrs>({
+  name: 'batchNorm',
+  forward: ([x, weight, bias, past], attrs) => {
+    const stats = launchMoments(x!);
+    const moments = { mean: stats, variance: stats, offsets: [0, 1], stride: 2 } as const;
+    const y = launchNormalize(x!, weight!, bias!, moments, past, attrs);
+    statisticsOf.set(y, stats);
+    return y;
+  },
+  backward: ({ grad, inputs: [x, weight, , past], output, attrs }) =>
+    isRecording(grad.engine)
+      ? composedBackward(grad, x!, weight!, output, attrs)
+      : launchBackward(
+          contiguous(grad),
+          x!,
+          weight!,
+          statisticsOf.get(output)!,
+          output,
+          past !== undefined,
+          attrs,
+        ),
+  reference: ([x, weight, bias, past], attrs) =>
+    referenceOf(x!, weight!, bias!, past, (c) => batchMoments(x!, c), attrs),
+  cases: [
+    { inputs: [IMAGE, VECTOR, SHIFT], attrs: { epsilon: 1e-5, relu: false } },
+    { inputs: [IMAGE, VECTOR, SHIFT], attrs: { epsilon: 1e-5, relu: true } },
+    { inputs: [IMAGE, VECTOR, SHIFT, IMAGE], attrs: { epsilon: 1e-5, relu: true } },
+    // A mean that is large beside the deviation.
+    {
+      inputs: [{ shape: [3, 2, 9, 9], range: [100, 102] }, { shape: [2] }, { shape: [2] }],
+      attrs: { epsilon: 1e-5, relu: false },
+    },
+    {
+      inputs: [{ shape: [2, 5, 1, 1] }, { shape: [5] }, { shape: [5] }, { shape: [2, 5, 1, 1] }],
+      attrs: { epsilon: 0.1, relu: false },
+    },
+    {
+      inputs: [{ shape: [1, 1, 33, 65] }, { shape: [1] }, { shape: [1] }],
+      attrs: { epsilon: 1e-3, relu: true },
+    },
+  ],
+  tolerance: { abs: 5e-5, rel: 5e-5 },
+  toleranceNote: 'x near 100 has 24 bits, of which the normalised value keeps 17',
+  cost,
+});
+
+const batchNormEvalOp = defineOp<Attrs>({
+  name: 'batchNormEval',
+  forward: ([x, weight, bias, center, variance, past], attrs) =>
+    launchNormalize(
+      x!,
+      weight!,
+      bias!,
+      { mean: center!, variance: variance!, offsets: [center!.offset, variance!.offset], stride: 1 },
+      past,
+      attrs,
+    ),
+  backward: ({ grad, inputs: [x, weight, , center, variance, past], output, attrs, needs }) => {
+    const h = beforeRelu(grad, output, attrs.relu);
+    const deviation = sqrt(affine(spread(variance!), 1, attrs.epsilon));
+    const scale = div(spread(weight!), deviation);
+    const normalized = (): Tensor => div(sub(x!, spread(center!)), deviation);
+    // ∂/∂var = -½ Σ h x̂ · w / (σ · σ)
+    const perVariance = (): Tensor =>
+      affine(mul(sum(mul(h, normalized()), AXES, true), div(scale, deviation)), -0.5, 0);
+    return [
+      needs[0] === true ? mul(h, scale) : undefined,
+      needs[1] === true ? sum(mul(h, normalized()), AXES) : undefined,
+      needs[2] === true ? sum(h, AXES) : undefined,
+      needs[3] === true ? reshape(neg(mul(sum(h, AXES, true), scale)), [-1]) : undefined,
+      needs[4] === true ? reshape(perVariance(), [-1]) : undefined,
+      past === undefined ? undefined : h,
+    ];
+  },
+  reference: ([x, weight, bias, center, variance, past], attrs) =>
+    referenceOf(x!, weight!, bias!, past, (c) => [center!.data[c]!, variance!.data[c]!], attrs),
+  cases: [
+    { inputs: [IMAGE, VECTOR, SHIFT, SHIFT, VECTOR], attrs: { epsilon: 1e-5, relu: false } },
+    { inputs: [IMAGE, VECTOR, SHIFT, SHIFT, VECTOR, IMAGE], attrs: { epsilon: 1e-5, relu: true } },
+    {
+      inputs: [
+        { shape: [1, 1, 1, 1] },
+        ...[1, 2, 3].map(() => ({ shape: [1] })),
+        { shape: [1], values: [0.3] },
+      ],
+      attrs: { epsilon: 1e-5, relu: true },
+    },
+  ],
+  tolerance: TOLERANCE,
+  cost,
+});
+
+function check(op: string, x: Tensor, vectors: Record<string, Tensor>, past: Tensor | undefined): void {
+  checkImage(op, x);
+  for (const [name, vector] of Object.entries(vectors)) {
+    checkDType(op, vector, 'f32');
+    if (vector.rank !== 1 || vector.shape[0] !== x.shape[1]) {
+      throw new EliError(
+        'SHAPE',
+        `${op}: ${name} is ${showShape(vector.shape)}, should be [${x.shape[1]}], one number a channel of x ${showShape(x.shape)}`,
+      );
+    }
+  }
+  if (past !== undefined && showShape(past.shape) !== showShape(x.shape)) {
+    throw new EliError(
+      'SHAPE',
+      `${op}: what goes past is ${showShape(past.shape)}, x ${showShape(x.shape)}`,
+      { hint: 'their sum needs the same shape' },
+    );
+  }
+}
+
+/**
+ * Normalises each channel of x [n, channels, height, width] by mean and biased variance of this minibatch, then
+ * scales by `weight` and adds `bias`, [channels] each (Ioffe and Szegedy, ICML 2015). With `past` and `relu` the sum
+ * with what goes past and the ReLU are done in the same kernel. `running` is updated, with `momentum` as the share of
+ * the new statistics and the variance unbiased, as PyTorch does.
+ *
+ * @throws EliError `SHAPE` or `DTYPE` naming what does not fit; `ARGUMENT` when a channel has one value only
+ */
+export function batchNorm(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  options: BatchNormOptions & { readonly running?: RunningStatistics; readonly momentum?: number } = {},
+): Tensor {
+  const { epsilon = 1e-5, relu = false, past, running, momentum = 0.1 } = options;
+  check('batchNorm', x, { weight, bias }, past);
+  const { channels, count } = planes(x);
+  if (count === 1) {
+    throw new EliError(
+      'ARGUMENT',
+      `batchNorm: x ${showShape(x.shape)} has one value a channel, which has no variance`,
+      { hint: 'use more than one image, or evaluation mode' },
+    );
+  }
+  const inputs = [x, weight, bias, ...(past === undefined ? [] : [past])].map(contiguous);
+  const y = batchNormOp(inputs, { epsilon, relu });
+  if (running !== undefined) {
+    launch1d(x.engine, 'norm/running.wgsl', channels, {
+      storages: [statisticsOf.get(y)!, running.mean, running.variance, running.batches].map((t) => t.storage),
+      params: { channels, momentum, unbiased: count / (count - 1) },
+    });
+  }
+  return y;
+}
+
+/**
+ * The same with given statistics instead of the minibatch's: evaluation, and training with frozen statistics.
+ * @throws EliError `SHAPE` or `DTYPE` naming what does not fit
+ */
+export function batchNormEval(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  { mean: center, variance }: Pick<RunningStatistics, 'mean' | 'variance'>,
+  options: BatchNormOptions = {},
+): Tensor {
+  const { epsilon = 1e-5, relu = false, past } = options;
+  check('batchNormEval', x, { weight, bias, mean: center, variance }, past);
+  const inputs = [x, weight, bias, center, variance, ...(past === undefined ? [] : [past])].map(contiguous);
+  return batchNormEvalOp(inputs, { epsilon, relu });
+}

@@ -1,0 +1,279 @@
+import { EliError } from '../errors.ts';
+import { empty, launch1d } from '../tensor/create.ts';
+import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
+import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { checkImage, type Pair, pair, type Window, windowOutput } from './conv-window.ts';
+import { defineOp, EXACT, type Op, ROUNDING } from './define.ts';
+import { build, ndarray } from './ndarray.ts';
+import { mean } from './reduce.ts';
+import { resample } from './resize.ts';
+import { contiguous, reshape } from './views.ts';
+
+export interface PoolOptions {
+  /** Default: the kernel, so that windows lie side by side. */
+  readonly stride?: Pair;
+  /** Default 0; at most half the kernel. */
+  readonly padding?: Pair;
+  /** Round the number of windows up: a last window may end past the padded image. Default false. */
+  readonly ceilMode?: boolean;
+}
+
+export interface MaxPoolOptions extends PoolOptions {
+  /** Default 1. */
+  readonly dilation?: Pair;
+}
+
+export interface AvgPoolOptions extends PoolOptions {
+  /** Whether the zeros of the padding count in the average. Default true. */
+  readonly countIncludePad?: boolean;
+}
+
+/** @throws EliError `ARGUMENT` for options that are no whole numbers or padding of more than half the kernel. */
+function poolWindow(op: string, kernel: Pair, options: MaxPoolOptions): Window {
+  const size = pair(op, 'kernel', kernel, 1);
+  const padding = pair(op, 'padding', options.padding ?? 0, 0);
+  if (padding.some((p, d) => 2 * p > size[d]!)) {
+    throw new EliError(
+      'ARGUMENT',
+      `${op}: padding ${padding.join(' × ')} is more than half the kernel ${size.join(' × ')}`,
+      { hint: 'a window must reach the image; use pad for wider borders' },
+    );
+  }
+  return {
+    kernel: size,
+    stride: options.stride === undefined ? size : pair(op, 'stride', options.stride, 1),
+    padding,
+    dilation: pair(op, 'dilation', options.dilation ?? 1, 1),
+  };
+}
+
+interface MaxAttrs extends Window {
+  readonly out: readonly [number, number];
+}
+
+/** Parameters of the window as the kernels name them. */
+function windowParams({ stride, padding }: Window) {
+  return { stride_y: stride[0], stride_x: stride[1], pad_y: padding[0], pad_x: padding[1] };
+}
+
+const maxIndexOp = defineOp<MaxAttrs>({
+  name: 'maxPoolIndex',
+  forward: ([x], attrs) => {
+    const { kernel, dilation, out } = attrs;
+    const [n, c, height, width] = x!.shape as [number, number, number, number];
+    const y = empty(x!.engine, [n, c, ...out], 'u32');
+    launch1d(y.engine, 'pool/max_index.wgsl', y.size, {
+      storages: [x!.storage, y.storage],
+      overrides: { KERNEL_Y: kernel[0], KERNEL_X: kernel[1] },
+      params: {
+        n: y.size,
+        offset: x!.offset,
+        height,
+        width,
+        out_height: out[0],
+        out_width: out[1],
+        dilation_y: dilation[0],
+        dilation_x: dilation[1],
+        ...windowParams(attrs),
+      },
+    });
+    return y;
+  },
+  reference: ([x], { kernel, stride, padding, dilation, out }) => {
+    const [, channels, height, width] = x!.shape as [number, number, number, number];
+    return build([...x!.shape.slice(0, 2), ...out], ([n, c, oy, ox]) => {
+      let best = Number.NEGATIVE_INFINITY;
+      let at = -1;
+      for (let ky = 0; ky < kernel[0]; ky++) {
+        for (let kx = 0; kx < kernel[1]; kx++) {
+          const iy = oy! * stride[0] - padding[0] + ky * dilation[0];
+          const ix = ox! * stride[1] - padding[1] + kx * dilation[1];
+          if (iy < 0 || ix < 0 || iy >= height || ix >= width) continue;
+          const value = x!.data[((n! * channels + c!) * height + iy) * width + ix]!;
+          if (at >= 0 && value <= best) continue;
+          best = value;
+          at = iy * width + ix;
+        }
+      }
+      return at;
+    });
+  },
+  cases: [
+    {
+      inputs: [{ shape: [2, 3, 7, 6] }],
+      attrs: { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1], out: [3, 3] },
+    },
+    // Small whole numbers: nearly every window has a tie. Ceil mode, padding, overlapping windows.
+    {
+      inputs: [{ shape: [1, 2, 6, 5], values: Array.from({ length: 60 }, (_, i) => (i * i) % 3) }],
+      attrs: { kernel: [3, 3], stride: [2, 2], padding: [1, 1], dilation: [1, 1], out: [4, 3] },
+    },
+    {
+      inputs: [{ shape: [1, 1, 9, 8] }],
+      attrs: { kernel: [2, 3], stride: [3, 1], padding: [0, 1], dilation: [2, 1], out: [3, 8] },
+    },
+    {
+      inputs: [{ shape: [1, 1, 1, 1] }],
+      attrs: { kernel: [1, 1], stride: [1, 1], padding: [0, 0], dilation: [1, 1], out: [1, 1] },
+    },
+  ],
+  tolerance: EXACT,
+});
+
+/** The window, and height and width of x. */
+interface PlaneAttrs extends Window {
+  readonly size: readonly [number, number];
+}
+
+/** Windows that all reach every pixel, so that any index is one of a real window. */
+const WHOLE: PlaneAttrs = {
+  kernel: [5, 7],
+  stride: [1, 2],
+  padding: [2, 3],
+  dilation: [1, 1],
+  size: [3, 4],
+};
+const WHOLE_OUT: Shape = [2, 3, 3, 2];
+const WHOLE_INDEX = { shape: WHOLE_OUT, dtype: 'u32', below: 12 } as const;
+
+const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
+  name: 'poolTake',
+  forward: ([x, index], { size }) => {
+    const y = empty(x!.engine, index!.shape);
+    launch1d(y.engine, 'pool/take.wgsl', y.size, {
+      storages: [x!.storage, index!.storage, y.storage],
+      params: {
+        n: y.size,
+        plane_x: size[0] * size[1],
+        plane_y: index!.shape[2]! * index!.shape[3]!,
+        offset_x: x!.offset,
+        offset_index: index!.offset,
+      },
+    });
+    return y;
+  },
+  backward: ({ grad, inputs: [, index], attrs }) => [putOp([contiguous(grad), index!], attrs), undefined],
+  reference: ([x, index], { size }) =>
+    ndarray(
+      index!.shape,
+      index!.data.map((at, i) => x!.data[planeOf(index!.shape, i) * size[0] * size[1] + at]!),
+    ),
+  cases: [{ inputs: [{ shape: [2, 3, 3, 4] }, WHOLE_INDEX], attrs: WHOLE }],
+  tolerance: EXACT,
+  cost: (_, y) => ({ flops: 0, bytes: 12 * sizeOf(y) }),
+});
+
+const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
+  name: 'poolPut',
+  forward: ([y, index], attrs) => {
+    const { kernel, stride, padding, dilation, size } = attrs;
+    const x = empty(y!.engine, [y!.shape[0]!, y!.shape[1]!, ...size]);
+    launch1d(x.engine, 'pool/put.wgsl', x.size, {
+      storages: [y!.storage, index!.storage, x.storage],
+      overrides: {
+        STRIDE_Y: stride[0],
+        STRIDE_X: stride[1],
+        REACH_Y: dilation[0] * (kernel[0] - 1),
+        REACH_X: dilation[1] * (kernel[1] - 1),
+      },
+      params: {
+        n: x.size,
+        height: size[0],
+        width: size[1],
+        out_height: y!.shape[2]!,
+        out_width: y!.shape[3]!,
+        pad_y: padding[0],
+        pad_x: padding[1],
+        offset_y: y!.offset,
+        offset_index: index!.offset,
+      },
+    });
+    return x;
+  },
+  backward: ({ grad, inputs: [, index], attrs }) => [takeOp([contiguous(grad), index!], attrs), undefined],
+  reference: ([y, index], { size }) => {
+    const x = ndarray([...y!.shape.slice(0, 2), ...size]);
+    index!.data.forEach((at, i) => {
+      x.data[planeOf(y!.shape, i) * size[0] * size[1] + at]! += y!.data[i]!;
+    });
+    return x;
+  },
+  cases: [{ inputs: [{ shape: WHOLE_OUT }, WHOLE_INDEX], attrs: WHOLE }],
+  tolerance: ROUNDING,
+  cost: ([y], x) => ({ flops: sizeOf(y!), bytes: 4 * (2 * sizeOf(y!) + sizeOf(x)) }),
+});
+
+/** The plane [h, w] that flat element `i` of [n, c, h, w] lies in. */
+function planeOf(shape: Shape, i: number): number {
+  return Math.floor(i / (shape[2]! * shape[3]!));
+}
+
+/**
+ * Largest element of each window of x [n, c, h, w] → [n, c, oh, ow]. Padding counts as −∞; of equal maxima the first
+ * in row-major order gets the gradient (PyTorch's rule).
+ * @throws EliError `SHAPE` when the window is larger than the padded image or lies in the padding altogether,
+ * `ARGUMENT` for options that are no whole numbers or padding of more than half the kernel.
+ */
+export function maxPool2d(x: Tensor, kernel: Pair, options: MaxPoolOptions = {}): Tensor {
+  checkImage('maxPool2d', x);
+  checkDType('maxPool2d', x, 'f32');
+  const window = poolWindow('maxPool2d', kernel, options);
+  const out = windowOutput('maxPool2d', x.shape, window, options.ceilMode);
+  checkTaps(x.shape, window, out);
+  const dense = contiguous(x);
+  const index = maxIndexOp([dense], { ...window, out });
+  return takeOp([dense, index], { ...window, size: [x.shape[2]!, x.shape[3]!] });
+}
+
+/** A dilated window can step over a small image. */
+function checkTaps(image: Shape, window: Window, out: readonly number[]): void {
+  for (const d of [0, 1] as const) {
+    for (let o = 0; o < out[d]!; o++) {
+      const start = o * window.stride[d] - window.padding[d];
+      const taps = Array.from({ length: window.kernel[d] }, (_, k) => start + k * window.dilation[d]);
+      if (taps.some((at) => at >= 0 && at < image[d + 2]!)) continue;
+      throw new EliError(
+        'SHAPE',
+        `maxPool2d: window ${o} along axis ${d + 2} of ${showShape(image)} lies in the padding altogether`,
+        { hint: 'use less padding or dilation' },
+      );
+    }
+  }
+}
+
+/**
+ * Mean of each window of x [n, c, h, w] → [n, c, oh, ow]. With `countIncludePad` the divisor is the window's size
+ * within the padded image, else its size within the image (PyTorch's rules, ceil mode too).
+ * @throws EliError as maxPool2d.
+ */
+export function avgPool2d(x: Tensor, kernel: Pair, options: AvgPoolOptions = {}): Tensor {
+  checkImage('avgPool2d', x);
+  const window = poolWindow('avgPool2d', kernel, options);
+  const out = windowOutput('avgPool2d', x.shape, window, options.ceilMode);
+  const { stride, padding } = window;
+  const includePadding = options.countIncludePad ?? true;
+  return resample(
+    'avgPool2d',
+    x,
+    { mode: 'average', kernel: window.kernel, stride, padding, includePadding },
+    out,
+  );
+}
+
+/** Mean of each plane: x [n, c, h, w] → [n, c]. */
+export function globalAvgPool(x: Tensor): Tensor {
+  checkImage('globalAvgPool', x);
+  return mean(reshape(x, [x.shape[0]!, x.shape[1]!, -1]), 2);
+}
+
+/**
+ * Means over windows that cover x [n, c, h, w] evenly → [n, c, ...size]; window o of `out` goes from ⌊o · h / out⌋ to
+ * ⌈(o + 1) · h / out⌉, excluded.
+ * @throws EliError `SHAPE` unless x has four dimensions, `ARGUMENT` for a size that is not positive.
+ */
+export function adaptiveAvgPool2d(x: Tensor, size: Pair): Tensor {
+  const out = pair('adaptiveAvgPool2d', 'size', size, 1);
+  checkImage('adaptiveAvgPool2d', x);
+  if (out[0] === 1 && out[1] === 1) return reshape(globalAvgPool(x), [...x.shape.slice(0, 2), 1, 1]);
+  return resample('adaptiveAvgPool2d', x, { mode: 'adaptive' }, out);
+}

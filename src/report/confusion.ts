@@ -1,0 +1,87 @@
+import { EliError } from '../errors.ts';
+import type { PictureSpec } from './picture.ts';
+import { COLOR } from './theme.ts';
+
+/** More classes than this have no room for their names and counts. */
+const NAMED = 20;
+
+/**
+ * A confusion matrix as a heat map, rows normalised: what share of each class was taken for which.
+ *
+ * @param counts [classes, classes]: samples of the row's class that were taken for the column's
+ * @throws EliError ARGUMENT when it is empty or not square, or the names do not fit
+ */
+export function confusionSpec(
+  counts: readonly (readonly number[])[],
+  options: { names?: readonly string[]; title?: string; subtitle?: string } = {},
+): PictureSpec {
+  const n = counts.length;
+  if (n === 0 || counts.some((row) => row.length !== n)) {
+    throw new EliError('ARGUMENT', `A confusion matrix is square; this one has ${n} rows`);
+  }
+  if (options.names !== undefined && options.names.length !== n) {
+    throw new EliError('ARGUMENT', `${options.names.length} names for ${n} classes`);
+  }
+  const names = options.names ?? counts.map((_, i) => String(i));
+  const small = n <= NAMED;
+  const long = names.some((name) => name.length > 4);
+  const cell = small ? 34 : Math.max(3, Math.floor(520 / n));
+  const values = counts.flatMap((row, truth) => {
+    const total = row.reduce((a, b) => a + b, 0);
+    return row.map((count, predicted) => ({
+      truth,
+      predicted,
+      count,
+      // Of a class without samples nothing was taken for anything.
+      share: total === 0 ? 0 : (100 * count) / total,
+      truthName: names[truth],
+      predictedName: names[predicted],
+    }));
+  });
+  const axis = (name: 'truth' | 'predicted', title: string) => ({
+    field: small ? `${name}Name` : name,
+    type: 'ordinal' as const,
+    sort: { field: name },
+    axis: {
+      title,
+      ticks: false,
+      domain: false,
+      ...(small ? (name === 'predicted' ? { labelAngle: long ? -45 : 0 } : {}) : { labels: false }),
+    },
+  });
+  const encoding = { x: axis('predicted', 'taken for'), y: axis('truth', 'class') };
+  return {
+    title: { text: options.title ?? 'Confusion', ...(options.subtitle && { subtitle: options.subtitle }) },
+    width: cell * n,
+    height: cell * n,
+    data: { values },
+    layer: [
+      {
+        mark: { type: 'rect' },
+        encoding: {
+          ...encoding,
+          color: {
+            field: 'share',
+            type: 'quantitative',
+            // The root keeps rare mistakes visible.
+            scale: { type: 'sqrt', interpolate: 'rgb', range: ['#FFFFFF', COLOR.blue], domain: [0, 100] },
+            legend: { title: '% of the class' },
+          },
+        },
+      },
+      ...(small
+        ? [
+            {
+              transform: [{ filter: 'datum.count > 0' }],
+              mark: { type: 'text' as const, fontSize: 10 },
+              encoding: {
+                ...encoding,
+                text: { field: 'count', type: 'quantitative' as const },
+                color: { condition: { test: 'datum.share > 50', value: '#FFFFFF' }, value: COLOR.text },
+              },
+            },
+          ]
+        : []),
+    ],
+  };
+}

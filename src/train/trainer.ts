@@ -1,0 +1,221 @@
+import { grad } from '../autograd/tape.ts';
+import { BatchOrder, STREAM } from '../eli/order.ts';
+import { EliError } from '../errors.ts';
+import type { Engine } from '../gpu/engine.ts';
+import type { Program } from '../gpu/program.ts';
+import type { Module, StateDict } from '../nn/module.ts';
+import { logStep, takeBatch } from '../ops/batch.ts';
+import { crossEntropy } from '../ops/loss.ts';
+import { Ema } from '../optim/ema.ts';
+import type { Optimizer } from '../optim/optimizer.ts';
+import { zeros } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Samples } from './samples.ts';
+
+export interface TrainerOptions {
+  /** Samples of a step; the last incomplete minibatch of an epoch is dropped. */
+  readonly batch: number;
+  /** Of the order of the samples; each epoch has its own. */
+  readonly seed: number;
+  /** Learning rate of step k = 0, 1, …; without it the optimiser's stays. */
+  readonly rate?: (step: number) => number;
+  /** Loss, one number, of the model's output for a minibatch and its labels [batch]. Default: cross-entropy. */
+  readonly loss?: (output: Tensor, labels: Tensor) => Tensor;
+  /** Instead: loss of the output and the samples' shares of the classes, as mixup gives them. */
+  readonly shares?: (output: Tensor, shares: Tensor) => Tensor;
+  /** Decay of a moving average of the parameters, `trainer.ema`. Default: none is kept. */
+  readonly emaDecay?: number;
+}
+
+/** Everything a training needs to go on with the same bits. */
+export interface TrainerState {
+  readonly step: number;
+  readonly model: StateDict;
+  /** The optimiser's and the average's flat buffers. */
+  readonly optimizer: StateDict;
+}
+
+/** Bytes on the device. */
+export interface TrainerMemory {
+  readonly parameters: number;
+  /** Gradients, momenta and averages, each in the parameters' layout. */
+  readonly optimizer: number;
+  /** Buffers of the captured step: activations that the backward pass needs, and what both passes pass through. */
+  readonly step: number;
+}
+
+/** Steps whose losses are read at once. */
+const STRETCH = 64;
+
+/**
+ * Trains a model on samples that live on the device: one step, captured once, is replayed; minibatches are taken by
+ * index there, and only losses come back. The optimiser's parameters are what learns.
+ */
+export class Trainer {
+  readonly engine: Engine;
+  readonly model: Module;
+  readonly optimizer: Optimizer;
+  readonly ema: Ema | undefined;
+  readonly stepsPerEpoch: number;
+  readonly #options: TrainerOptions;
+  readonly #order: BatchOrder;
+  readonly #indices: Tensor;
+  readonly #counter: Tensor;
+  readonly #losses: Tensor;
+  readonly #program: Program<void>;
+  #stepBytes = 0;
+  #step = 0;
+  #epochOnDevice = -1;
+
+  /** @throws EliError `CONFIG` when a minibatch is larger than the samples. */
+  constructor(model: Module, samples: Samples, optimizer: Optimizer, options: TrainerOptions) {
+    const { engine } = optimizer.flat;
+    const { batch, seed } = options;
+    this.engine = engine;
+    this.model = model;
+    this.optimizer = optimizer;
+    this.#options = options;
+    this.#order = new BatchOrder(samples.count, batch, { seed, stream: STREAM.trainOrder });
+    this.stepsPerEpoch = this.#order.batchesPerEpoch;
+    if (this.stepsPerEpoch === 0) {
+      throw new EliError('CONFIG', `a batch of ${batch} is larger than the ${samples.count} samples`, {
+        hint: 'take a smaller batch',
+      });
+    }
+    if (options.emaDecay !== undefined) this.ema = new Ema(optimizer.flat, options.emaDecay);
+    this.#indices = engine.keep(zeros(engine, [this.stepsPerEpoch * batch], 'u32'));
+    this.#counter = engine.keep(zeros(engine, [1], 'u32'));
+    this.#losses = engine.keep(zeros(engine, [STRETCH]));
+    const before = engine.memory.bytesInUse;
+    model.train(true);
+    this.#program = engine.capture(() => this.#record(samples));
+    this.#stepBytes = engine.memory.bytesInUse - before;
+  }
+
+  /** Steps done so far. */
+  get step(): number {
+    return this.#step;
+  }
+
+  get memory(): TrainerMemory {
+    const flat = this.optimizer.flat.values.size * 4;
+    const copies = 3 + (this.ema === undefined ? 0 : 1);
+    return { parameters: flat, optimizer: copies * flat, step: this.#stepBytes };
+  }
+
+  #record(samples: Samples): void {
+    const { batch, loss: lossOf = crossEntropy, shares } = this.#options;
+    const index = takeBatch(this.#indices, this.#counter, batch);
+    const output = this.model.forward(samples.inputs(index, this.#counter));
+    const loss =
+      shares === undefined
+        ? lossOf(output, samples.labels(index))
+        : shares(output, this.#sharesOf(samples, index));
+    this.optimizer.step(grad(loss, this.optimizer.flat.parameters));
+    this.ema?.update();
+    logStep(loss, this.#losses, this.#counter);
+  }
+
+  #sharesOf(samples: Samples, index: Tensor): Tensor {
+    const shares = samples.targets?.(index, this.#counter);
+    if (shares === undefined) throw new EliError('ARGUMENT', 'these samples have no shares of classes');
+    return shares;
+  }
+
+  /**
+   * Does the next `count` steps and returns their losses.
+   * @throws EliError `NON_FINITE` naming epoch and step of a loss that is not finite.
+   */
+  async run(count: number): Promise<Float32Array> {
+    const losses = new Float32Array(count);
+    for (let done = 0; done < count; ) {
+      const inEpoch = this.#step % this.stepsPerEpoch;
+      const stretch = Math.min(count - done, STRETCH - (this.#step % STRETCH), this.stepsPerEpoch - inEpoch);
+      losses.set(await this.#stretch(stretch), done);
+      done += stretch;
+    }
+    return losses;
+  }
+
+  async #stretch(count: number): Promise<Float32Array> {
+    const epoch = Math.floor(this.#step / this.stepsPerEpoch);
+    if (epoch !== this.#epochOnDevice) {
+      this.#indices.write(this.#order.take(epoch * this.stepsPerEpoch, this.stepsPerEpoch));
+      this.#epochOnDevice = epoch;
+    }
+    const { rate } = this.#options;
+    // Replays of one rate go together.
+    for (let i = 0; i < count; ) {
+      const now = rate?.(this.#step + i);
+      let same = 1;
+      while (i + same < count && (rate === undefined || rate(this.#step + i + same) === now)) same++;
+      if (now !== undefined && now !== this.optimizer.learningRate) this.optimizer.learningRate = now;
+      this.#program.run(same);
+      i += same;
+    }
+    const place = this.#step % STRETCH;
+    const values = (await this.#losses.readFloats()).slice(place, place + count);
+    const bad = values.findIndex((loss) => !Number.isFinite(loss));
+    if (bad !== -1) {
+      const step = this.#step + bad;
+      throw new EliError(
+        'NON_FINITE',
+        `the loss is ${values[bad]} in epoch ${epoch + 1}, step ${(step % this.stepsPerEpoch) + 1}`,
+        {
+          hint: 'take a smaller learningRate, a warm-up, or clip the gradients; the last checkpoint is kept',
+        },
+      );
+    }
+    this.#step += count;
+    return values;
+  }
+
+  /** Reads everything that a checkpoint needs. */
+  async state(): Promise<TrainerState> {
+    return {
+      step: this.#step,
+      model: await this.model.stateDict(),
+      optimizer: Object.fromEntries(
+        await Promise.all(
+          Object.entries(this.#buffers()).map(async ([name, t]) => [
+            name,
+            { shape: t.shape, data: await t.readFloats() },
+          ]),
+        ),
+      ) as StateDict,
+    };
+  }
+
+  /** Goes on from `state`. @throws EliError `SHAPE` that lists what does not fit. */
+  load(state: TrainerState): void {
+    this.model.loadStateDict(state.model);
+    for (const [name, tensor] of Object.entries(this.#buffers())) {
+      const saved = state.optimizer[name];
+      if (saved?.data.length !== tensor.size) {
+        throw new EliError(
+          'SHAPE',
+          `the optimiser's ${name} has ${tensor.size} numbers, the saved state ${saved?.data.length ?? 'none'}`,
+          { hint: 'resume with the model and optimiser of the saved run' },
+        );
+      }
+      tensor.write(saved.data);
+    }
+    // The optimiser remembers the rate that it has on the device.
+    this.optimizer.learningRate = state.optimizer.hyper!.data[0]!;
+    this.#step = state.step;
+    this.#counter.write([state.step]);
+    this.#epochOnDevice = -1;
+  }
+
+  #buffers(): Record<string, Tensor> {
+    const { momentum, squares, hyper } = this.optimizer.state;
+    return { momentum, squares, hyper, ...(this.ema === undefined ? {} : { average: this.ema.average }) };
+  }
+
+  /** The model and the optimiser stay. */
+  dispose(): void {
+    this.#program.dispose();
+    this.ema?.dispose();
+    for (const tensor of [this.#indices, this.#counter, this.#losses]) tensor.dispose();
+  }
+}
