@@ -5,6 +5,25 @@
  * frees what a stretch of code made, `engine.capture` turns a step into a program that is replayed.
  */
 export { detach, type GradOptions, grad, noGrad } from './autograd/tape.ts';
+export { type AffineRanges, affineMap, affineMaps } from './data/affine.ts';
+export {
+  type Augmentation,
+  type AugmentOptions,
+  augment,
+  type ImageBytes,
+  mixedLabels,
+  uploadImages,
+} from './data/augment.ts';
+export { type CifarKind, loadCifar, readCifar } from './data/cifar.ts';
+export { loadFashionMnist } from './data/fashion.ts';
+export { ImageSamples, type ImageSamplesOptions } from './data/image-samples.ts';
+export {
+  type ChannelStatistics,
+  channelStatistics,
+  type ImageData,
+  type ImageSet,
+  selectClasses,
+} from './data/image-set.ts';
 export type { ChainRandom } from './ebm/chain-random.ts';
 export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
 export type { Energy } from './ebm/energy.ts';
@@ -43,7 +62,7 @@ export {
   type SlicedOptions,
   slicedScoreMatching,
 } from './ebm/score-matching.ts';
-export { clipByGlobalNorm, energyL2 } from './ebm/stabilise.ts';
+export { energyL2 } from './ebm/stabilise.ts';
 export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
 export {
   type AlignerState,
@@ -70,25 +89,46 @@ export { Engine, type Launch } from './gpu/engine.ts';
 export type { PoolStats } from './gpu/pool.ts';
 export type { Program } from './gpu/program.ts';
 export type { KernelTime } from './gpu/timer.ts';
+export { Conv2d, type Conv2dOptions as Conv2dLayerOptions, MaxPool2d } from './nn/conv.ts';
+export { CosineLinear, SplitCosineLinear } from './nn/cosine.ts';
+export { Dropout } from './nn/dropout.ts';
 export { FlatParameters } from './nn/flat.ts';
+export { imprintedWeights } from './nn/imprint.ts';
 export { Initializer } from './nn/init.ts';
 export { Activation, Linear, leakyReluLayer, Sequential } from './nn/layers.ts';
+export * from './nn/losses.ts';
 export { Module, type StateDict } from './nn/module.ts';
+export { BatchNorm2d, type BatchNorm2dOptions } from './nn/norm.ts';
+export {
+  RESNETS,
+  ResNet,
+  type ResNetFeatures,
+  type ResNetName,
+  type ResNetOptions,
+  type Shortcut,
+} from './nn/resnet.ts';
 export * from './ops/all.ts';
 export { logStep, takeBatch } from './ops/batch.ts';
-export { defineOp, type OpDefinition } from './ops/define.ts';
+export { type Application, defineOp, type Op, type OpDefinition, observeOps } from './ops/define.ts';
 export { Ema } from './optim/ema.ts';
 export {
   type AdamOptions,
   adam,
   adamw,
+  type Learnt,
   Optimizer,
+  type ParameterGroup,
   type RmspropOptions,
   rmsprop,
   type SgdOptions,
   sgd,
 } from './optim/optimizer.ts';
+export * from './optim/schedules.ts';
 export { empty, fill, full, tensor, zeros } from './tensor/create.ts';
 export { permutation, type RandomSource, randomBits, randomNormal, randomUniform } from './tensor/random.ts';
 export type { Shape } from './tensor/shape.ts';
 export { type DType, Tensor } from './tensor/tensor.ts';
+export { type Evaluation, evaluate } from './train/evaluate.ts';
+export { decayGroups } from './train/groups.ts';
+export type { LabelledSamples } from './train/labelled-samples.ts';
+export { Trainer, type TrainerMemory, type TrainerOptions, type TrainerState } from './train/trainer.ts';

@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd/tape.ts';
 import type { Module } from '../nn/module.ts';
 import { tensor } from '../tensor/create.ts';
-import type { Samples } from './samples.ts';
+import type { LabelledSamples } from './labelled-samples.ts';
 
 export interface Evaluation {
   /** Mean cross-entropy. */
@@ -19,7 +19,7 @@ export interface Evaluation {
  */
 export async function evaluate(
   model: Module,
-  samples: Samples,
+  samples: LabelledSamples,
   options: { batch?: number; onProgress?: (done: number) => void } = {},
 ): Promise<Evaluation> {
   const { batch = 256, onProgress } = options;

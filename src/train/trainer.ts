@@ -10,7 +10,7 @@ import { Ema } from '../optim/ema.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { Samples } from './samples.ts';
+import type { LabelledSamples } from './labelled-samples.ts';
 
 export interface TrainerOptions {
   /** Samples of a step; the last incomplete minibatch of an epoch is dropped. */
@@ -68,7 +68,7 @@ export class Trainer {
   #epochOnDevice = -1;
 
   /** @throws EliError `CONFIG` when a minibatch is larger than the samples. */
-  constructor(model: Module, samples: Samples, optimizer: Optimizer, options: TrainerOptions) {
+  constructor(model: Module, samples: LabelledSamples, optimizer: Optimizer, options: TrainerOptions) {
     const { engine } = optimizer.flat;
     const { batch, seed } = options;
     this.engine = engine;
@@ -103,7 +103,7 @@ export class Trainer {
     return { parameters: flat, optimizer: copies * flat, step: this.#stepBytes };
   }
 
-  #record(samples: Samples): void {
+  #record(samples: LabelledSamples): void {
     const { batch, loss: lossOf = crossEntropy, shares } = this.#options;
     const index = takeBatch(this.#indices, this.#counter, batch);
     const output = this.model.forward(samples.inputs(index, this.#counter));
@@ -116,7 +116,7 @@ export class Trainer {
     logStep(loss, this.#losses, this.#counter);
   }
 
-  #sharesOf(samples: Samples, index: Tensor): Tensor {
+  #sharesOf(samples: LabelledSamples, index: Tensor): Tensor {
     const shares = samples.targets?.(index, this.#counter);
     if (shares === undefined) throw new EliError('ARGUMENT', 'these samples have no shares of classes');
     return shares;

@@ -1,7 +1,7 @@
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** Labelled samples on the device, taken by index. */
-export interface Samples {
+export interface LabelledSamples {
   readonly count: number;
   /** Labels are below this. */
   readonly classes: number;
