@@ -109,6 +109,7 @@ export {
 } from './nn/resnet.ts';
 export * from './ops/all.ts';
 export { logStep, takeBatch } from './ops/batch.ts';
+export { checkNumerics } from './ops/check-numerics.ts';
 export { type Application, defineOp, type Op, type OpDefinition, observeOps } from './ops/define.ts';
 export { Ema } from './optim/ema.ts';
 export {

@@ -15,6 +15,7 @@ interface Flags extends Record<string, unknown> {
   adapter?: string;
   resume?: boolean;
   pictures: boolean;
+  checkNumerics?: boolean;
 }
 
 /** Keys with a value that is no number. */
@@ -29,6 +30,10 @@ export function addTrain(program: Command): void {
     .option('--resume', 'go on with the training in --out')
     .option('--config <file>', 'JSON file with config keys; flags override it')
     .option('--no-pictures', 'draw no pictures')
+    .option(
+      '--check-numerics',
+      'look at what every op makes, and name the first that makes a NaN or infinity: slow',
+    )
     .option('--adapter <name>', 'part of the name of the adapter to use');
   const defaults = trainConfig({});
   for (const [key, text] of Object.entries(TRAIN_KEYS)) {
@@ -76,6 +81,7 @@ async function trainCommand(flags: Flags): Promise<void> {
       signal: stop.signal,
       resume: flags.resume === true,
       pictures: flags.pictures,
+      checkNumerics: flags.checkNumerics === true,
     });
     const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
     const lines = [

@@ -28,6 +28,8 @@ export interface TrainRun {
   readonly signal?: AbortSignal;
   readonly resume: boolean;
   readonly pictures: boolean;
+  /** See `TrainerOptions`. */
+  readonly checkNumerics?: boolean;
 }
 
 export interface TrainResult {
@@ -62,7 +64,7 @@ export async function train(
     resume: run.resume,
     keep: firstEvents(before?.logLength ?? 0),
   });
-  const session = new Session(engine, config, data);
+  const session = new Session(engine, config, data, run.checkNumerics === true);
   try {
     if (before !== undefined) session.trainer.load(before.trainer);
     const points = [...(before?.points ?? [])];
@@ -101,7 +103,7 @@ class Session {
   readonly #train: ImageSamples;
   readonly #test: ImageSamples;
 
-  constructor(engine: Engine, config: TrainConfig, data: ImageData) {
+  constructor(engine: Engine, config: TrainConfig, data: ImageData, checkNumerics: boolean) {
     const { seed, batch, emaDecay, labelSmoothing, mixup, cutout } = config;
     this.#config = config;
     this.#data = data;
@@ -121,6 +123,7 @@ class Session {
       batch,
       seed,
       rate: everyEpoch(scheduleOf(config), steps),
+      checkNumerics,
       ...(emaDecay > 0 ? { emaDecay } : {}),
       ...(mixup > 0
         ? { shares: softCrossEntropy }

@@ -5,6 +5,7 @@ import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
 import type { Module, StateDict } from '../nn/module.ts';
 import { logStep, takeBatch } from '../ops/batch.ts';
+import { checkNumerics } from '../ops/check-numerics.ts';
 import { crossEntropy } from '../ops/loss.ts';
 import { Ema } from '../optim/ema.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
@@ -25,6 +26,8 @@ export interface TrainerOptions {
   readonly shares?: (output: Tensor, shares: Tensor) => Tensor;
   /** Decay of a moving average of the parameters, `trainer.ema`. Default: none is kept. */
   readonly emaDecay?: number;
+  /** Look at what every op makes, step by step, and stop at the first NaN or infinity: slow. Default false. */
+  readonly checkNumerics?: boolean;
 }
 
 /** Everything a training needs to go on with the same bits. */
@@ -62,7 +65,9 @@ export class Trainer {
   readonly #indices: Tensor;
   readonly #counter: Tensor;
   readonly #losses: Tensor;
-  readonly #program: Program<void>;
+  /** The captured step, unless ops are looked at one by one. */
+  readonly #program: Program<void> | undefined;
+  readonly #samples: LabelledSamples;
   #stepBytes = 0;
   #step = 0;
   #epochOnDevice = -1;
@@ -75,6 +80,7 @@ export class Trainer {
     this.model = model;
     this.optimizer = optimizer;
     this.#options = options;
+    this.#samples = samples;
     this.#order = new BatchOrder(samples.count, batch, { seed, stream: STREAM.trainOrder });
     this.stepsPerEpoch = this.#order.batchesPerEpoch;
     if (this.stepsPerEpoch === 0) {
@@ -88,7 +94,8 @@ export class Trainer {
     this.#losses = engine.keep(zeros(engine, [STRETCH]));
     const before = engine.memory.bytesInUse;
     model.train(true);
-    this.#program = engine.capture(() => this.#record(samples));
+    if (options.checkNumerics === true) return;
+    this.#program = engine.capture(() => this.#record());
     this.#stepBytes = engine.memory.bytesInUse - before;
   }
 
@@ -103,7 +110,8 @@ export class Trainer {
     return { parameters: flat, optimizer: copies * flat, step: this.#stepBytes };
   }
 
-  #record(samples: LabelledSamples): void {
+  #record(): void {
+    const samples = this.#samples;
     const { batch, loss: lossOf = crossEntropy, shares } = this.#options;
     const index = takeBatch(this.#indices, this.#counter, batch);
     const output = this.model.forward(samples.inputs(index, this.#counter));
@@ -120,6 +128,19 @@ export class Trainer {
     const shares = samples.targets?.(index, this.#counter);
     if (shares === undefined) throw new EliError('ARGUMENT', 'these samples have no shares of classes');
     return shares;
+  }
+
+  async #replay(count: number, before: number): Promise<void> {
+    if (this.#program !== undefined) return this.#program.run(count);
+    for (let i = 0; i < count; i++) {
+      try {
+        await checkNumerics(this.engine, () => this.engine.tidy(() => this.#record()));
+      } catch (cause) {
+        if (!(cause instanceof EliError) || cause.code !== 'NON_FINITE') throw cause;
+        const step = this.#step + before + i;
+        throw new EliError('NON_FINITE', `step ${step + 1}: ${cause.message}`, { cause });
+      }
+    }
   }
 
   /**
@@ -150,7 +171,7 @@ export class Trainer {
       let same = 1;
       while (i + same < count && (rate === undefined || rate(this.#step + i + same) === now)) same++;
       if (now !== undefined && now !== this.optimizer.learningRate) this.optimizer.learningRate = now;
-      this.#program.run(same);
+      await this.#replay(same, i);
       i += same;
     }
     const place = this.#step % STRETCH;
@@ -214,7 +235,7 @@ export class Trainer {
 
   /** The model and the optimiser stay. */
   dispose(): void {
-    this.#program.dispose();
+    this.#program?.dispose();
     this.ema?.dispose();
     for (const tensor of [this.#indices, this.#counter, this.#losses]) tensor.dispose();
   }

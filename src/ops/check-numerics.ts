@@ -1,0 +1,40 @@
+import { EliError } from '../errors.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { showShape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { observeOps } from './define.ts';
+
+/**
+ * Runs `fn` and looks at what every op in it has made, backward passes included: for finding where a loss breaks, not
+ * for training, since all of it is kept and read.
+ *
+ * @throws EliError `NON_FINITE` naming the first op that made a NaN or an infinity, its operands' shapes, and the element
+ */
+export async function checkNumerics<T>(engine: Engine, fn: () => T): Promise<T> {
+  const made: { readonly what: string; readonly value: Tensor }[] = [];
+  observeOps(({ op, inputs, output }) => {
+    if (output.engine !== engine || output.dtype !== 'f32') return;
+    const shapes = inputs.map((input) => showShape(input.shape)).join(', ');
+    // A view keeps the buffer when the op's own tensor is disposed.
+    const value = engine.keep(output.view(output.shape, output.strides, output.offset));
+    made.push({ what: `${op.name} of ${shapes}`, value });
+  });
+  try {
+    const result = fn();
+    observeOps(undefined);
+    for (const { what, value } of made) {
+      const values = await value.readFloats();
+      const at = values.findIndex((v) => !Number.isFinite(v));
+      if (at === -1) continue;
+      throw new EliError(
+        'NON_FINITE',
+        `${what} made ${values[at]}, first at element ${at} of ${showShape(value.shape)}`,
+        { hint: 'what came before it was finite: look at the values that go into it' },
+      );
+    }
+    return result;
+  } finally {
+    observeOps(undefined);
+    for (const { value } of made) value.dispose();
+  }
+}
