@@ -8,7 +8,7 @@ import { Module } from '../src/nn/module.ts';
 import { div, mul, sub } from '../src/ops/binary.ts';
 import { checkNumerics } from '../src/ops/check-numerics.ts';
 import { sum } from '../src/ops/reduce.ts';
-import { log, relu, sqrt } from '../src/ops/unary.ts';
+import { relu, sqrt } from '../src/ops/unary.ts';
 import { sgd } from '../src/optim/optimizer.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
@@ -26,11 +26,11 @@ test('the first op is named, not those that it spoils', async () => {
     () =>
       checkNumerics(engine, () =>
         engine.tidy(() => {
-          sum(mul(log(relu(x)), 0));
+          sum(mul(mul(relu(x), 1e30), 1e30));
         }),
       ),
     'NON_FINITE',
-    /log of \[2, 2\] made -Infinity, first at element 2/,
+    /affine of \[2, 2\] made Infinity, first at element 0/,
   );
   assert.is(engine.memory.inUse, before, 'nothing is left');
   const fine = await checkNumerics(engine, () => sum(sqrt(relu(x))));

@@ -1,11 +1,13 @@
 // Runs the uvu tests: `npm test` for all, `npm test -- ops nn` for the files with one of these words in their names.
+// `--driver swiftshader` runs them on the software driver that Chromium brings, instead of the machine's own.
 // Every file runs in a process of its own, so that a crash or a hang is a failure of that file and of no other.
 // The last line says `N passed, N failed`; a file that crashes, hangs or holds no test counts as one failure.
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { stripVTControlCharacters } from 'node:util';
+import { parseArgs, stripVTControlCharacters } from 'node:util';
+import { swiftShader } from '../src/cli/setup-vulkan.mjs';
 
 const MINUTE = 60_000;
 const FILE_LIMIT = 10 * MINUTE;
@@ -14,11 +16,29 @@ const deadline = Date.now() + 20 * MINUTE;
 const AT_ONCE = 2;
 
 const folder = dirname(fileURLToPath(import.meta.url));
-const words = process.argv.slice(2);
+const { values: flags, positionals: words } = parseArgs({
+  options: { driver: { type: 'string' } },
+  allowPositionals: true,
+});
+if (flags.driver !== undefined) useDriver(flags.driver);
 const files = readdirSync(folder, { recursive: true })
   .filter((file) => file.endsWith('.test.ts'))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .sort();
+
+/** Sets what makes the Vulkan loader take this driver, for all tests. */
+function useDriver(name) {
+  const [driver] = name === 'swiftshader' ? swiftShader() : [];
+  if (driver === undefined) {
+    const known =
+      name === 'swiftshader'
+        ? 'is not on this machine: install chromium-common'
+        : 'is not known: swiftshader is';
+    process.stderr.write(`the driver ${name} ${known}\n`);
+    process.exit(1);
+  }
+  Object.assign(process.env, driver);
+}
 
 const running = new Set();
 
