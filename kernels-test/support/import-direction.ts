@@ -18,6 +18,7 @@ const ROWS = [
   ['eli'],
   ['data', 'report'],
   ['train'],
+  ['bench'],
   ['index'],
   ['experiments'],
   ['cli'],

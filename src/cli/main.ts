@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { EliError } from '../errors.ts';
 import { addAlign } from './align.ts';
+import { addBench } from './bench.ts';
 import { doctor } from './doctor.ts';
 import { addRunMnist } from './run-mnist.ts';
 import { addRunMnistEnergies } from './run-mnist-energies.ts';
@@ -17,6 +18,7 @@ export async function main(argv: string[]): Promise<number> {
   addRunMnistEnergies(run);
   addTrain(program);
   addAlign(program);
+  addBench(program);
   program
     .command('doctor')
     .description(

@@ -84,6 +84,10 @@ function binary(name: keyof typeof ROWS): (a: Tensor, b: Tensor, alpha?: number)
       ? { shape, values: Array.from({ length: sizeOf(shape) }, (_, i) => ((i * 7) % 5) - 2) }
       : { shape, range };
   const attrs = { alpha: 0.2 };
+  const bench = [
+    [[1 << 20], [1 << 20]],
+    [[1024, 1024], [1024]],
+  ].map((shapes) => ({ inputs: shapes.map((shape) => ({ shape, range })), attrs }));
   const cases: OpCase<Slope>[] = [
     { inputs: [input([129]), input([129])], attrs },
     { inputs: [input([7, 1, 5]), input([33, 1])], attrs },
@@ -102,6 +106,7 @@ function binary(name: keyof typeof ROWS): (a: Tensor, b: Tensor, alpha?: number)
         }),
     reference: (xs, { alpha }) => mapBroadcast(name, xs, (a, b) => row.value(a!, b!, alpha)),
     cases,
+    bench,
     tolerance: row.tolerance ?? ROUNDING,
     ...(row.note === undefined ? {} : { toleranceNote: row.note }),
     cost: ([a, b], y) => ({ flops: sizeOf(y), bytes: 4 * (sizeOf(a!) + sizeOf(b!) + sizeOf(y)) }),

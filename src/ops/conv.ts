@@ -84,6 +84,18 @@ const bytes = (...shapes: Shape[]): number => 4 * shapes.reduce((total, shape) =
 
 const plain = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 } as const;
 
+/** Convolutions of ResNet-32 at batch 32, and one of ResNet-50: 1×1, 256 → 64. */
+const SIZES = [
+  { n: 32, c: 16, o: 16, size: 32, kernel: 3 },
+  { n: 32, c: 32, o: 32, size: 16, kernel: 3 },
+  { n: 32, c: 64, o: 64, size: 8, kernel: 3 },
+  { n: 2, c: 256, o: 64, size: 56, kernel: 1 },
+];
+const benchAttrs = (kernel: number) => ({
+  ...plain,
+  padding: [(kernel - 1) / 2, (kernel - 1) / 2] as const,
+});
+
 const conv2dOp = defineOp<ConvAttrs>({
   name: 'conv2d',
   forward: ([x, weight, bias], attrs) => {
@@ -144,6 +156,10 @@ const conv2dOp = defineOp<ConvAttrs>({
     },
   ],
   tolerance: TOLERANCE,
+  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
+    inputs: [{ shape: [n, c, size, size] }, { shape: [o, c, kernel, kernel] }],
+    attrs: benchAttrs(kernel),
+  })),
   cost: ([x, weight], y) => ({ flops: flops(weight!, y), bytes: bytes(x!, weight!, y) }),
 });
 
@@ -198,6 +214,10 @@ const inputGradOp = defineOp<InputGradAttrs>({
     { inputs: [{ shape: [2, 3, 6, 5] }, { shape: [3, 4, 1, 1] }], attrs: { ...plain, size: [6, 5] } },
   ],
   tolerance: TOLERANCE,
+  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
+    inputs: [{ shape: [n, o, size, size] }, { shape: [o, c, kernel, kernel] }],
+    attrs: { ...benchAttrs(kernel), size: [size, size] },
+  })),
   cost: ([grad, weight], gx) => ({ flops: flops(weight!, grad!), bytes: bytes(grad!, weight!, gx) }),
 });
 
@@ -245,6 +265,10 @@ const weightGradOp = defineOp<WeightGradAttrs>({
   ],
   // 2,349 products of numbers of size up to 4.
   tolerance: { abs: 2e-4, rel: 1e-5 },
+  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
+    inputs: [{ shape: [n, o, size, size] }, { shape: [n, c, size, size] }],
+    attrs: { ...benchAttrs(kernel), kernel: [kernel, kernel] },
+  })),
   cost: ([grad, x], gw) => ({ flops: flops(gw, grad!), bytes: bytes(grad!, x!, gw) }),
 });
 

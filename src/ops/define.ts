@@ -50,6 +50,8 @@ export interface OpDefinition<A> {
   readonly tolerance: Tolerance;
   /** Why the tolerance is what it is, where it is not plain rounding. */
   readonly toleranceNote?: string;
+  /** Cases that `eli bench` times: sizes as they come in use. */
+  readonly bench?: readonly OpCase<A>[];
   /** Floating-point operations and bytes moved for given input and output shapes. */
   readonly cost?: (
     inputs: readonly Shape[],

@@ -33,6 +33,7 @@ const gatherOp = defineOp<null>({
     { inputs: [{ shape: [7, 5] }, { shape: [33], dtype: 'u32', below: 7 }], attrs: null },
     { inputs: [{ shape: [3, 2, 2] }, { shape: [1], dtype: 'u32', below: 3 }], attrs: null },
   ],
+  bench: [{ inputs: [{ shape: [29_404, 32] }, { shape: [8192], dtype: 'u32', below: 29_404 }], attrs: null }],
   tolerance: EXACT,
   cost: (_, y) => ({ flops: 0, bytes: 8 * sizeOf(y) }),
 });

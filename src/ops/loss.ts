@@ -52,6 +52,7 @@ const crossEntropyRows = defineOp<null>({
   ],
   reference: ([x, t]) => build([x!.shape[0]!], ([r]) => -Math.log(softmaxRow(x!, r!)[t!.data[r!]!]!)),
   cases: [{ inputs: [LOGITS, TARGET], attrs: null }],
+  bench: [{ inputs: [{ shape: [8192, 100] }, { shape: [8192], dtype: 'u32', below: 100 }], attrs: null }],
   tolerance: TOLERANCE,
   toleranceNote: NOTE,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),

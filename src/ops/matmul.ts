@@ -140,6 +140,7 @@ const matmulOp = defineOp<null>({
     { inputs: [{ shape: [2, 2, 2, 3, 4] }, { shape: [2, 1, 2, 4, 5] }], attrs: null },
   ],
   tolerance: TOLERANCE,
+  bench: [64, 256, 512, 1024].map((n) => ({ inputs: [{ shape: [n, n] }, { shape: [n, n] }], attrs: null })),
   cost: ([a], c) => ({ flops: 2 * sizeOf(c) * a!.at(-1)!, bytes: 4 * (sizeOf(a!) + sizeOf(c)) }),
 });
 
@@ -181,6 +182,7 @@ const linearOp = defineOp<null>({
     { inputs: [{ shape: [33, 65] }, { shape: [129, 65] }, { shape: [129] }], attrs: null },
   ],
   tolerance: TOLERANCE,
+  bench: [{ inputs: [{ shape: [128, 784] }, { shape: [512, 784] }, { shape: [512] }], attrs: null }],
   cost: ([x], y) => ({ flops: 2 * sizeOf(y) * x![1]!, bytes: 4 * (sizeOf(x!) + sizeOf(y)) }),
 });
 

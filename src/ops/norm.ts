@@ -212,6 +212,9 @@ function batchMoments(x: NdArray, c: number): [number, number] {
   return [center, values.reduce((a, v) => a + (v - center) ** 2, 0) / values.length];
 }
 
+/** ResNet-32's first stage at batch 32. */
+const MAP = { shape: [32, 16, 32, 32] };
+const CHANNELS = { shape: [16], range: [0.5, 1.5] as const };
 const cost = ([x]: readonly Shape[]) => ({ flops: 8 * sizeOf(x!), bytes: 12 * sizeOf(x!) });
 
 /** Statistics of the minibatch that an output was normalised with: its backward pass and the running ones want them. */
@@ -262,6 +265,10 @@ const batchNormOp = defineOp<Attrs>({
       attrs: { epsilon: 1e-3, relu: true },
     },
   ],
+  bench: [
+    { inputs: [MAP, CHANNELS, CHANNELS], attrs: { epsilon: 1e-5, relu: true } },
+    { inputs: [MAP, CHANNELS, CHANNELS, MAP], attrs: { epsilon: 1e-5, relu: true } },
+  ],
   tolerance: { abs: 5e-5, rel: 5e-5 },
   toleranceNote: 'x near 100 has 24 bits, of which the normalised value keeps 17',
   cost,
@@ -309,6 +316,7 @@ const batchNormEvalOp = defineOp<Attrs>({
       attrs: { epsilon: 1e-5, relu: true },
     },
   ],
+  bench: [{ inputs: [MAP, CHANNELS, CHANNELS, CHANNELS, CHANNELS], attrs: { epsilon: 1e-5, relu: true } }],
   tolerance: TOLERANCE,
   cost,
 });

@@ -98,6 +98,12 @@ const maxIndexOp = defineOp<MaxAttrs>({
       return at;
     });
   },
+  bench: [
+    {
+      inputs: [{ shape: [128, 16, 28, 28] }],
+      attrs: { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1], out: [14, 14] },
+    },
+  ],
   cases: [
     {
       inputs: [{ shape: [2, 3, 7, 6] }],

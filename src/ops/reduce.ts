@@ -103,6 +103,11 @@ function reduceReference(
   return out;
 }
 
+const BENCH = [
+  { inputs: [{ shape: [1024, 1024] }], attrs: { axes: [1] } },
+  { inputs: [{ shape: [1024, 1024] }], attrs: { axes: [0] } },
+  { inputs: [{ shape: [1 << 20] }], attrs: { axes: [0] } },
+];
 const CASES = [
   { inputs: [{ shape: [7, 33] }], attrs: { axes: [1] } },
   { inputs: [{ shape: [129, 5] }], attrs: { axes: [0] } },
@@ -120,6 +125,7 @@ const sumOp = defineOp<Axes>({
   backward: ({ grad, inputs }) => [expand(grad, inputs[0]!.shape)],
   reference: ([x], { axes }) => reduceReference(x!, axes, 0, (sum, v) => sum + v),
   cases: CASES,
+  bench: BENCH,
   tolerance: SUM_TOLERANCE,
   toleranceNote: SUM_NOTE,
   cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
@@ -139,6 +145,7 @@ const meanOp = defineOp<Axes>({
     );
   },
   cases: CASES,
+  bench: BENCH,
   tolerance: { abs: 2e-6, rel: 2e-6 },
   cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
@@ -153,6 +160,7 @@ const maxOp = defineOp<Axes>({
   },
   reference: ([x], { axes }) => reduceReference(x!, axes, Number.NEGATIVE_INFINITY, Math.max),
   cases: CASES,
+  bench: BENCH,
   tolerance: EXACT,
   cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });

@@ -40,6 +40,10 @@ function at(x: NdArray, index: readonly number[]): number {
   return x.data[index.reduce((sum, k, d) => sum * x.shape[d]! + k, 0)]!;
 }
 
+const BENCH = [
+  [1024, 1024],
+  [8192, 10],
+].map((shape) => ({ inputs: [{ shape }], attrs: null }));
 const CASES = [
   { inputs: [{ shape: [7, 5], range: [-4, 4] as const }], attrs: null },
   { inputs: [{ shape: [3, 129], range: [-4, 4] as const }], attrs: null },
@@ -56,6 +60,7 @@ const softmaxOp = defineOp<null>({
   backward: ({ grad, output: y }) => [mul(y, sub(grad, sum(mul(grad, y), -1, true)))],
   reference: ([x]) => build(x!.shape, (index) => Math.exp(at(x!, index) - logSumExpRow(x!, index))),
   cases: CASES,
+  bench: BENCH,
   tolerance: TOLERANCE,
   toleranceNote: NOTE,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
@@ -67,6 +72,7 @@ const logSoftmaxOp = defineOp<null>({
   backward: ({ grad, output: y }) => [sub(grad, mul(exp(y), sum(grad, -1, true)))],
   reference: ([x]) => build(x!.shape, (index) => at(x!, index) - logSumExpRow(x!, index)),
   cases: CASES,
+  bench: BENCH,
   tolerance: TOLERANCE,
   toleranceNote: NOTE,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
@@ -78,6 +84,7 @@ const logSumExpOp = defineOp<null>({
   backward: ({ grad, inputs: [x] }) => [mul(grad, softmaxOp([x!], null))],
   reference: ([x]) => build(x!.shape.with(-1, 1), (index) => logSumExpRow(x!, index)),
   cases: CASES,
+  bench: BENCH,
   tolerance: TOLERANCE,
   toleranceNote: NOTE,
   cost: ([x]) => ({ flops: 3 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),

@@ -190,6 +190,7 @@ function unary(name: keyof typeof ROWS): (x: Tensor, scalars?: Scalars) => Tenso
         x!.data.map((v) => row.value(v, scalars)),
       ),
     cases: [inputs({ shape: [129] }), inputs({ shape: [3, 1, 7], transposed: true })],
+    bench: [inputs({ shape: [1 << 20] })],
     tolerance: row.tolerance ?? ROUNDING,
     ...(row.note === undefined ? {} : { toleranceNote: row.note }),
     cost: ([shape]) => ({ flops: sizeOf(shape!), bytes: 8 * sizeOf(shape!) }),

@@ -45,7 +45,9 @@ const contiguousOp = defineOp<null>({
     { inputs: [{ shape: [7, 33], transposed: true }], attrs: null },
     { inputs: [{ shape: [1] }], attrs: null },
   ],
+  bench: [{ inputs: [{ shape: [1024, 1024], transposed: true }], attrs: null }],
   tolerance: EXACT,
+  cost: ([x]) => ({ flops: 0, bytes: 8 * sizeOf(x!) }),
 });
 
 /** `x` itself when it is dense, else a dense copy. */

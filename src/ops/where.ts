@@ -56,6 +56,7 @@ const whereOp = defineOp<null>({
     },
     { inputs: [{ shape: [1], values: [1] }, { shape: [33, 1] }, { shape: [1, 3] }], attrs: null },
   ],
+  bench: [{ inputs: [1, 2, 3].map(() => ({ shape: [1 << 20] })), attrs: null }],
   tolerance: EXACT,
   cost: (_, y) => ({ flops: 0, bytes: 16 * sizeOf(y) }),
 });

@@ -1,0 +1,184 @@
+import { grad } from '../autograd/tape.ts';
+import { EnergyModel } from '../ebm/energy-model.ts';
+import { langevin } from '../ebm/langevin.ts';
+import { EnergyAligner } from '../eli/aligner.ts';
+import { BatchOrder } from '../eli/order.ts';
+import { Initializer } from '../nn/init.ts';
+import { Linear } from '../nn/layers.ts';
+import { ResNet } from '../nn/resnet.ts';
+import { logStep, takeBatch } from '../ops/batch.ts';
+import { conv2d } from '../ops/conv.ts';
+import { gather } from '../ops/gather.ts';
+import { crossEntropy } from '../ops/loss.ts';
+import { relu } from '../ops/unary.ts';
+import { adam, sgd } from '../optim/optimizer.ts';
+import { tensor, zeros } from '../tensor/create.ts';
+import { randomNormal } from '../tensor/random.ts';
+import { captured, type Workload } from './workload.ts';
+
+const step784: Workload = {
+  name: 'training: MLP 784-32-5, batch 128',
+  unit: 'steps',
+  prepare: (engine) => {
+    const init = new Initializer(engine, 1);
+    const layers = [new Linear(init, 784, 32), new Linear(init, 32, 5)] as const;
+    const parameters = layers.flatMap((layer) => layer.parameters());
+    const optimizer = sgd(parameters, { learningRate: 0.1, momentum: 0.9 });
+    const images = randomNormal(engine, [12_800, 784], { seed: 2 });
+    const labels = tensor(
+      engine,
+      Uint32Array.from({ length: 12_800 }, (_, i) => i % 5),
+    );
+    const order = tensor(engine, new BatchOrder(12_800, 128, { seed: 3, stream: 0 }).take(0, 100));
+    const counter = zeros(engine, [1], 'u32');
+    const losses = zeros(engine, [100]);
+    const step = (): void => {
+      const index = takeBatch(order, counter, 128);
+      const logits = layers[1].forward(relu(layers[0].forward(gather(images, index))));
+      const loss = crossEntropy(logits, gather(labels, index));
+      optimizer.step(grad(loss, parameters));
+      logStep(loss, losses, counter);
+    };
+    return captured(engine, step, () => {
+      optimizer.dispose();
+      for (const t of [images, labels, order, counter, losses]) t.dispose();
+    });
+  },
+};
+
+const resnet: Workload = {
+  name: 'training: ResNet-20, batch 16, 32×32',
+  unit: 'steps',
+  prepare: (engine) => {
+    const model = new ResNet(new Initializer(engine, 1), 'resnet20', { classes: 10 });
+    const optimizer = sgd(model.parameters(), { learningRate: 0.1, momentum: 0.9 });
+    const images = randomNormal(engine, [16, 3, 32, 32], { seed: 1 });
+    const labels = tensor(
+      engine,
+      Uint32Array.from({ length: 16 }, (_, i) => i % 10),
+    );
+    const step = (): void => {
+      const loss = crossEntropy(model.forward(images), labels);
+      optimizer.step(grad(loss, optimizer.flat.parameters));
+    };
+    return captured(engine, step, () => {
+      optimizer.dispose();
+      model.dispose();
+      images.dispose();
+      labels.dispose();
+    });
+  },
+};
+
+/** Forward and both gradients. */
+const convolution = (n: number, c: number, size: number, o: number): Workload => ({
+  name: `conv: 3×3 forward + backward, ${n}×${c}×${size}×${size} → ${o}`,
+  prepare: (engine) => {
+    const x = randomNormal(engine, [n, c, size, size], { seed: 1 });
+    const w = randomNormal(engine, [o, c, 3, 3], { seed: 2 });
+    const dy = randomNormal(engine, [n, o, size, size], { seed: 3 });
+    x.requiresGrad = true;
+    w.requiresGrad = true;
+    const both = () => grad(conv2d(x, w, undefined, { padding: 1 }), [x, w], { gradOutput: dy });
+    return {
+      ...captured(engine, both, () => {
+        for (const t of [x, w, dy]) t.dispose();
+      }),
+      flops: 3 * 2 * n * o * size ** 2 * c * 9,
+    };
+  },
+});
+
+const optimizerStep: Workload = {
+  name: 'optimizer: Adam, 1,048,576 parameters',
+  unit: 'steps',
+  prepare: (engine) => {
+    const n = 1 << 20;
+    const gradient = randomNormal(engine, [n], { seed: 2 });
+    const optimizer = adam([randomNormal(engine, [n], { seed: 1 })], { learningRate: 1e-3 });
+    return {
+      ...captured(
+        engine,
+        () => optimizer.step([gradient]),
+        () => {
+          optimizer.dispose();
+          gradient.dispose();
+        },
+      ),
+      // The gradient is packed (read, written), then it, p, m and v are read, and the last three written.
+      bytes: 4 * n * 9,
+    };
+  },
+};
+
+const sampler = (latent: number): Workload => ({
+  name: `sampler: Langevin, 30 steps, d = ${latent}, 1,024 chains`,
+  unit: 'chains of 30 steps',
+  prepare: (engine) => {
+    const model = new EnergyModel(new Initializer(engine, 1), { latent, hidden: 64, layers: 1, slope: 0.2 });
+    const start = randomNormal(engine, [1024, latent], { seed: 2 });
+    const chains = () => langevin(model, start, { steps: 30, stepSize: 0.1 });
+    return captured(engine, chains, () => {
+      model.dispose();
+      start.dispose();
+    });
+  },
+});
+
+/** A whole fit of so many iterations; what precedes the first is part of it. */
+const aligner = (latent: number): Workload => ({
+  name: `aligner: iteration, d = ${latent}, batch 128, 30 steps`,
+  unit: 'iterations',
+  prepare: (engine) => {
+    const previous = randomNormal(engine, [29_404, latent], { seed: 1 });
+    const current = randomNormal(engine, [29_404, latent], { seed: 2 }, 0.3, 1.04);
+    return {
+      times: 200,
+      run: async (times) => {
+        const options = { iterations: times };
+        const fitted = await EnergyAligner.fit(engine, { previous, current }, options, { every: times });
+        fitted.dispose();
+      },
+      dispose: () => {
+        previous.dispose();
+        current.dispose();
+      },
+    };
+  },
+});
+
+/** A chain of tiny ops: what an op costs beside its work. */
+const overhead = (kind: 'captured' | 'eager'): Workload => ({
+  name: `overhead: ${kind} op`,
+  unit: 'ops',
+  prepare: (engine) => {
+    const x = zeros(engine, [64]);
+    const one = (): void => {
+      relu(x);
+    };
+    if (kind === 'captured') return captured(engine, one, () => x.dispose());
+    return {
+      run: (times) => {
+        for (let i = 0; i < times; i++) engine.tidy(one);
+        engine.flush();
+      },
+      dispose: () => x.dispose(),
+    };
+  },
+});
+
+/** What users do, beside the single ops. */
+export const NAMED_WORKLOADS: readonly Workload[] = [
+  convolution(32, 16, 32, 16),
+  convolution(32, 64, 8, 64),
+  step784,
+  resnet,
+  optimizerStep,
+  sampler(32),
+  sampler(512),
+  aligner(32),
+  aligner(64),
+  aligner(512),
+  overhead('captured'),
+  overhead('eager'),
+];

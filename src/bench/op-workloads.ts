@@ -1,0 +1,53 @@
+import { noGrad } from '../autograd/tape.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { type CaseInput, type OpDefinition, registry } from '../ops/define.ts';
+import { transpose } from '../ops/views.ts';
+import { tensor } from '../tensor/create.ts';
+import { bitsAt, randomUniform } from '../tensor/random.ts';
+import { sizeOf } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { captured, type Workload } from './workload.ts';
+
+function inputOf(engine: Engine, input: CaseInput, seed: number): Tensor {
+  const { shape, range = [-2, 2], below } = input;
+  if (below !== undefined) {
+    const values = Uint32Array.from({ length: sizeOf(shape) }, (_, i) =>
+      Math.floor((bitsAt({ seed }, i) / 2 ** 32) * below),
+    );
+    return engine.keep(tensor(engine, values, shape));
+  }
+  const turned = input.transposed === true ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] : shape;
+  const dense = engine.keep(randomUniform(engine, turned, { seed }, ...range));
+  return input.transposed === true ? engine.keep(transpose(dense)) : dense;
+}
+
+function opWorkloads(op: OpDefinition<unknown>): Workload[] {
+  return (op.bench ?? []).map((c): Workload => {
+    const shapes = c.inputs.map((input) => `[${input.shape.join(',')}]${input.transposed ? 'ᵀ' : ''}`);
+    const attrs = JSON.stringify(c.attrs);
+    const detail = (op.bench ?? []).some((other) => other !== c && sameShapes(other.inputs, c.inputs))
+      ? ` ${attrs}`
+      : '';
+    return {
+      name: `op: ${op.name} ${shapes.join(' ')}${detail}`,
+      prepare: (engine) => {
+        const inputs = c.inputs.map((input, i) => inputOf(engine, input, i + 1));
+        const apply = (): Tensor => noGrad(engine, () => op.forward(inputs, c.attrs));
+        const shape = engine.tidy(() => apply().shape);
+        const shapes = c.inputs.map((input) => input.shape);
+        const program = captured(engine, apply, () => {
+          for (const input of inputs) input.dispose();
+        });
+        return { ...program, ...op.cost?.(shapes, shape, c.attrs) };
+      },
+    };
+  });
+}
+
+const sameShapes = (a: readonly CaseInput[], b: readonly CaseInput[]): boolean =>
+  JSON.stringify(a.map((i) => i.shape)) === JSON.stringify(b.map((i) => i.shape));
+
+/** Every op of the registry at the sizes that it names. */
+export function registryWorkloads(): Workload[] {
+  return [...registry.values()].flatMap(opWorkloads);
+}

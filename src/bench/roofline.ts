@@ -1,0 +1,58 @@
+import type { Engine } from '../gpu/engine.ts';
+import { empty, launch1d, zeros } from '../tensor/create.ts';
+import { measure } from './measure.ts';
+import { captured, type Workload } from './workload.ts';
+
+/** What an adapter reached in this run: 10⁹ multiply-adds counted as two, and 10⁹ bytes read and written, a second. */
+export interface Roofline {
+  readonly gflops: number;
+  readonly gbs: number;
+}
+
+const INVOCATIONS = { software: 1 << 12, gpu: 1 << 20 };
+const ROUNDS = 256;
+
+const peak: Workload = {
+  name: 'roofline: multiply-adds in registers',
+  prepare: (engine) => {
+    const n = engine.adapter.software ? INVOCATIONS.software : INVOCATIONS.gpu;
+    const y = zeros(engine, [n]);
+    const run = (): void => {
+      engine.run('bench/peak.wgsl', {
+        storages: [y.storage],
+        overrides: { ROUNDS },
+        params: { scale: 0.999, shift: 0.001 },
+        groups: [n / 64],
+      });
+    };
+    // 8 numbers, 8 times a round.
+    return { ...captured(engine, run, () => y.dispose()), flops: n * ROUNDS * 8 * 8 * 2 };
+  },
+};
+
+const stream: Workload = {
+  name: 'roofline: copy of 64 MiB',
+  prepare: (engine) => {
+    const n = 1 << 24;
+    const [x, y] = [zeros(engine, [n]), empty(engine, [n])];
+    const run = (): void => {
+      launch1d(engine, 'bench/stream.wgsl', n / 4, {
+        storages: [x.storage, y.storage],
+        params: { n: n / 4 },
+      });
+    };
+    const dispose = (): void => {
+      x.dispose();
+      y.dispose();
+    };
+    return { ...captured(engine, run, dispose), bytes: 8 * n };
+  },
+};
+
+/** Measures both. */
+export async function measureRoofline(engine: Engine, time?: number): Promise<Roofline> {
+  const options = time === undefined ? {} : { time };
+  const { gflops } = await measure(engine, peak, options);
+  const { gbs } = await measure(engine, stream, options);
+  return { gflops: gflops!, gbs: gbs! };
+}

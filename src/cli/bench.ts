@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { type BenchRow, measure } from '../bench/measure.ts';
+import { NAMED_WORKLOADS } from '../bench/named-workloads.ts';
+import { registryWorkloads } from '../bench/op-workloads.ts';
+import { measureRoofline, type Roofline } from '../bench/roofline.ts';
+import { EliError } from '../errors.ts';
+import { Engine } from '../gpu/engine.ts';
+import '../ops/all.ts';
+import { writeJson } from '../report/json.ts';
+import { savePicture } from '../report/picture.ts';
+import { createProgress } from '../report/progress.ts';
+import { rooflineSpec } from '../report/roofline.ts';
+import { type Column, renderTable } from '../report/table.ts';
+import { numberOf } from './flags.ts';
+
+interface Flags {
+  time: number;
+  json?: string;
+  compare?: string;
+  picture?: string;
+  adapter?: string;
+}
+
+/** What `--json` writes. */
+interface BenchFile {
+  readonly adapter: string;
+  readonly driver: string;
+  readonly roofline: Roofline;
+  readonly rows: readonly BenchRow[];
+}
+
+export function addBench(program: Command): void {
+  program
+    .command('bench')
+    .argument('[filter]', 'part of the names of the rows to measure, such as "op: matmul" or "aligner"')
+    .description(
+      'time every op and what is made of them: medians, GPU time, share of what the adapter can do',
+    )
+    .option('--time <ms>', 'how long each row is timed', numberOf, 1000)
+    .option('--json <file>', 'write the figures there')
+    .option('--compare <file>', 'figures of an earlier --json: say what changed beyond the noise')
+    .option('--picture <name>', 'draw the roofline into <name>.svg and <name>.png')
+    .option('--adapter <name>', 'part of the name of the adapter to use')
+    .action(bench);
+}
+
+async function bench(filter: string | undefined, flags: Flags): Promise<void> {
+  const before = flags.compare === undefined ? undefined : readBench(flags.compare);
+  const workloads = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
+    name.includes(filter ?? ''),
+  );
+  if (workloads.length === 0) {
+    throw new EliError('ARGUMENT', `no row has "${filter}" in its name`, {
+      hint: 'without a filter all rows are measured and listed',
+    });
+  }
+  const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
+  try {
+    const { name: adapter, driver } = engine.adapter;
+    const roofline = await measureRoofline(engine, flags.time);
+    process.stdout.write(
+      `${adapter}, ${driver}\nroofline: ${roofline.gflops.toFixed(0)} GFLOP/s, ${roofline.gbs.toFixed(1)} GB/s\n`,
+    );
+    const bar = createProgress()('bench', workloads.length, 'rows');
+    const rows: BenchRow[] = [];
+    try {
+      for (const workload of workloads) {
+        bar.update(rows.length, workload.name);
+        rows.push(await measure(engine, workload, { time: flags.time }));
+      }
+      bar.update(rows.length);
+    } finally {
+      bar.done();
+    }
+    process.stdout.write(`${await renderTable(columns(roofline, before), rows)}\n`);
+    process.stdout.write(
+      'share: of the roof that is nearer, GFLOP/s or GB/s; first: with compiling, if it had to be\n',
+    );
+    if (flags.json !== undefined) {
+      await writeJson(flags.json, { adapter, driver, roofline, rows } satisfies BenchFile);
+    }
+    if (flags.picture !== undefined) await draw(flags.picture, rows, roofline, adapter);
+  } finally {
+    engine.dispose();
+  }
+}
+
+function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefined): Column<BenchRow>[] {
+  const fixed = (value: number | undefined): string | undefined =>
+    value === undefined ? undefined : value.toPrecision(3);
+  const share = ({ gflops, gbs }: BenchRow): string | undefined => {
+    const shares = [gflops && gflops / roof.gflops, gbs && gbs / roof.gbs].filter((s) => s !== undefined);
+    return shares.length === 0 ? undefined : `${(100 * Math.max(...shares)).toFixed(0)} %`;
+  };
+  return [
+    { head: 'row', align: 'left', cell: (row) => row.name },
+    { head: 'ms', cell: (row) => fixed(row.median) },
+    { head: 'quartiles', cell: (row) => `${fixed(row.low)}–${fixed(row.high)}` },
+    { head: 'GPU ms', cell: (row) => fixed(row.gpu) },
+    { head: 'dispatches', cell: (row) => row.dispatches?.toString() },
+    { head: 'GFLOP/s', cell: (row) => fixed(row.gflops) },
+    { head: 'GB/s', cell: (row) => fixed(row.gbs) },
+    { head: 'share', cell: share },
+    { head: 'a second', cell: (row) => `${(1000 / row.median).toPrecision(3)} ${row.unit}` },
+    { head: 'first ms', cell: (row) => row.first.toFixed(0) },
+    ...(before === undefined
+      ? []
+      : [{ head: 'before', cell: (row: BenchRow) => changeOf(before.get(row.name), row) }]),
+  ];
+}
+
+/** How a row stands to an earlier one: noise where the quartiles meet. */
+export function changeOf(before: BenchRow | undefined, now: BenchRow): string | undefined {
+  if (before === undefined) return undefined;
+  const ratio = `× ${(now.median / before.median).toFixed(2)}`;
+  if (now.low > before.high) return `${ratio} slower`;
+  if (now.high < before.low) return `${ratio} faster`;
+  return `${ratio} (noise)`;
+}
+
+function readBench(path: string): Map<string, BenchRow> {
+  try {
+    const { rows } = JSON.parse(readFileSync(path, 'utf8')) as BenchFile;
+    return new Map(rows.map((row) => [row.name, row]));
+  } catch (cause) {
+    throw new EliError('FILE', `${path} holds no figures of eli bench: ${(cause as Error).message}`, {
+      hint: 'write such a file with --json',
+      cause,
+    });
+  }
+}
+
+async function draw(base: string, rows: readonly BenchRow[], roof: Roofline, adapter: string): Promise<void> {
+  const points = rows.flatMap(({ name, gflops, gbs }) =>
+    gflops && gbs ? [{ name: name.replace(/^op: /, ''), gflops, gbs }] : [],
+  );
+  await savePicture(base, rooflineSpec(points, roof, { subtitle: adapter }));
+}
