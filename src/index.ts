@@ -89,7 +89,13 @@ export { Engine, type Launch } from './gpu/engine.ts';
 export type { PoolStats } from './gpu/pool.ts';
 export type { Program } from './gpu/program.ts';
 export type { KernelTime } from './gpu/timer.ts';
-export { Conv2d, type Conv2dOptions as Conv2dLayerOptions, MaxPool2d } from './nn/conv.ts';
+export {
+  AdaptiveAvgPool2d,
+  AvgPool2d,
+  Conv2d,
+  type Conv2dOptions as Conv2dLayerOptions,
+  MaxPool2d,
+} from './nn/conv.ts';
 export { CosineLinear, SplitCosineLinear } from './nn/cosine.ts';
 export { Dropout } from './nn/dropout.ts';
 export { FlatParameters } from './nn/flat.ts';

@@ -1,6 +1,12 @@
 import { type Conv2dOptions as ConvOptions, conv2d } from '../ops/conv.ts';
-import type { Pair } from '../ops/conv-window.ts';
-import { type MaxPoolOptions, maxPool2d } from '../ops/pool.ts';
+import { checkGroups, type Pair, pair } from '../ops/conv-window.ts';
+import {
+  type AvgPoolOptions,
+  adaptiveAvgPool2d,
+  avgPool2d,
+  type MaxPoolOptions,
+  maxPool2d,
+} from '../ops/pool.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
 import { Module } from './module.ts';
@@ -15,7 +21,11 @@ export interface Conv2dOptions extends ConvOptions {
   readonly weights?: 'uniform' | 'he';
 }
 
-/** Convolution of images, weight [out, in / groups, kernel, kernel]. */
+/**
+ * Convolution of images, weight [out, in / groups, kernel height, kernel width] and bias [out], as `conv2d` takes them.
+ * @throws EliError `SHAPE` unless `groups` divides both numbers of channels, `ARGUMENT` for a kernel that is no whole
+ * number.
+ */
 export class Conv2d extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
@@ -24,8 +34,10 @@ export class Conv2d extends Module {
   constructor(init: Initializer, inputs: number, outputs: number, kernel: Pair, options: Conv2dOptions = {}) {
     super();
     const { bias = true, weights = 'uniform', ...rest } = options;
-    const [height, width] = typeof kernel === 'number' ? [kernel, kernel] : kernel;
-    const perGroup = inputs / (options.groups ?? 1);
+    const [height, width] = pair('Conv2d', 'kernel', kernel, 1);
+    const { groups = 1 } = options;
+    checkGroups('Conv2d', inputs, outputs, groups);
+    const perGroup = inputs / groups;
     const shape = [outputs, perGroup, height, width];
     const bound = 1 / Math.sqrt(perGroup * height * width);
     this.weight =
@@ -55,5 +67,35 @@ export class MaxPool2d extends Module {
 
   forward(x: Tensor): Tensor {
     return maxPool2d(x, this.#kernel, this.#options);
+  }
+}
+
+/** Means of windows, see `avgPool2d`. */
+export class AvgPool2d extends Module {
+  readonly #kernel: Pair;
+  readonly #options: AvgPoolOptions;
+
+  constructor(kernel: Pair, options: AvgPoolOptions = {}) {
+    super();
+    this.#kernel = kernel;
+    this.#options = options;
+  }
+
+  forward(x: Tensor): Tensor {
+    return avgPool2d(x, this.#kernel, this.#options);
+  }
+}
+
+/** Means of windows that cover an image of any size evenly, see `adaptiveAvgPool2d`; size 1 is the global mean. */
+export class AdaptiveAvgPool2d extends Module {
+  readonly #size: Pair;
+
+  constructor(size: Pair) {
+    super();
+    this.#size = size;
+  }
+
+  forward(x: Tensor): Tensor {
+    return adaptiveAvgPool2d(x, this.#size);
   }
 }

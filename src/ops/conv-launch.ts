@@ -5,8 +5,8 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { Window } from './conv-window.ts';
 import { sum } from './reduce.ts';
 
-/** The forms of the convolution kernel; `product` is the matrix product that a 1×1 convolution of stride 1 is. */
-export type ConvVariant = 'subgroup' | 'direct' | 'tiled';
+/** The forms of the convolution kernel; `run` computes no weight gradient. */
+export type ConvVariant = 'run' | 'subgroup' | 'direct' | 'tiled';
 
 /** A window with its channel groups. */
 export interface ConvAttrs extends Omit<Window, 'kernel'> {
@@ -19,19 +19,44 @@ const PART = 1024;
 const PARTIAL_LIMIT = 1 << 24;
 const MAX_COLUMN_TILES = 32768;
 
+/** Positions of a lane in the variant `run`: of 3, 4, 6 and 8 the fastest on llvmpipe. */
+const RUN = 4;
+/** Taps of a row up to which Mesa unrolls the variant `run`; with 7 it is four times slower than `subgroup`. */
+const MAX_RUN_TAPS = 5;
+
 interface Tiles {
   readonly file: string;
   readonly consts: Readonly<Record<string, number>>;
   readonly overrides: Readonly<Record<string, number>>;
   readonly rows: number;
-  readonly columns: number;
+  readonly columnTiles: number;
 }
 
-/** The variant an adapter is served best by, where each group of channels has `m` rows of results. */
-export function chooseConvVariant(engine: Engine, m: number): ConvVariant {
-  if (m === 1) return 'direct';
+/** A row of taps in elements of X: constants of the variant `run`. */
+interface TapRow {
+  readonly KW: number;
+  readonly STEP: number;
+  readonly TAP: number;
+  readonly FLIP: 0 | 1;
+}
+
+/** Products below which the variant `run` is no faster; it needs a pipeline for each width and stride of window. */
+const MIN_RUN_PRODUCTS = 1 << 20;
+
+/** Whether the variant `run` is the faster: windows of a run overlap, and image rows are not much shorter than a run. */
+function runPays({ m, columns, k, groups, gridWidth, tapRow }: Product): boolean {
+  if (tapRow === undefined || groups * m * columns * k < MIN_RUN_PRODUCTS) return false;
+  const { KW, STEP, TAP } = tapRow;
+  const across = (RUN - 1) * STEP + (KW - 1) * TAP + 1;
+  return across < RUN * KW && KW <= MAX_RUN_TAPS && gridWidth >= RUN - 1;
+}
+
+/** The variant an adapter is served best by. A group of one row has nothing to share between rows. */
+function chooseVariant(engine: Engine, product: Product): ConvVariant {
+  if (product.m === 1) return 'direct';
   if (!engine.adapter.software) return 'tiled';
-  return engine.subgroupLanes === undefined ? 'direct' : 'subgroup';
+  if (engine.subgroupLanes === undefined) return 'direct';
+  return runPays(product) ? 'run' : 'subgroup';
 }
 
 /** Columns of a lane: as many as pay (eight), fewer where the last tile would be mostly empty. */
@@ -40,7 +65,20 @@ function tileWidth(columns: number, lanes: number): number {
   return [8, 6, 4].reduce((best, width) => (padded(width) < padded(best) ? width : best));
 }
 
-function tilesOf(engine: Engine, variant: ConvVariant, m: number, columns: number): Tiles {
+function tilesOf(engine: Engine, variant: ConvVariant, product: Product): Tiles {
+  const { m, columns, gridWidth, tapRow } = product;
+  if (variant === 'run') {
+    const LANES = engine.subgroupLanes!;
+    const TM = m <= 4 ? 4 : m <= 8 ? 8 : 16;
+    const runs = (columns / gridWidth) * Math.ceil(gridWidth / RUN);
+    return {
+      file: 'conv/conv_run.wgsl',
+      consts: { TM, TN: RUN, LANES, ...tapRow! },
+      overrides: {},
+      rows: TM,
+      columnTiles: Math.ceil(runs / LANES),
+    };
+  }
   if (variant === 'subgroup') {
     const LANES = engine.subgroupLanes!;
     const TM = m <= 4 ? 4 : m <= 8 ? 8 : 16;
@@ -50,7 +88,7 @@ function tilesOf(engine: Engine, variant: ConvVariant, m: number, columns: numbe
       consts: { TM, TN, LANES },
       overrides: {},
       rows: TM,
-      columns: LANES * TN,
+      columnTiles: Math.ceil(columns / (LANES * TN)),
     };
   }
   if (variant === 'direct') {
@@ -62,7 +100,7 @@ function tilesOf(engine: Engine, variant: ConvVariant, m: number, columns: numbe
       consts: { TM, TN },
       overrides: { WX },
       rows: TM,
-      columns: WX * TN,
+      columnTiles: Math.ceil(columns / (WX * TN)),
     };
   }
   const [WX, WY, TM, TN] = m <= 16 ? [32, 4, 4, 4] : m <= 32 ? [16, 8, 4, 4] : [16, 8, 8, 4];
@@ -71,7 +109,7 @@ function tilesOf(engine: Engine, variant: ConvVariant, m: number, columns: numbe
     consts: { WX, WY, TM, TN },
     overrides: {},
     rows: WY * TM,
-    columns: WX * TN,
+    columnTiles: Math.ceil(columns / (WX * TN)),
   };
 }
 
@@ -90,14 +128,18 @@ interface Product {
   readonly parts: number;
   readonly part: number;
   readonly groups: number;
+  /** Positions in a row of the grid. */
+  readonly gridWidth: number;
+  /** Absent where columns are no positions. */
+  readonly tapRow?: TapRow;
   readonly params: Readonly<Record<string, number>>;
 }
 
-function run(product: Product, variant: ConvVariant): void {
-  const { a, x, bias, c, m, columns, k, parts, part, groups } = product;
+function run(product: Product, variant = chooseVariant(product.x.engine, product)): void {
+  const { a, x, bias, c, m, k, parts, part, groups, columns } = product;
   const { engine } = x;
-  const tiles = tilesOf(engine, variant, m, columns);
-  const columnTiles = Math.ceil(columns / tiles.columns);
+  const tiles = tilesOf(engine, variant, product);
+  const { columnTiles } = tiles;
   const rowTiles = Math.ceil(m / tiles.rows);
   const across = Math.min(columnTiles, MAX_COLUMN_TILES);
   engine.run(tiles.file, {
@@ -122,6 +164,7 @@ function run(product: Product, variant: ConvVariant): void {
       part_c: sizeOf(c.shape.slice(1)),
       offset_bias: bias?.offset ?? 0,
       lanes: engine.subgroupLanes ?? 0,
+      grid_width: product.gridWidth,
       ...product.params,
     },
     groups: [across, rowTiles * Math.ceil(columnTiles / across), groups * parts],
@@ -162,9 +205,10 @@ export function launchConv(
     parts: 1,
     part: k,
     groups,
+    gridWidth: out[1],
+    tapRow: { KW: kw, STEP: stride[1], TAP: dilation[1], FLIP: 0 },
     params: {
       grid: plane,
-      grid_width: out[1],
       taps: kh * kw,
       taps_width: kw,
       height,
@@ -189,7 +233,7 @@ export function launchConv(
       group_c: m * plane,
     },
   };
-  run(product, variant ?? chooseConvVariant(x.engine, m));
+  run(product, variant);
   return c;
 }
 
@@ -240,9 +284,10 @@ export function launchConvInputGrad(
         parts: 1,
         part: perGroup * taps,
         groups,
+        gridWidth,
+        tapRow: { KW: columns.count, STEP: 1, TAP: (columns.every * dilation[1]) / stride[1], FLIP: 1 },
         params: {
           grid: gridHeight * gridWidth,
-          grid_width: gridWidth,
           taps: Math.max(1, taps),
           taps_width: Math.max(1, columns.count),
           height: oh,
@@ -270,7 +315,7 @@ export function launchConvInputGrad(
           offset_c: c.offset + ry * width + rx,
         },
       };
-      run(product, variant ?? chooseConvVariant(grad.engine, m));
+      run(product, variant);
     }
   }
   return c;
@@ -282,7 +327,7 @@ export function launchConvWeightGrad(
   x: Tensor,
   kernel: readonly [number, number],
   attrs: ConvAttrs,
-  variant?: ConvVariant,
+  variant?: Exclude<ConvVariant, 'run'>,
 ): Tensor {
   const [n, outputs, oh, ow] = grad.shape as [number, number, number, number];
   const [, channels, height, width] = x.shape as [number, number, number, number];
@@ -310,9 +355,9 @@ export function launchConvWeightGrad(
     parts: used,
     part,
     groups,
+    gridWidth: ow,
     params: {
       grid: plane,
-      grid_width: ow,
       taps,
       taps_width: kernel[1],
       height,
@@ -337,7 +382,7 @@ export function launchConvWeightGrad(
       group_c: m * perGroup * taps,
     },
   };
-  run(product, variant ?? chooseConvVariant(x.engine, m));
+  run(product, variant);
   const total = used === 1 ? c.view(shape, c.strides.slice(1), c.offset) : sum(c, 0);
   c.dispose();
   return total;
