@@ -9,6 +9,7 @@ import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { defaultRunFolder } from '../report/run-folder.ts';
 import { flagOf, numberOf, readConfig } from './flags.ts';
+import { interruptSignal } from './interrupt.ts';
 
 interface Flags extends Record<string, unknown> {
   config?: string;
@@ -59,15 +60,7 @@ async function runMnistCommand(flags: Flags): Promise<void> {
     ...(flags.data === undefined ? {} : { dir: flags.data }),
   });
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    // The second Ctrl-C ends the process at once: the checkpoint before stays.
-    if (stop.signal.aborted) process.exit(130);
-    stop.abort();
-    process.stderr.write('\nstopping at the next checkpoint; press Ctrl-C again to stop at once\n');
-  };
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
+  const stop = interruptSignal('stopping at the next checkpoint');
   const report: ReportKind = flags.report === true ? 'full' : 'short';
   try {
     process.stderr.write(`MNIST (${mnist.source}) on ${engine.adapter.name} (${engine.adapter.driver})\n`);
@@ -91,8 +84,7 @@ async function runMnistCommand(flags: Flags): Promise<void> {
     );
     process.stdout.write(`${flags.pictures ? 'pictures, ' : ''}metrics, log and checkpoint: ${folder}\n`);
   } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
+    stop.done();
     engine.dispose();
   }
 }

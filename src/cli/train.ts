@@ -7,6 +7,7 @@ import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { createRunFolder, defaultRunFolder } from '../report/run-folder.ts';
 import { flagOf, numberOf, readConfig } from './flags.ts';
+import { interruptSignal } from './interrupt.ts';
 
 interface Flags extends Record<string, unknown> {
   config?: string;
@@ -62,14 +63,7 @@ async function trainCommand(flags: Flags): Promise<void> {
   const folder = flags.out ?? defaultRunFolder(`${config.model}-${config.data}`, new Date());
   await createRunFolder(folder, { resume: flags.resume === true });
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(130);
-    stop.abort();
-    process.stderr.write('\nstopping after this epoch; press Ctrl-C again to stop at once\n');
-  };
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
+  const stop = interruptSignal('stopping after this epoch');
   try {
     process.stderr.write(
       `${config.model} on ${config.data} (${data.source}), ${engine.adapter.name} (${engine.adapter.driver})\n`,
@@ -93,8 +87,7 @@ async function trainCommand(flags: Flags): Promise<void> {
     ];
     process.stdout.write(`\n${lines.join('\n')}\n`);
   } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
+    stop.done();
     engine.dispose();
   }
 }
