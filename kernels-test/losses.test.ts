@@ -6,21 +6,25 @@ import { CosineLinear, SplitCosineLinear } from '../src/nn/cosine.ts';
 import { Dropout } from '../src/nn/dropout.ts';
 import { imprintedWeights } from '../src/nn/imprint.ts';
 import { Initializer } from '../src/nn/init.ts';
+import { Linear, Sequential } from '../src/nn/layers.ts';
 import {
   cosineDistance,
   distillation,
   featureDistance,
   marginRanking,
+  normalizeRows,
   smoothedCrossEntropy,
   softCrossEntropy,
 } from '../src/nn/losses.ts';
 import { add, mul } from '../src/ops/binary.ts';
 import { crossEntropy, oneHot } from '../src/ops/loss.ts';
-import { affine } from '../src/ops/unary.ts';
+import { affine, relu } from '../src/ops/unary.ts';
 import { slice } from '../src/ops/views.ts';
+import { sgd } from '../src/optim/optimizer.ts';
 import { full, tensor, zeros } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
+import { Trainer } from '../src/train/trainer.ts';
 import { compare } from './support/compare.ts';
 import { fails } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
@@ -133,6 +137,28 @@ test('margin ranking without old samples is 0, with one it is that sample', asyn
   compare([await at([3, 1])], [(0.4 + 0.3) / 2], NEAR, 'one old sample');
 });
 
+test('margin ranking: of equal scores each is one of the hardest', async () => {
+  const scores = tensor(engine, [0.5, 0.1, 0.4, 0.4, 0.2], [1, 5]);
+  scores.requiresGrad = true;
+  const loss = marginRanking(scores, tensor(engine, Uint32Array.of(0)), { old: 2, hardest: 2, margin: 0.5 });
+  compare(await loss.readFloats(), [0.4], NEAR, 'loss');
+  compare(await grad(loss, [scores])[0]!.readFloats(), [-1, 0, 0.5, 0.5, 0], NEAR, 'gradient');
+});
+
+test('features that are all 0 have finite gradients', async () => {
+  const x = tensor(engine, [0, 0, 3, 4], [2, 2]);
+  x.requiresGrad = true;
+  const y = normalizeRows(x);
+  compare(await y.readFloats(), [0, 0, 0.6, 0.8], NEAR, 'values');
+  const gradOutput = tensor(engine, [1, -2, 1, 1], [2, 2]);
+  // (g − ŷ (ŷ · g)) / ‖x‖ where x is not 0.
+  const want = [1e12, -2e12, (1 - 0.6 * 1.4) / 5, (1 - 0.8 * 1.4) / 5];
+  compare(await grad(y, [x], { gradOutput })[0]!.readFloats(), want, NEAR, 'gradient');
+  const forget = cosineDistance(relu(affine(x, 1, -3.5)), full(engine, [2, 2], 1));
+  // Row 0 is 0 by the ReLU, row 1 is (0, 0.5): along its axis the cosine does not change.
+  compare(await grad(forget, [x])[0]!.readFloats(), [0, 0, 0, 0], NEAR, 'through a ReLU');
+});
+
 test('imprinted weights point along the class means and are as long as the old weights', async () => {
   const features = tensor(engine, [3, 0, 0, 5, 1, 1], [3, 2]);
   const old = tensor(engine, [3, 4, 0, 1], [2, 2]);
@@ -168,6 +194,28 @@ test('dropout: rates, scale, gradient by the same mask, evaluation, new masks in
   assert.is(dropout.forward(x), x);
 });
 
+test('dropout in the trainer: a new mask each step, and the same ones after resuming', async () => {
+  const same = { count: 8, classes: 2, labels: () => zeros(engine, [8], 'u32') };
+  const samples = { ...same, inputs: () => full(engine, [8, 32], 1) };
+  const make = (): Trainer => {
+    const model = new Sequential([
+      new Dropout(0.5, { seed: 5, stream: 9 }),
+      new Linear(new Initializer(engine, 2), 32, 2),
+    ]);
+    // Nothing is learnt: only masks tell the steps apart.
+    return new Trainer(model, samples, sgd(model.parameters(), { learningRate: 0 }), { batch: 8, seed: 1 });
+  };
+  const trainer = make();
+  const start = [...(await trainer.run(3))];
+  const state = await trainer.state();
+  const rest = [...(await trainer.run(3))];
+  assert.is(new Set([...start, ...rest]).size, 6, `losses ${start}, ${rest}`);
+  const resumed = make();
+  resumed.load(state);
+  assert.equal([...(await resumed.run(3))], rest);
+  for (const t of [trainer, resumed]) t.dispose();
+});
+
 test('feature distance; shapes and ranges are checked', async () => {
   const a = tensor(engine, [1, 2, 3, 4], [2, 2]);
   const b = tensor(engine, [1, 0, 0, 4], [2, 2]);
@@ -180,6 +228,10 @@ test('feature distance; shapes and ranges are checked', async () => {
     'ARGUMENT',
     /\[2, 2\]/,
   );
+  const five = zeros(engine, [3, 5]);
+  const one = zeros(engine, [1], 'u32');
+  await fails(() => marginRanking(five, one, { old: 2 }), 'SHAPE', /labels \[1\] and scores \[3, 5\]/);
+  await fails(() => new Dropout(0.5, { seed: 1 }).forward(a), 'ARGUMENT', /no step/);
   await fails(() => new Dropout(1, { seed: 1 }), 'ARGUMENT', /probability 1/);
   await fails(() => softCrossEntropy(a, mul(zeros(engine, [2, 3]), 1)), 'SHAPE', /\[2, 3\]/);
 });

@@ -53,14 +53,16 @@ export function compare(
   let worst = 0;
   let at = -1;
   for (let i = 0; i < want.length; i++) {
-    const error = Math.abs(got[i]! - want[i]!);
-    const excess = error === 0 ? 0 : error / (tolerance.abs + tolerance.rel * Math.abs(want[i]!));
-    if (!(excess <= worst)) {
+    if (got[i] === want[i]) continue;
+    const error = Math.abs(got[i]! - want[i]!) / (tolerance.abs + tolerance.rel * Math.abs(want[i]!));
+    // A not-a-number as such would give way to the next element's error.
+    const excess = Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
+    if (excess > worst) {
       worst = excess;
       at = i;
     }
   }
-  if (!(worst <= 1)) {
+  if (worst > 1) {
     assert.unreachable(
       `${what}: element ${at} is ${got[at]}, should be ${want[at]} (${worst.toFixed(1)} × the tolerance)`,
     );

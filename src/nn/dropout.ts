@@ -8,11 +8,14 @@ import { Module } from './module.ts';
 
 /**
  * Sets each element to 0 with probability p and scales the others by 1 / (1 − p), in training only (Srivastava et al.,
- * JMLR 2014). With a step on the device as `random.step` a captured program draws a new mask in every replay.
+ * JMLR 2014). The mask depends on seed, stream and step, so that a resumed training has the same masks; each layer wants
+ * a stream of its own. The step is `random.step` if given, else that of `useStep`, which the trainer calls: read on the
+ * device, it gives every replay of a captured program a new mask.
  */
 export class Dropout extends Module {
   readonly #probability: number;
   readonly #random: RandomSource;
+  #step: Tensor | undefined;
 
   /** @throws EliError `ARGUMENT` unless 0 ≤ p < 1 */
   constructor(probability: number, random: RandomSource) {
@@ -24,11 +27,24 @@ export class Dropout extends Module {
     this.#random = random;
   }
 
+  override useStep(step: Tensor): void {
+    this.#step = step;
+  }
+
+  /** @throws EliError `ARGUMENT` in training without a step: every mask would be the same */
   forward(x: Tensor): Tensor {
     const p = this.#probability;
     if (!this.training || p === 0) return x;
-    const drawn = randomUniform(x.engine, x.shape, this.#random);
-    const kept = greaterEqual(drawn, full(x.engine, [1], p));
-    return mul(x, affine(kept, 1 / (1 - p), 0));
+    const step = this.#random.step ?? this.#step;
+    if (step === undefined) {
+      throw new EliError('ARGUMENT', 'dropout has no step: it would draw the same mask every time', {
+        hint: 'give random.step, or call useStep of the model with a counter on the device, as the trainer does',
+      });
+    }
+    const mask = x.engine.tidy(() => {
+      const drawn = randomUniform(x.engine, x.shape, { ...this.#random, step });
+      return affine(greaterEqual(drawn, full(x.engine, [1], p)), 1 / (1 - p), 0);
+    });
+    return mul(x, mask);
   }
 }

@@ -2,7 +2,7 @@ import { EliError } from '../errors.ts';
 import { add, div, less, maximum, mul, sub } from '../ops/binary.ts';
 import { toFloat } from '../ops/gather.ts';
 import { crossEntropy, oneHot, pick } from '../ops/loss.ts';
-import { argmax, max, mean, sum } from '../ops/reduce.ts';
+import { argmax, mean, sum } from '../ops/reduce.ts';
 import { logSoftmax } from '../ops/softmax.ts';
 import { affine, exp, relu, sqrt } from '../ops/unary.ts';
 import { reshape, slice } from '../ops/views.ts';
@@ -63,10 +63,13 @@ export function featureDistance(a: Tensor, b: Tensor): Tensor {
   return affine(sum(mul(difference, difference)), 1 / a.shape[0]!, 0);
 }
 
-/** Rows of x [n, d] over their Euclidean norm, which counts as at least `epsilon`. */
+/**
+ * Rows of x [n, d] over their Euclidean norm, which counts as at least `epsilon`, itself at least 1e-18: its square is
+ * an f32. A row of zeros stays zeros, and its gradient is the incoming one over `epsilon`, as PyTorch's `normalize`.
+ */
 export function normalizeRows(x: Tensor, epsilon = 1e-12): Tensor {
-  const norm = sqrt(sum(mul(x, x), -1, true));
-  return div(x, maximum(norm, full(x.engine, [1], epsilon)));
+  // The bound is under the root, whose derivative at 0 is infinite: features after a ReLU may all be 0.
+  return div(x, sqrt(maximum(sum(mul(x, x), -1, true), full(x.engine, [1], epsilon ** 2))));
 }
 
 /**
@@ -82,10 +85,12 @@ export function cosineDistance(a: Tensor, b: Tensor): Tensor {
 /**
  * LUCIR's margin ranking (Hou et al., CVPR 2019, equation 8): for samples of old classes, the score of the right class
  * should be `margin` above those of the `hardest` new classes with the largest scores:
- * mean max(0, margin − s_right + s_new) over those pairs, or 0 without such a sample.
+ * mean max(0, margin − s_right + s_new) over those pairs, or 0 without such a sample. Of equal scores the first counts
+ * as the larger.
  *
  * @param scores cosines [n, classes], not yet scaled; the first `old` classes are old
  * @param labels [n] (u32)
+ * @throws EliError `ARGUMENT` when `old` and `hardest` do not fit the scores, `SHAPE` or `DTYPE` when the labels do not
  */
 export function marginRanking(
   scores: Tensor,
@@ -101,16 +106,24 @@ export function marginRanking(
       `marginRanking: ${old} old classes and the ${hardest} hardest new ones do not fit scores ${showShape(scores.shape)}`,
     );
   }
-  const isOld = less(toFloat(labels), full(scores.engine, [1], old));
+  if (!sameShape(labels.shape, [scores.shape[0]!])) {
+    throw new EliError(
+      'SHAPE',
+      `marginRanking: labels ${showShape(labels.shape)} and scores ${showShape(scores.shape)} do not fit`,
+      { hint: 'scores are [n, classes], labels [n]' },
+    );
+  }
   const right = pick(scores, labels);
+  const isOld = less(toFloat(labels), full(scores.engine, [1], old));
   let rest = slice(scores, 1, old, classes);
   let total: Tensor | undefined;
   for (let k = 0; k < hardest; k++) {
-    const hinge = relu(affine(sub(right, max(rest, 1)), -1, margin));
+    const hardestNow = oneHot(argmax(rest), classes - old);
+    const hinge = relu(affine(sub(right, sum(mul(rest, hardestNow), 1)), -1, margin));
     const term = sum(mul(hinge, isOld));
     total = total === undefined ? term : add(total, term);
     // The largest is taken out of the running for the next round.
-    rest = sub(rest, affine(oneHot(argmax(rest), classes - old), 1e9, 0));
+    rest = sub(rest, affine(hardestNow, 1e9, 0));
   }
   const pairs = maximum(affine(sum(isOld), hardest, 0), full(scores.engine, [1], 1));
   return div(total!, reshape(pairs, []));

@@ -25,6 +25,11 @@ export abstract class Module {
     for (const [, child] of this.children()) child.train(training);
   }
 
+  /** Gives the layers that draw random numbers the step on the device (u32, one element) that they draw by. */
+  useStep(step: Tensor): void {
+    for (const [, child] of this.children()) child.useStep(step);
+  }
+
   /** The modules that this one is made of, by name. */
   children(): [string, Module][] {
     return Object.entries(this).filter((entry): entry is [string, Module] => entry[1] instanceof Module);

@@ -94,6 +94,7 @@ export class Trainer {
     this.#losses = engine.keep(zeros(engine, [STRETCH]));
     const before = engine.memory.bytesInUse;
     model.train(true);
+    model.useStep(this.#counter);
     if (options.checkNumerics === true) return;
     this.#program = engine.capture(() => this.#record());
     this.#stepBytes = engine.memory.bytesInUse - before;
