@@ -5,6 +5,13 @@
  * frees what a stretch of code made, `engine.capture` turns a step into a program that is replayed.
  */
 export { detach, type GradOptions, grad, noGrad } from './autograd/tape.ts';
+export {
+  type AutotuneOptions,
+  autotune,
+  type ClassTimings,
+  loadTuning,
+  type VariantTiming,
+} from './bench/autotune.ts';
 export { type AffineRanges, affineMap, affineMaps } from './data/affine.ts';
 export {
   type Augmentation,

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { loadTuning } from '../bench/autotune.ts';
 import { type BenchRow, measure } from '../bench/measure.ts';
 import { NAMED_WORKLOADS } from '../bench/named-workloads.ts';
 import { registryWorkloads } from '../bench/op-workloads.ts';
@@ -12,6 +13,7 @@ import { savePicture } from '../report/picture.ts';
 import { createProgress } from '../report/progress.ts';
 import { rooflineSpec } from '../report/roofline.ts';
 import { type Column, renderTable } from '../report/table.ts';
+import { benchVariants } from './bench-variants.ts';
 import { numberOf } from './flags.ts';
 
 interface Flags {
@@ -20,6 +22,8 @@ interface Flags {
   compare?: string;
   picture?: string;
   adapter?: string;
+  variants?: boolean;
+  tuning?: string;
 }
 
 /** What `--json` writes. */
@@ -41,6 +45,11 @@ export function addBench(program: Command): void {
     .option('--json <file>', 'write the figures there')
     .option('--compare <file>', 'figures of an earlier --json: say what changed beyond the noise')
     .option('--picture <name>', 'draw the roofline into <name>.svg and <name>.png')
+    .option('--variants', 'instead, time every variant of the kernels that the rows launch, and check it')
+    .option(
+      '--tuning <file>',
+      'take the variants this file names; with --variants, write the fastest into it',
+    )
     .option('--adapter <name>', 'part of the name of the adapter to use')
     .action(bench);
 }
@@ -57,6 +66,8 @@ async function bench(filter: string | undefined, flags: Flags): Promise<void> {
   }
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
   try {
+    if (flags.variants === true) return await benchVariants(engine, workloads, flags);
+    if (flags.tuning !== undefined) await loadTuning(engine, flags.tuning);
     const { name: adapter, driver } = engine.adapter;
     const roofline = await measureRoofline(engine, flags.time);
     process.stdout.write(

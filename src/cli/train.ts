@@ -3,6 +3,7 @@ import { EliError } from '../errors.ts';
 import { train } from '../experiments/train.ts';
 import { TRAIN_KEYS, type TrainConfig, trainConfig } from '../experiments/train-config.ts';
 import { loadImages } from '../experiments/train-data.ts';
+import { tuneTraining } from '../experiments/train-tuning.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { createRunFolder, defaultRunFolder } from '../report/run-folder.ts';
@@ -17,6 +18,7 @@ interface Flags extends Record<string, unknown> {
   resume?: boolean;
   pictures: boolean;
   checkNumerics?: boolean;
+  tuning?: string;
 }
 
 /** Keys with a value that is no number. */
@@ -34,6 +36,10 @@ export function addTrain(program: Command): void {
     .option(
       '--check-numerics',
       'look at what every op makes, and name the first that makes a NaN or infinity: slow',
+    )
+    .option(
+      '--tuning <file>',
+      'measure which kernel variants are fastest here, and keep that in this file for the next time',
     )
     .option('--adapter <name>', 'part of the name of the adapter to use');
   const defaults = trainConfig({});
@@ -69,6 +75,8 @@ async function trainCommand(flags: Flags): Promise<void> {
       `${config.model} on ${config.data} (${data.source}), ${engine.adapter.name} (${engine.adapter.driver})\n`,
     );
     process.stderr.write(`run folder: ${folder}\n`);
+    if (flags.tuning !== undefined)
+      await tuneTraining(engine, config, data.train, flags.tuning, createProgress());
     const { test, imagesPerSecond, parameters, memory } = await train(engine, config, data, {
       folder,
       progress: createProgress(),

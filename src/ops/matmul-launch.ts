@@ -128,16 +128,14 @@ function vectorDirection(x: Matrix, rows: number, columns: number): 'row' | 'col
   return x.row === 1 && rows % 4 === 0 && x.column % 4 === 0 ? 'column' : undefined;
 }
 
-const TILE_K = 16;
-
-/** Tiles in workgroup memory, vector loads, two buffers. */
-function tiled(WX: number, WY: number, TM: number, TN: number): MatmulVariant {
+/** Tiles in workgroup memory, TK values of k at a time; vector loads, two buffers. */
+function tiled(WX: number, WY: number, TM: number, TN: number, TK: number): MatmulVariant {
   const rows = WY * TM;
   const columns = WX * TN;
   const directions = ({ inputs: [a, b], m, n, k }: MatmulProblem) =>
     [vectorDirection(a, m, k), vectorDirection(b, k, n)] as const;
   // Two buffers of f32; a row of a slice is one vector longer than it holds.
-  const bytes = 2 * 4 * (TILE_K + 4) * (rows + columns);
+  const bytes = 2 * 4 * (TK + 4) * (rows + columns);
   return {
     name: `tiled ${rows}×${columns} of ${TM}×${TN}`,
     supports: (problem) =>
@@ -148,7 +146,7 @@ function tiled(WX: number, WY: number, TM: number, TN: number): MatmulVariant {
       run('matmul/matmul_tiled.wgsl', problem, {
         rows,
         columns,
-        consts: { WX, WY, TM, TN, TK: TILE_K },
+        consts: { WX, WY, TM, TN, TK },
         overrides: { A_ALONG_K: a === 'row' ? 1 : 0, B_ALONG_K: b === 'column' ? 1 : 0 },
       });
     },
@@ -215,7 +213,12 @@ const REGISTERS = {
   large: registers(16, 8, 4, 8),
 };
 const SUBGROUP = { narrow: subgroup(16, 1), middle: subgroup(16, 4), wide: subgroup(16, 8) };
-const TILED = { small: tiled(16, 16, 4, 4), large: tiled(16, 16, 8, 8), wide: tiled(16, 8, 8, 4) };
+const TILED = {
+  small: tiled(16, 16, 4, 4, 16),
+  middle: tiled(16, 8, 8, 4, 16),
+  high: tiled(16, 16, 8, 4, 16),
+  large: tiled(16, 16, 8, 8, 8),
+};
 
 /**
  * Without measurements: on a software device loads cost most, so there the operand rows go round by subgroup shuffles.
