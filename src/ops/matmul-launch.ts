@@ -128,6 +128,25 @@ function vectorDirection(x: Matrix, rows: number, columns: number): 'row' | 'col
   return x.row === 1 && rows % 4 === 0 && x.column % 4 === 0 ? 'column' : undefined;
 }
 
+/** As `subgroup`, for a B with dense rows: TV vectors of four columns a lane. */
+function subgroupVec4(TM: number, TV: number): MatmulVariant {
+  return {
+    name: `subgroup vec4 ${TM}×${4 * TV}`,
+    supports: ({ inputs: [, b], output, n, k }) =>
+      output.storage.engine.subgroupLanes !== undefined &&
+      output.offset % 4 === 0 &&
+      vectorDirection(b, k, n) === 'row',
+    launch: (problem) => {
+      const LANES = problem.output.storage.engine.subgroupLanes!;
+      run('matmul/matmul_subgroup_vec4.wgsl', problem, {
+        rows: TM,
+        columns: 4 * LANES * TV,
+        consts: { TM, TV, LANES },
+      });
+    },
+  };
+}
+
 /** Tiles in workgroup memory, TK values of k at a time; vector loads, two buffers. */
 function tiled(WX: number, WY: number, TM: number, TN: number, TK: number): MatmulVariant {
   const rows = WY * TM;
@@ -213,6 +232,7 @@ const REGISTERS = {
   large: registers(16, 8, 4, 8),
 };
 const SUBGROUP = { narrow: subgroup(16, 1), middle: subgroup(16, 4), wide: subgroup(16, 8) };
+const SUBGROUP_VEC4 = { middle: subgroupVec4(16, 1), wide: subgroupVec4(16, 2) };
 const TILED = {
   small: tiled(16, 16, 4, 4, 16),
   middle: tiled(16, 8, 8, 4, 16),
@@ -230,7 +250,8 @@ function rule(problem: MatmulProblem): MatmulVariant {
   if (engine.adapter.software) {
     if (engine.subgroupLanes === undefined) return n <= 8 ? REGISTERS.column : REGISTERS.wide;
     if (n <= engine.subgroupLanes) return SUBGROUP.narrow;
-    return m * n >= 256 * 128 ? SUBGROUP.wide : SUBGROUP.middle;
+    const size = m * n >= 256 * 128 ? 'wide' : 'middle';
+    return SUBGROUP_VEC4[size].supports(problem) ? SUBGROUP_VEC4[size] : SUBGROUP[size];
   }
   if (batch * m * n <= 256 * 256) return REGISTERS.small;
   const tile = batch * m * n >= 1024 * 1024 ? TILED.large : TILED.small;
@@ -248,11 +269,15 @@ export const MATMUL: Family<MatmulProblem> = {
     ...Object.values(REGISTERS),
     registers(16, 16, 4, 4),
     ...Object.values(SUBGROUP),
+    ...Object.values(SUBGROUP_VEC4),
+    subgroupVec4(24, 2),
     ...Object.values(TILED),
     vector(64),
     vector(256),
     ...[4, 16].flatMap((parts) =>
-      [REGISTERS.small, SUBGROUP.narrow, SUBGROUP.middle, TILED.small].map((base) => splitK(parts, base)),
+      [REGISTERS.small, SUBGROUP.narrow, SUBGROUP_VEC4.middle, TILED.small].map((base) =>
+        splitK(parts, base),
+      ),
     ),
   ],
   rule,
