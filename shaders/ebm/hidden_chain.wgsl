@@ -9,39 +9,61 @@ diagnostic(off, subgroup_uniformity);
 // One subgroup of LANES invocations runs CHAINS chains side by side; lane l holds the hidden units l · UNITS …
 // + UNITS - 1. Each unit that has flipped in any of the chains costs one read of its row of G, and one multiplication
 // by 0 or the change for each chain. Flips are found with one bit a unit, so that all lanes add the same row.
-// Writes per row b:  ends[0|1][b, H]  s and leaky ReLU of h at the end (rows of `previous` take no step),
-//                    total[j, b]      Σ_t s_t, transposed: [H, current].
-// Also hands the iteration number on: counter[1] = counter[0] (see hidden_update.wgsl).
+// Writes per chain b:  ends[b, H]  h at the end,  total[j, b]  Σ_t s_t, transposed: [H, pitch].
+// Hands on what hidden_update.wgsl needs and overwrites: counter[1] = counter[0], and w2 as the last row of ends.
 
 const H: u32 = 64u;
 const LANES: u32 = 8u;
 const UNITS: u32 = H / LANES;
 const CHAINS: u32 = 8u;
+// Neighbouring values of z that are loaded together: 4 where UNITS is a multiple of it, else 1.
+const PACK: u32 = 4u;
 
 struct Params {
   current: u32,
   previous: u32,
+  pitch: u32,
   steps: u32,
   out: u32,
   step_size: f32,
   slope: f32,
-  // H again: a bound that is no constant keeps compilers from unrolling.
-  hidden: u32,
+  // LANES and UNITS again: bounds that are no constants keep compilers from unrolling.
+  lanes: u32,
+  units: u32,
 }
 
 @group(0) @binding(0) var<storage, read> z: array<f32>;
-@group(0) @binding(1) var<storage, read> model: array<f32>;
-@group(0) @binding(2) var<storage, read_write> ends: array<f32>;
-@group(0) @binding(3) var<storage, read_write> total: array<f32>;
-@group(0) @binding(4) var<storage, read_write> counter: array<u32>;
-@group(0) @binding(5) var<uniform> params: Params;
+// The same buffer as vectors.
+@group(0) @binding(1) var<storage, read> z4: array<vec4f>;
+@group(0) @binding(2) var<storage, read> model: array<f32>;
+@group(0) @binding(3) var<storage, read_write> ends: array<f32>;
+@group(0) @binding(4) var<storage, read_write> total: array<f32>;
+@group(0) @binding(5) var<storage, read_write> counter: array<u32>;
+@group(0) @binding(6) var<uniform> params: Params;
 
-fn write_ends(row: u32, unit: u32, w: f32, slope: f32, h: f32) {
-  ends[row * H + unit] = w * slope;
-  ends[(params.current + params.previous + row) * H + unit] = slope * h;
+// The UNITS values of z from `at` on.
+fn load_units(at: u32) -> array<f32, UNITS> {
+  var values: array<f32, UNITS>;
+  if (PACK == 4u) {
+    for (var q = 0u; q < UNITS / 4u; q++) {
+      let four = z4[at / 4u + q];
+      for (var v = 0u; v < 4u; v++) {
+        values[q * 4u + v] = four[v];
+      }
+    }
+  } else {
+    for (var u = 0u; u < UNITS; u++) {
+      values[u] = z[at + u];
+    }
+  }
+  return values;
 }
 
-fn run_chains(row0: u32, unit0: u32, gram: u32) {
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let unit0 = local.x * UNITS;
+  let row0 = group.x * CHAINS;
+  let gram = (params.current + params.previous) * H + unit0;
   var w: array<f32, UNITS>;
   var h: array<array<f32, UNITS>, CHAINS>;
   // G s of each chain.
@@ -53,23 +75,25 @@ fn run_chains(row0: u32, unit0: u32, gram: u32) {
     w[u] = model[params.out + unit0 + u];
   }
   for (var c = 0u; c < CHAINS; c++) {
-    let row = min(row0 + c, params.current - 1u);
+    h[c] = load_units(min(row0 + c, params.current - 1u) * H + unit0);
     for (var u = 0u; u < UNITS; u++) {
-      h[c][u] = z[row * H + unit0 + u];
       signs[c] |= select(0u, 1u << u, h[c][u] > 0.0);
     }
   }
-  for (var j = 0u; j < params.hidden; j++) {
-    let w_j = model[params.out + j];
-    var column: array<f32, UNITS>;
-    for (var u = 0u; u < UNITS; u++) {
-      column[u] = z[gram + j * H + unit0 + u];
-    }
+  for (var l = 0u; l < params.lanes; l++) {
+    var risen: array<u32, CHAINS> = array<u32, CHAINS>();
     for (var c = 0u; c < CHAINS; c++) {
-      let risen = (subgroupShuffle(signs[c], j / UNITS) >> (j % UNITS)) & 1u;
-      let s = w_j * select(params.slope, 1.0, risen == 1u);
-      for (var u = 0u; u < UNITS; u++) {
-        g[c][u] = fma(s, column[u], g[c][u]);
+      risen[c] = subgroupShuffle(signs[c], l);
+    }
+    for (var i = 0u; i < params.units; i++) {
+      let j = l * UNITS + i;
+      let w_j = model[params.out + j];
+      let column = load_units(gram + j * H);
+      for (var c = 0u; c < CHAINS; c++) {
+        let s = w_j * select(params.slope, 1.0, ((risen[c] >> i) & 1u) == 1u);
+        for (var u = 0u; u < UNITS; u++) {
+          g[c][u] = fma(s, column[u], g[c][u]);
+        }
       }
     }
   }
@@ -96,10 +120,7 @@ fn run_chains(row0: u32, unit0: u32, gram: u32) {
       high = select(high & (high - 1u), high, in_low);
       low &= low - 1u;
       let change = (1.0 - params.slope) * model[params.out + j];
-      var column: array<f32, UNITS> = array<f32, UNITS>();
-      for (var u = 0u; u < UNITS; u++) {
-        column[u] = z[gram + j * H + unit0 + u];
-      }
+      let column = load_units(gram + j * H);
       for (var c = 0u; c < CHAINS; c++) {
         let bits = subgroupShuffle(signs[c], j / UNITS) >> (j % UNITS);
         // 1 where the unit has risen, -1 where it has fallen, else 0.
@@ -115,34 +136,17 @@ fn run_chains(row0: u32, unit0: u32, gram: u32) {
     let row = row0 + c;
     if (row < params.current) {
       for (var u = 0u; u < UNITS; u++) {
-        let slope = select(params.slope, 1.0, ((signs[c] >> u) & 1u) == 1u);
-        write_ends(row, unit0 + u, w[u], slope, h[c][u]);
-        total[(unit0 + u) * params.current + row] = sum[c][u];
+        ends[row * H + unit0 + u] = h[c][u];
+        total[(unit0 + u) * params.pitch + row] = sum[c][u];
       }
     }
   }
-}
-
-fn take_previous(first: u32, unit0: u32) {
-  let rows = params.current + params.previous;
-  for (var row = first; row < min(first + CHAINS, rows); row++) {
+  if (group.x == 0u) {
     for (var u = 0u; u < UNITS; u++) {
-      let h = z[row * H + unit0 + u];
-      write_ends(row, unit0 + u, model[params.out + unit0 + u], select(params.slope, 1.0, h > 0.0), h);
+      ends[params.current * H + unit0 + u] = w[u];
     }
-  }
-}
-
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
-  let unit0 = local.x * UNITS;
-  let tiles = (params.current + CHAINS - 1u) / CHAINS;
-  if (group.x < tiles) {
-    run_chains(group.x * CHAINS, unit0, (params.current + params.previous) * H);
-  } else {
-    take_previous(params.current + (group.x - tiles) * CHAINS, unit0);
-  }
-  if (group.x == 0u && local.x == 0u) {
-    counter[1] = counter[0];
+    if (local.x == 0u) {
+      counter[1] = counter[0];
+    }
   }
 }

@@ -4,18 +4,25 @@ enable subgroups;
 //   `current` rows    current[i_r] · W1ᵀ + b1       pre-activations where the chains start
 //   `previous` rows   previous[i_r] · W1ᵀ + b1      pre-activations of the previous model's latents
 //   H rows            W1 · W1ᵀ                      G: what one step along a hidden unit does to all of them
-// i_r = order[counter[0] · current + r] with GATHER = 1, else r. Z is [current + previous + H, H], dense. The model
-// keeps W1 transposed, [d, H], so that lanes read neighbouring units.
+// i_r = order[counter[0] · current + r] with GATHER = 1, else r. z is [current + previous + H, H], dense. The model keeps
+// W1 transposed, [d, H], so that lanes read neighbouring units.
 //
 // A subgroup of LANES invocations keeps TM rows × LANES · TN units in registers. Of LANES values of k at a time, each lane
-// loads one for every row and shuffles hand them around. Workgroups: tiles of TM rows of one kind in x, tiles of
-// units in y.
+// loads one for every row and shuffles hand them around. A lane's units
+// come in packs of neighbours. Workgroups: tiles of TM rows of one kind in x, tiles of units in y.
 
 const TM: u32 = 16u;
 const LANES: u32 = 8u;
 const H: u32 = 64u;
 // Hidden units a lane: a workgroup covers LANES · TN of them.
 const TN: u32 = 4u;
+// Neighbouring units of a lane, which are loaded and computed with together: vec4f and 4, or f32 and 1.
+alias Pack = vec4f;
+const PACK: u32 = 4u;
+
+// Packs of a lane, and of a row.
+const PACKS: u32 = TN / PACK;
+const ROW: u32 = H / PACK;
 
 override GATHER: u32 = 0u;
 
@@ -34,25 +41,27 @@ struct Params {
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read> counter: array<u32>;
 @group(0) @binding(4) var<storage, read> model: array<f32>;
-@group(0) @binding(5) var<storage, read_write> z: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
+// The same buffer in packs.
+@group(0) @binding(5) var<storage, read> packs: array<Pack>;
+@group(0) @binding(6) var<storage, read_write> z: array<Pack>;
+@group(0) @binding(7) var<uniform> params: Params;
 
-var<private> acc: array<array<f32, TN>, TM>;
+var<private> acc: array<array<Pack, PACKS>, TM>;
 var<private> from_row: array<f32, TM>;
 
 // Adds the products of LANES values of k, lane l holding k0 + l of every row (0 past the end).
-fn multiply(k0: u32, unit0: u32) {
+fn multiply(k0: u32, pack0: u32) {
   for (var l = 0u; l < params.lanes; l++) {
-    let at = params.weight + min(k0 + l, params.d - 1u) * H + unit0;
-    var w: array<f32, TN>;
-    for (var u = 0u; u < TN; u++) {
-      w[u] = model[at + u * LANES];
+    let at = params.weight / PACK + min(k0 + l, params.d - 1u) * ROW + pack0;
+    var w: array<Pack, PACKS>;
+    for (var q = 0u; q < PACKS; q++) {
+      w[q] = packs[at + q * LANES];
     }
     // Rows outside, as in matmul_subgroup.wgsl.
     for (var i = 0u; i < TM; i++) {
-      let row = subgroupShuffle(from_row[i], l);
-      for (var u = 0u; u < TN; u++) {
-        acc[i][u] = fma(row, w[u], acc[i][u]);
+      let row = Pack(subgroupShuffle(from_row[i], l));
+      for (var q = 0u; q < PACKS; q++) {
+        acc[i][q] = fma(row, w[q], acc[i][q]);
       }
     }
   }
@@ -61,7 +70,7 @@ fn multiply(k0: u32, unit0: u32) {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
   let lane = local.x;
-  let unit0 = group.y * (LANES * TN) + lane;
+  let pack0 = group.y * (LANES * PACKS) + lane;
   let tiles_current = (params.current + TM - 1u) / TM;
   let tiles_previous = (params.previous + TM - 1u) / TM;
   var kind = 0u;
@@ -89,10 +98,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
     at[i] = select(row * params.d, params.weight + row, kind == 2u);
   }
-  for (var u = 0u; u < TN; u++) {
-    let start = select(model[params.bias + unit0 + u * LANES], 0.0, kind == 2u);
+  for (var q = 0u; q < PACKS; q++) {
+    let start = select(packs[params.bias / PACK + pack0 + q * LANES], Pack(0.0), kind == 2u);
     for (var i = 0u; i < TM; i++) {
-      acc[i][u] = start;
+      acc[i][q] = start;
     }
   }
 
@@ -112,14 +121,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
         from_row[i] = keep * model[at[i] + k * H];
       }
     }
-    multiply(k0, unit0);
+    multiply(k0, pack0);
   }
 
   for (var i = 0u; i < TM; i++) {
     let row = tile * TM + i;
     if (row < rows) {
-      for (var u = 0u; u < TN; u++) {
-        z[(first + row) * H + unit0 + u * LANES] = acc[i][u];
+      for (var q = 0u; q < PACKS; q++) {
+        z[(first + row) * ROW + pack0 + q * LANES] = acc[i][q];
       }
     }
   }

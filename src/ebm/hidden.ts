@@ -13,8 +13,8 @@ import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
  * A Langevin step without noise is x ← x + ε W1ᵀ s with s = w2 ∘ φ'(h). It moves the pre-activations h = W1 x + b1 by
  * ε G s with G = W1 W1ᵀ, so a chain can run on h [H] alone, and its end is x + ε W1ᵀ Σ_t s_t: exact in real
  * arithmetic, and a step costs H × H (less: G s changes only where a sign of h flips) instead of 2 × H × d. A whole
- * iteration takes four dispatches: hidden_forward (h of both models' latents, and G), hidden_chain, a small matrix
- * product, hidden_update (gradient, RMSprop, moving average).
+ * iteration takes four dispatches: hidden_forward (h of both models' latents, and G), hidden_chain, the matrix product
+ * W1ᵀ Σ_t s_t, hidden_update (gradient, RMSprop, moving average).
  *
  * Parameters are kept in one buffer: W1 transposed [d, H], b1 [H], w2 [H], b2 [1].
  */
@@ -76,18 +76,35 @@ function exchange(
 function tiles(engine: Engine, { hidden, latent }: EnergyModelConfig) {
   const lanes = engine.subgroupLanes!;
   const { software } = engine.adapter;
+  const unitsForward = Math.min(software ? 8 : 4, hidden / lanes);
   const long = latent >= 128;
   return {
     lanes,
     forward: {
-      TM: software ? 16 : 4,
-      TN: Math.min(software ? 8 : 4, hidden / lanes),
+      TM: software ? (long ? 16 : 8) : 4,
+      TN: unitsForward,
       LANES: lanes,
       H: hidden,
+      ...packOf(unitsForward),
     },
-    chain: { CHAINS: software ? (long ? 16 : 4) : 1, LANES: lanes, H: hidden },
-    update: { COLUMNS: software && long ? 8 : 4, LANES: lanes, H: hidden },
+    chain: {
+      CHAINS: software ? (long ? 16 : 4) : 1,
+      LANES: lanes,
+      H: hidden,
+      PACK: packOf(hidden / lanes).PACK,
+    },
+    update: {
+      COLUMNS: software ? (long ? 16 : 8) : 4,
+      LANES: lanes,
+      H: hidden,
+      ...packOf(hidden / lanes),
+    },
   };
+}
+
+/** How a lane's hidden units are loaded: in vectors of four where there are so many. */
+function packOf(units: number): { readonly Pack: 'vec4f' | 'f32'; readonly PACK: number } {
+  return units % 4 === 0 ? { Pack: 'vec4f', PACK: 4 } : { Pack: 'f32', PACK: 1 };
 }
 
 interface Rows {
@@ -100,8 +117,12 @@ interface Rows {
 }
 
 interface ChainResult {
+  /** Pre-activations: of the current and previous latents, then G: [current + previous + H, H]. */
+  readonly z: Tensor;
+  /** Pre-activations at the chains' ends, then w2: [current + 1, H]. */
   readonly ends: Tensor;
-  readonly total: Tensor;
+  /** Σ_t s_t of each chain, transposed: [H, current rounded up to 4]. */
+  readonly sums: Tensor;
 }
 
 /** Forward and chain kernels. `model` is the flat buffer; `counter` has two elements. */
@@ -119,11 +140,13 @@ function runChains(
   const { lanes, forward, chain } = tiles(engine, config);
   const count = rows.currentRows + rows.previousRows;
   const z = empty(engine, [count + hidden, hidden]);
-  const ends = empty(engine, [2 * count, hidden]);
-  const total = empty(engine, [hidden, rows.currentRows]);
+  const ends = empty(engine, [rows.currentRows + 1, hidden]);
+  // Rows of whole vectors, for the matrix product that reads them.
+  const pitch = 4 * Math.ceil(rows.currentRows / 4);
+  const sums = empty(engine, [hidden, pitch]);
   const tilesOf = (n: number): number => Math.ceil(n / forward.TM);
   engine.run('ebm/hidden_forward.wgsl', {
-    storages: [rows.current, rows.previous, rows.gather?.order ?? counter, counter, model, z].map(
+    storages: [rows.current, rows.previous, rows.gather?.order ?? counter, counter, model, model, z].map(
       (t) => t.storage,
     ),
     consts: forward,
@@ -142,20 +165,22 @@ function runChains(
     ],
   });
   engine.run('ebm/hidden_chain.wgsl', {
-    storages: [z, model, ends, total, counter].map((t) => t.storage),
+    storages: [z, z, model, ends, sums, counter].map((t) => t.storage),
     consts: chain,
     params: {
       current: rows.currentRows,
       previous: rows.previousRows,
+      pitch,
       steps,
       out: layout.out,
       step_size: stepSize,
       slope,
-      hidden,
+      lanes,
+      units: hidden / lanes,
     },
-    groups: [Math.ceil(rows.currentRows / chain.CHAINS) + Math.ceil(rows.previousRows / chain.CHAINS)],
+    groups: [Math.ceil(rows.currentRows / chain.CHAINS)],
   });
-  return { ends, total };
+  return { z, ends, sums };
 }
 
 /** Rows that one launch takes, so that buffers and workgroup counts stay within every adapter's limits. */
@@ -176,8 +201,9 @@ export function sampleHidden(model: EnergyModel, start: Tensor, steps: number, s
       const current = compact(slice(start, 0, first, first + rows));
       const counter = zeros(engine, [2], 'u32');
       const placeholder = { current, previous: current, currentRows: rows, previousRows: 0 };
-      const { total } = runChains(config, flat, counter, placeholder, steps, stepSize);
-      return add(current, mul(matmul(transpose(total), parameters[0]!), stepSize));
+      const { sums } = runChains(config, flat, counter, placeholder, steps, stepSize);
+      const total = transpose(slice(sums, 1, 0, rows));
+      return add(current, mul(matmul(total, parameters[0]!), stepSize));
     });
     if (out === undefined) return x;
     copyInto(x, out, out.strides, first * config.latent);
@@ -205,17 +231,12 @@ export interface HiddenIteration {
 /** Parameters, squared gradients and moving average in the kernels' layout, and the iteration over them. */
 export class HiddenState {
   readonly #config: EnergyModelConfig;
-  readonly #model: Tensor;
-  readonly #squares: Tensor;
-  readonly #average: Tensor;
+  /** The three sets one after the other. */
+  readonly #state: Tensor;
 
   constructor(engine: Engine, config: EnergyModelConfig) {
     this.#config = config;
-    const { size } = layoutOf(config);
-    const make = (): Tensor => engine.keep(zeros(engine, [size]));
-    this.#model = make();
-    this.#squares = make();
-    this.#average = make();
+    this.#state = engine.keep(zeros(engine, [3, layoutOf(config).size]));
   }
 
   /** Copies the three sets of W1, b1, w2, b2 in (`toKernels`) or out. */
@@ -223,56 +244,52 @@ export class HiddenState {
     sets: { model: readonly Tensor[]; squares: readonly Tensor[]; average: readonly Tensor[] },
     toKernels: boolean,
   ): void {
-    exchange(this.#config, sets.model, this.#model, toKernels);
-    exchange(this.#config, sets.squares, this.#squares, toKernels);
-    exchange(this.#config, sets.average, this.#average, toKernels);
+    for (const [i, parameters] of [sets.model, sets.squares, sets.average].entries()) {
+      const part = slice(this.#state, 0, i, i + 1);
+      exchange(this.#config, parameters, part, toKernels);
+      part.dispose();
+    }
   }
 
   /** Records one aligner iteration: four dispatches. */
   iterate(options: HiddenIteration): void {
     const { current, previous, order, counter, losses, batch, steps, stepSize } = options;
     const { engine } = current;
-    const { latent, hidden } = this.#config;
+    const { latent, hidden, slope } = this.#config;
     const layout = layoutOf(this.#config);
     const rows = { current, previous, currentRows: batch, previousRows: batch, gather: { order, counter } };
-    const { ends, total } = runChains(this.#config, this.#model, counter, rows, steps, stepSize);
+    const { z, ends, sums } = runChains(this.#config, this.#state, counter, rows, steps, stepSize);
     const { lanes, update } = tiles(engine, this.#config);
-    const moments = matmul(total, slice(ends, 0, 0, batch));
+    const weight = this.#state.view([latent, hidden], [hidden, 1], layout.weight);
+    const way = matmul(weight, sums);
     const columns = Math.ceil(latent / update.COLUMNS);
-    const gradients = empty(engine, [columns * update.COLUMNS * hidden]);
+    const gradients = empty(engine, [layout.size]);
     engine.run('ebm/hidden_update.wgsl', {
-      storages: [
-        current,
-        previous,
-        order,
-        counter,
-        ends,
-        moments,
-        this.#model,
-        this.#squares,
-        this.#average,
-        losses,
-        gradients,
-      ].map((t) => t.storage),
+      storages: [current, previous, order, counter, ends, z, way, this.#state, losses, gradients].map(
+        (t) => t.storage,
+      ),
       consts: update,
       params: {
         d: latent,
         batch,
+        pitch: sums.shape[1]!,
+        size: layout.size,
         weight: layout.weight,
         bias: layout.bias,
         out: layout.out,
         step_size: stepSize,
+        slope,
         learning_rate: options.learningRate,
         alpha: options.alpha,
         epsilon: options.epsilon,
         ema: options.emaDecay,
         lanes,
       },
-      groups: [columns + 1],
+      groups: [1 + columns],
     });
   }
 
   dispose(): void {
-    for (const tensor of [this.#model, this.#squares, this.#average]) tensor.dispose();
+    this.#state.dispose();
   }
 }

@@ -11,9 +11,12 @@ export interface ShaderSource {
 
 /**
  * Values for `const` declarations that WGSL does not allow an `override` for (lengths of private arrays), and types for
- * `alias` declarations (of what a kernel keeps in storage buffers).
+ * `alias` declarations (of what a kernel keeps in storage buffers, and computes with).
  */
-export type Consts = Readonly<Record<string, number | 'f16'>>;
+export type Consts = Readonly<Record<string, number | AliasType>>;
+
+/** Types that an `alias` declaration of a shader may be given instead of the one it has. */
+export type AliasType = 'f16' | 'f32' | 'vec4f';
 
 const SHADER_ROOT = new URL('../../shaders/', import.meta.url);
 const INCLUDE = /^\/\/!include\s+(\S+)\s*$/;
@@ -21,7 +24,7 @@ const cache = new Map<string, ShaderSource>();
 
 /**
  * Loads `shaders/<file>` and puts the files it names with `//!include lib/x.wgsl` in place, each at most once.
- * `consts` replaces the value of `const NAME: type = value;` lines of the file, or the type of its `alias NAME = f32;`
+ * `consts` replaces the value of `const NAME: type = value;` lines of the file, or the type of its `alias NAME = type;`
  * lines: the file as written is valid and is the default variant. Absolute paths are read as they are (a kernel of
  * one's own).
  * @throws EliError `WGSL` for a missing file or include, or a const or alias that the file does not declare.
@@ -72,16 +75,16 @@ function assemble(file: string): ShaderSource {
 function replaceConsts(source: ShaderSource, consts: Consts): ShaderSource {
   let code = source.code;
   for (const [name, value] of Object.entries(consts)) {
-    const declaration =
-      value === 'f16'
-        ? new RegExp(`^(alias ${name}\\s*=\\s*)(f32);`, 'm')
-        : new RegExp(`^(const ${name}\\s*:\\s*(u32|i32|f32)\\s*=\\s*)[^;]+;`, 'm');
+    const isType = typeof value === 'string';
+    const declaration = isType
+      ? new RegExp(`^(alias ${name}\\s*=\\s*)(\\w+);`, 'm')
+      : new RegExp(`^(const ${name}\\s*:\\s*(u32|i32|f32)\\s*=\\s*)[^;]+;`, 'm');
     const match = declaration.exec(code);
     if (match === null) {
-      const missing = value === 'f16' ? `alias ${name} = f32;` : `const ${name}: type = value;`;
+      const missing = isType ? `alias ${name} = type;` : `const ${name}: type = value;`;
       throw new EliError('WGSL', `${source.file} declares no "${missing}" to set to ${value}`);
     }
-    const suffix = value === 'f16' ? '' : match[2] === 'u32' ? 'u' : match[2] === 'i32' ? 'i' : 'f';
+    const suffix = isType ? '' : match[2] === 'u32' ? 'u' : match[2] === 'i32' ? 'i' : 'f';
     code = code.replace(declaration, `${match[1]}${value}${suffix};`);
   }
   // On the first line, so that lines keep their numbers.
