@@ -6,6 +6,8 @@ export interface Workload {
   readonly name: string;
   /** What is counted a second. Default `runs`. */
   readonly unit?: string;
+  /** Workloads with the same word here are timed together, sample by sample, and compared with the first of them. */
+  readonly together?: string;
   readonly prepare: (engine: Engine) => Prepared | Promise<Prepared>;
 }
 

@@ -4,6 +4,7 @@ import { type BenchRow, measure } from '../bench/measure.ts';
 import { NAMED_WORKLOADS } from '../bench/named-workloads.ts';
 import { registryWorkloads } from '../bench/op-workloads.ts';
 import { measureRoofline, type Roofline } from '../bench/roofline.ts';
+import { inGroups, measureTogether } from '../bench/together.ts';
 import { EliError } from '../errors.ts';
 import { Engine } from '../gpu/engine.ts';
 import '../ops/all.ts';
@@ -65,9 +66,11 @@ async function bench(filter: string | undefined, flags: Flags): Promise<void> {
     const bar = createProgress()('bench', workloads.length, 'rows');
     const rows: BenchRow[] = [];
     try {
-      for (const workload of workloads) {
-        bar.update(rows.length, workload.name);
-        rows.push(await measure(engine, workload, { time: flags.time }));
+      for (const group of inGroups(workloads)) {
+        bar.update(rows.length, group[0]!.name);
+        const options = { time: flags.time };
+        if (group.length > 1) rows.push(...(await measureTogether(engine, group, options)));
+        else rows.push(await measure(engine, group[0]!, options));
       }
       bar.update(rows.length);
     } finally {
@@ -97,6 +100,7 @@ function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefin
     { head: 'row', align: 'left', cell: (row) => row.name },
     { head: 'ms', cell: (row) => fixed(row.median) },
     { head: 'quartiles', cell: (row) => `${fixed(row.low)}–${fixed(row.high)}` },
+    { head: 'of first', cell: ({ ratio }) => (ratio === undefined ? undefined : `× ${ratio.toFixed(2)}`) },
     { head: 'GPU ms', cell: (row) => fixed(row.gpu) },
     { head: 'dispatches', cell: (row) => row.dispatches?.toString() },
     { head: 'GFLOP/s', cell: (row) => fixed(row.gflops) },
