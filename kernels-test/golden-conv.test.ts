@@ -4,15 +4,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import { conv2d } from '../src/ops/conv.ts';
-import {
-  type ConvVariant,
-  launchConv,
-  launchConvInputGrad,
-  launchConvWeightGrad,
-} from '../src/ops/conv-launch.ts';
 import { avgPool2d, globalAvgPool, maxPool2d } from '../src/ops/pool.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
-import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
 import { compare } from './support/compare.ts';
 import { fails } from './support/data.ts';
@@ -90,62 +83,6 @@ test('ties of max pooling', async () => {
   assert.equal([...(await y.readFloats())], [1, 2, 2, 2]);
   assert.equal([...(await grad(y, [x])[0]!.readFloats())], [1, 0, 0, 0, 0, 2, 1, 0, 0]);
 });
-
-const VARIANTS: readonly ConvVariant[] = ['direct', 'tiled', 'subgroup', 'run'];
-const SHAPES = [
-  { n: 3, c: 5, h: 9, w: 11, o: 7, k: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 },
-  { n: 2, c: 16, h: 8, w: 8, o: 33, k: [3, 3], stride: [2, 2], padding: [1, 1], dilation: [1, 1], groups: 1 },
-  { n: 1, c: 6, h: 13, w: 6, o: 4, k: [5, 2], stride: [3, 1], padding: [2, 0], dilation: [2, 1], groups: 2 },
-  { n: 2, c: 3, h: 5, w: 13, o: 9, k: [2, 3], stride: [1, 2], padding: [0, 4], dilation: [1, 3], groups: 1 },
-  { n: 3, c: 2, h: 1, w: 1, o: 3, k: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 },
-  { n: 2, c: 4, h: 6, w: 6, o: 4, k: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 4 },
-  {
-    n: 4,
-    c: 3,
-    h: 17,
-    w: 17,
-    o: 16,
-    k: [7, 7],
-    stride: [2, 2],
-    padding: [3, 3],
-    dilation: [1, 1],
-    groups: 1,
-  },
-] as const;
-
-for (const s of SHAPES) {
-  test(`variants agree: ${s.n}×${s.c}×${s.h}×${s.w} → ${s.o}, ${s.k.join('×')}, groups ${s.groups}`, async () => {
-    const { stride, padding, dilation, groups } = s;
-    const attrs = { stride, padding, dilation, groups };
-    const x = randomNormal(engine, [s.n, s.c, s.h, s.w], { seed: 1 });
-    const w = randomNormal(engine, [s.o, s.c / groups, ...s.k], { seed: 2 });
-    const b = randomNormal(engine, [s.o], { seed: 3 });
-    const out = ([0, 1] as const).map(
-      (d) => Math.floor(([s.h, s.w][d]! + 2 * padding[d] - dilation[d] * (s.k[d] - 1) - 1) / stride[d]) + 1,
-    ) as [number, number];
-    const dy = randomNormal(engine, [s.n, s.o, ...out], { seed: 4 });
-    const variants = VARIANTS.filter(
-      (v) => engine.subgroupLanes !== undefined || v === 'direct' || v === 'tiled',
-    );
-    const results = await Promise.all(
-      variants.map((variant) =>
-        Promise.all(
-          [
-            launchConv(x, w, b, out, attrs, variant),
-            launchConvInputGrad(dy, w, [s.h, s.w], attrs, variant),
-            // Of the weight gradient there is no form `run`.
-            launchConvWeightGrad(dy, x, s.k, attrs, variant === 'run' ? 'subgroup' : variant),
-          ].map((t) => t.readFloats()),
-        ),
-      ),
-    );
-    for (const [v, values] of results.entries()) {
-      for (const [pass, name] of ['forward', 'input gradient', 'weight gradient'].entries()) {
-        compare(values[pass]!, results[0]![pass]!, { abs: 1e-4, rel: 1e-5 }, `${variants[v]}, ${name}`);
-      }
-    }
-  });
-}
 
 test('what does not fit is refused', async () => {
   const x = zeros(engine, [2, 4, 5, 5]);

@@ -35,7 +35,7 @@ fn main(
     at_a[i] = base_a + i32(row) * params.row_a;
     var start = 0.0;
     if (BIAS == 1u) {
-      start = bias[params.offset_bias + tile.z * params.m + row];
+      start = f32(bias[params.offset_bias + tile.z * params.m + row]);
     }
     for (var j = 0u; j < TN; j++) {
       acc[i][j] = start;
@@ -51,7 +51,7 @@ fn main(
       from_x[j] = load_x(base_x, columns[j], place.xyz);
     }
     for (var i = 0u; i < TM; i++) {
-      let from_a = a[at_a[i] + place.w];
+      let from_a = f32(a[at_a[i] + place.w]);
       for (var j = 0u; j < TN; j++) {
         acc[i][j] = fma(from_a, from_x[j], acc[i][j]);
       }
@@ -62,7 +62,7 @@ fn main(
     for (var j = 0u; j < TN; j++) {
       let column = column0 + j * WX;
       if (m0 + i < params.m && column < params.columns) {
-        c[base_c + i32(m0 + i) * params.row_c + columns[j].w] = acc[i][j];
+        c[base_c + i32(m0 + i) * params.row_c + columns[j].w] = Result(acc[i][j]);
       }
     }
   }

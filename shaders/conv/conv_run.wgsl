@@ -87,7 +87,7 @@ fn main(
   for (var i = 0u; i < TM; i++) {
     var start = 0.0;
     if (BIAS == 1u) {
-      start = bias[params.offset_bias + tile.z * params.m + min(m0 + i, params.m - 1u)];
+      start = f32(bias[params.offset_bias + tile.z * params.m + min(m0 + i, params.m - 1u)]);
     }
     for (var j = 0u; j < TN; j++) {
       acc[i][j] = start;
@@ -107,12 +107,12 @@ fn main(
     for (var s = 0u; s < ACROSS; s++) {
       let column_in = columns[s] >= 0;
       let inside = row_in && column_in;
-      from_x[s] = select(0.0, x[select(0, row_x + columns[s], inside)], inside);
+      from_x[s] = select(0.0, f32(x[select(0, row_x + columns[s], inside)]), inside);
     }
     let tap_a = channel * params.channel_taps + tap_row * params.row_taps;
     var from_a: Weights;
     for (var g = 0u; g < SHARE; g++) {
-      from_a[g] = a[at_a[g] + tap_a];
+      from_a[g] = f32(a[at_a[g] + tap_a]);
     }
     add_rows(&acc, 0u, &from_a, &from_x);
     add_rows(&acc, TM / 2u, &from_a, &from_x);
@@ -126,7 +126,7 @@ fn main(
       for (var j = 0u; j < TN; j++) {
         let inside = ox + i32(j) < params.grid_width;
         if (m0 + i < params.m && inside) {
-          c[base_c + i32(m0 + i) * params.row_c + place.w + i32(j) * params.column_grid] = acc[i][j];
+          c[base_c + i32(m0 + i) * params.row_c + place.w + i32(j) * params.column_grid] = Result(acc[i][j]);
         }
       }
     }

@@ -36,7 +36,7 @@ fn main(
     at_a[i] = base_a + i32(row) * params.row_a;
     var start = 0.0;
     if (BIAS == 1u) {
-      start = bias[params.offset_bias + tile.z * params.m + row];
+      start = f32(bias[params.offset_bias + tile.z * params.m + row]);
     }
     for (var j = 0u; j < TN; j++) {
       acc[i][j] = start;
@@ -49,7 +49,7 @@ fn main(
     let mine = k_place(min(k0 + local.x, end - 1u));
     var from_a: array<f32, TM>;
     for (var i = 0u; i < TM; i++) {
-      from_a[i] = a[at_a[i] + mine.w];
+      from_a[i] = f32(a[at_a[i] + mine.w]);
     }
     let count = min(params.lanes, end - k0);
     for (var l = 0u; l < count; l++) {
@@ -71,7 +71,7 @@ fn main(
     for (var j = 0u; j < TN; j++) {
       let column = column0 + j * LANES;
       if (m0 + i < params.m && column < params.columns) {
-        c[base_c + i32(m0 + i) * params.row_c + columns[j].w] = acc[i][j];
+        c[base_c + i32(m0 + i) * params.row_c + columns[j].w] = Result(acc[i][j]);
       }
     }
   }

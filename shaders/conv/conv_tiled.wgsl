@@ -45,7 +45,7 @@ fn main(
   for (var i = 0u; i < TM; i++) {
     var start = 0.0;
     if (BIAS == 1u) {
-      start = bias[params.offset_bias + tile.z * params.m + min(m0 + local.y * TM + i, params.m - 1u)];
+      start = f32(bias[params.offset_bias + tile.z * params.m + min(m0 + local.y * TM + i, params.m - 1u)]);
     }
     for (var j = 0u; j < TN; j++) {
       acc[i][j] = start;
@@ -64,7 +64,7 @@ fn main(
       var value = 0.0;
       let k_inside = k0 + load_k;
       if (k_inside < end) {
-        value = a[base_a + i32(min(m0 + r, params.m - 1u)) * params.row_a + at_k];
+        value = f32(a[base_a + i32(min(m0 + r, params.m - 1u)) * params.row_a + at_k]);
       }
       tile_a[load_k * ROWS_APART + r] = value;
     }
@@ -99,7 +99,7 @@ fn main(
       for (var i = 0u; i < TM; i++) {
         let row = m0 + local.y * TM + i;
         if (row < params.m) {
-          c[at_column + i32(row) * params.row_c] = acc[i][j];
+          c[at_column + i32(row) * params.row_c] = Result(acc[i][j]);
         }
       }
     }

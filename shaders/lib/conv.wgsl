@@ -10,6 +10,10 @@
 // References: implicit GEMM of Chetlur et al., cuDNN, arXiv 1410.0759; gradients by Dumoulin & Visin, arXiv 1603.07285.
 //!include lib/divide.wgsl
 
+// What A, X and bias are stored as, and C: f32, or f16 with sums in f32.
+alias Real = f32;
+alias Result = f32;
+
 struct Params {
   m: u32,
   columns: u32,
@@ -56,10 +60,10 @@ struct Params {
   lanes: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<Real>;
+@group(0) @binding(1) var<storage, read> x: array<Real>;
+@group(0) @binding(2) var<storage, read> bias: array<Real>;
+@group(0) @binding(3) var<storage, read_write> c: array<Result>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 // 1: columns are taps and k runs over positions (weight gradient); 0: the other way round.
@@ -118,12 +122,12 @@ fn k_place(i: u32) -> vec4i {
 fn load_x(base: i32, column: vec4i, k: vec3i) -> f32 {
   let at = base + column.x + k.x;
   if (CHECK == 0u) {
-    return x[at];
+    return f32(x[at]);
   }
   let row_in = u32(column.y + k.y) < u32(params.height);
   let column_in = u32(column.z + k.z) < u32(params.width);
   let inside = row_in && column_in;
-  return select(0.0, x[select(0, at, inside)], inside);
+  return select(0.0, f32(x[select(0, at, inside)]), inside);
 }
 
 // Which tile a workgroup computes: column tile (x), row tile (y), group of channels (z), part of the sum (w). Column

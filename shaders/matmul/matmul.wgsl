@@ -12,7 +12,6 @@ const TN: u32 = 4u;
 
 override WX: u32 = 8u;
 override WY: u32 = 8u;
-override BIAS: u32 = 0u;
 
 @compute @workgroup_size(WX, WY)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
@@ -31,10 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   }
   for (var j = 0u; j < TN; j++) {
     at_b[j] = base_b + min(n0 + j * WX, params.n - 1u) * params.col_b;
-    var start = 0.0;
-    if (BIAS == 1u) {
-      start = bias[params.offset_bias + min(n0 + j * WX, params.n - 1u)];
-    }
+    let start = load_bias(n0 + j * WX);
     for (var i = 0u; i < TM; i++) {
       acc[i][j] = start;
     }
@@ -43,10 +39,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   for (var k = 0u; k < params.k; k++) {
     var from_b: array<f32, TN>;
     for (var j = 0u; j < TN; j++) {
-      from_b[j] = b[at_b[j] + k * params.row_b];
+      from_b[j] = f32(b[at_b[j] + k * params.row_b]);
     }
     for (var i = 0u; i < TM; i++) {
-      let from_a = a[at_a[i] + k * params.col_a];
+      let from_a = f32(a[at_a[i] + k * params.col_a]);
       for (var j = 0u; j < TN; j++) {
         acc[i][j] = fma(from_a, from_b[j], acc[i][j]);
       }
@@ -54,12 +50,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   }
 
   for (var i = 0u; i < TM; i++) {
-    let row = m0 + i;
     for (var j = 0u; j < TN; j++) {
-      let column = n0 + j * WX;
-      if (row < params.m && column < params.n) {
-        c[(group.z * params.m + row) * params.n + column] = acc[i][j];
-      }
+      store_c(group.z, m0 + i, n0 + j * WX, acc[i][j]);
     }
   }
 }

@@ -12,8 +12,6 @@ const TM: u32 = 16u;
 const TN: u32 = 4u;
 const LANES: u32 = 8u;
 
-override BIAS: u32 = 0u;
-
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
   let outer = group.z / params.batch_inner;
@@ -32,10 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   for (var j = 0u; j < TN; j++) {
     let column = min(n0 + j * LANES, params.n - 1u);
     at_b[j] = base_b + column * params.col_b;
-    var start = 0.0;
-    if (BIAS == 1u) {
-      start = bias[params.offset_bias + column];
-    }
+    let start = load_bias(column);
     for (var i = 0u; i < TM; i++) {
       acc[i][j] = start;
     }
@@ -48,13 +43,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     let keep = select(0.0, 1.0, mine < params.k);
     var from_a: array<f32, TM>;
     for (var i = 0u; i < TM; i++) {
-      from_a[i] = keep * a[at_a[i] + at_k];
+      from_a[i] = keep * f32(a[at_a[i] + at_k]);
     }
     for (var l = 0u; l < params.lanes; l++) {
       let row = min(k0 + l, params.k - 1u) * params.row_b;
       var from_b: array<f32, TN>;
       for (var j = 0u; j < TN; j++) {
-        from_b[j] = b[at_b[j] + row];
+        from_b[j] = f32(b[at_b[j] + row]);
       }
       // Rows outside, columns inside: a shuffle then serves a whole row of the tile, which software drivers run a
       // quarter to a half faster than the other way round.
@@ -68,12 +63,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   }
 
   for (var i = 0u; i < TM; i++) {
-    let row = m0 + i;
     for (var j = 0u; j < TN; j++) {
-      let column = n0 + j * LANES;
-      if (row < params.m && column < params.n) {
-        c[(group.z * params.m + row) * params.n + column] = acc[i][j];
-      }
+      store_c(group.z, m0 + i, n0 + j * LANES, acc[i][j]);
     }
   }
 }

@@ -1,12 +1,17 @@
-import type { Engine } from '../gpu/engine.ts';
 import { empty } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Window } from './conv-window.ts';
 import { sum } from './reduce.ts';
-
-/** The forms of the convolution kernel; `run` computes no weight gradient. */
-export type ConvVariant = 'run' | 'subgroup' | 'direct' | 'tiled';
+import {
+  type Family,
+  launchBest,
+  type Operand,
+  operandOf,
+  type Problem,
+  sizeBucket,
+  type Variant,
+} from './variants.ts';
 
 /** A window with its channel groups. */
 export interface ConvAttrs extends Omit<Window, 'kernel'> {
@@ -23,14 +28,8 @@ const MAX_COLUMN_TILES = 32768;
 const RUN = 4;
 /** Taps of a row up to which Mesa unrolls the variant `run`; with 7 it is four times slower than `subgroup`. */
 const MAX_RUN_TAPS = 5;
-
-interface Tiles {
-  readonly file: string;
-  readonly consts: Readonly<Record<string, number>>;
-  readonly overrides: Readonly<Record<string, number>>;
-  readonly rows: number;
-  readonly columnTiles: number;
-}
+/** Products below which the variant `run` is no faster; it needs a pipeline for each width and stride of window. */
+const MIN_RUN_PRODUCTS = 1 << 20;
 
 /** A row of taps in elements of X: constants of the variant `run`. */
 interface TapRow {
@@ -40,86 +39,10 @@ interface TapRow {
   readonly FLIP: 0 | 1;
 }
 
-/** Products below which the variant `run` is no faster; it needs a pipeline for each width and stride of window. */
-const MIN_RUN_PRODUCTS = 1 << 20;
-
-/** Whether the variant `run` is the faster: windows of a run overlap, and image rows are not much shorter than a run. */
-function runPays({ m, columns, k, groups, gridWidth, tapRow }: Product): boolean {
-  if (tapRow === undefined || groups * m * columns * k < MIN_RUN_PRODUCTS) return false;
-  const { KW, STEP, TAP } = tapRow;
-  const across = (RUN - 1) * STEP + (KW - 1) * TAP + 1;
-  return across < RUN * KW && KW <= MAX_RUN_TAPS && gridWidth >= RUN - 1;
-}
-
-/** The variant an adapter is served best by. A group of one row has nothing to share between rows. */
-function chooseVariant(engine: Engine, product: Product): ConvVariant {
-  if (product.m === 1) return 'direct';
-  if (!engine.adapter.software) return 'tiled';
-  if (engine.subgroupLanes === undefined) return 'direct';
-  return runPays(product) ? 'run' : 'subgroup';
-}
-
-/** Columns of a lane: as many as pay (eight), fewer where the last tile would be mostly empty. */
-function tileWidth(columns: number, lanes: number): number {
-  const padded = (width: number): number => Math.ceil(columns / (lanes * width)) * lanes * width;
-  return [8, 6, 4].reduce((best, width) => (padded(width) < padded(best) ? width : best));
-}
-
-function tilesOf(engine: Engine, variant: ConvVariant, product: Product): Tiles {
-  const { m, columns, gridWidth, tapRow } = product;
-  if (variant === 'run') {
-    const LANES = engine.subgroupLanes!;
-    const TM = m <= 4 ? 4 : m <= 8 ? 8 : 16;
-    const runs = (columns / gridWidth) * Math.ceil(gridWidth / RUN);
-    return {
-      file: 'conv/conv_run.wgsl',
-      consts: { TM, TN: RUN, LANES, ...tapRow! },
-      overrides: {},
-      rows: TM,
-      columnTiles: Math.ceil(runs / LANES),
-    };
-  }
-  if (variant === 'subgroup') {
-    const LANES = engine.subgroupLanes!;
-    const TM = m <= 4 ? 4 : m <= 8 ? 8 : 16;
-    const TN = columns <= LANES ? 1 : tileWidth(columns, LANES);
-    return {
-      file: 'conv/conv_subgroup.wgsl',
-      consts: { TM, TN, LANES },
-      overrides: {},
-      rows: TM,
-      columnTiles: Math.ceil(columns / (LANES * TN)),
-    };
-  }
-  if (variant === 'direct') {
-    const WX = engine.adapter.software ? 8 : 64;
-    const TM = m === 1 ? 1 : m <= 4 ? 4 : 8;
-    const TN = columns <= WX ? 1 : 4;
-    return {
-      file: 'conv/conv_direct.wgsl',
-      consts: { TM, TN },
-      overrides: { WX },
-      rows: TM,
-      columnTiles: Math.ceil(columns / (WX * TN)),
-    };
-  }
-  const [WX, WY, TM, TN] = m <= 16 ? [32, 4, 4, 4] : m <= 32 ? [16, 8, 4, 4] : [16, 8, 8, 4];
-  return {
-    file: 'conv/conv_tiled.wgsl',
-    consts: { WX, WY, TM, TN },
-    overrides: {},
-    rows: WY * TM,
-    columnTiles: Math.ceil(columns / (WX * TN)),
-  };
-}
-
-/** What the kernel sums, in the terms of lib/conv.wgsl. */
-interface Product {
-  readonly a: Tensor;
-  readonly x: Tensor;
-  readonly bias?: Tensor | undefined;
-  readonly c: Tensor;
-  readonly weight: boolean;
+/** What the kernels sum, in the terms of lib/conv.wgsl: C [parts, …] = Σ A · X (+ bias). */
+interface ConvProblem extends Problem {
+  readonly inputs: readonly [a: Operand, x: Operand, bias: Operand | undefined];
+  readonly pass: 'forward' | 'input gradient' | 'weight gradient';
   /** Whether windows may reach outside the image. */
   readonly check: boolean;
   readonly m: number;
@@ -135,20 +58,30 @@ interface Product {
   readonly params: Readonly<Record<string, number>>;
 }
 
-function run(product: Product, variant = chooseVariant(product.x.engine, product)): void {
-  const { a, x, bias, c, m, k, parts, part, groups, columns } = product;
-  const { engine } = x;
-  const tiles = tilesOf(engine, variant, product);
-  const { columnTiles } = tiles;
-  const rowTiles = Math.ceil(m / tiles.rows);
+type ConvVariant = Variant<ConvProblem>;
+
+/** How a kernel cuts C: rows of a tile, tiles along the columns, and what sets its tile. */
+interface Tile {
+  readonly rows: number;
+  readonly columnTiles: number;
+  readonly consts?: Readonly<Record<string, number>>;
+  readonly overrides?: Readonly<Record<string, number>>;
+}
+
+function run(file: string, problem: ConvProblem, tile: Tile): void {
+  const { m, k, parts, part, groups, columns, output } = problem;
+  const [a, x, bias] = problem.inputs;
+  const { engine } = output.storage;
+  const { columnTiles } = tile;
+  const rowTiles = Math.ceil(m / tile.rows);
   const across = Math.min(columnTiles, MAX_COLUMN_TILES);
-  engine.run(tiles.file, {
-    storages: [a.storage, x.storage, (bias ?? a).storage, c.storage],
-    consts: tiles.consts,
+  engine.run(file, {
+    storages: [a.storage, x.storage, (bias ?? a).storage, output.storage],
+    consts: tile.consts ?? {},
     overrides: {
-      ...tiles.overrides,
-      WEIGHT: product.weight ? 1 : 0,
-      CHECK: product.check ? 1 : 0,
+      ...tile.overrides,
+      WEIGHT: problem.pass === 'weight gradient' ? 1 : 0,
+      CHECK: problem.check ? 1 : 0,
       BIAS: bias === undefined ? 0 : 1,
     },
     params: {
@@ -160,16 +93,140 @@ function run(product: Product, variant = chooseVariant(product.x.engine, product
       row_tiles: rowTiles,
       offset_a: a.offset,
       offset_x: x.offset,
-      offset_c: c.offset,
-      part_c: sizeOf(c.shape.slice(1)),
+      offset_c: output.offset,
       offset_bias: bias?.offset ?? 0,
       lanes: engine.subgroupLanes ?? 0,
-      grid_width: product.gridWidth,
-      ...product.params,
+      grid_width: problem.gridWidth,
+      ...problem.params,
     },
     groups: [across, rowTiles * Math.ceil(columnTiles / across), groups * parts],
   });
 }
+
+const lanesOf = ({ output }: ConvProblem): number | undefined => output.storage.engine.subgroupLanes;
+
+/** A lane takes a run of positions of a row: their windows overlap, and are loaded once. No weight gradient. */
+function runs(TM: number): ConvVariant {
+  return {
+    name: `run ${TM}×${RUN}`,
+    supports: (problem) =>
+      lanesOf(problem) !== undefined &&
+      problem.tapRow !== undefined &&
+      problem.tapRow.KW > 0 &&
+      problem.tapRow.KW <= MAX_RUN_TAPS,
+    launch: (problem) => {
+      const { columns, gridWidth, tapRow } = problem;
+      const LANES = lanesOf(problem)!;
+      const count = (columns / gridWidth) * Math.ceil(gridWidth / RUN);
+      run('conv/conv_run.wgsl', problem, {
+        consts: { TM, TN: RUN, LANES, ...tapRow! },
+        rows: TM,
+        columnTiles: Math.ceil(count / LANES),
+      });
+    },
+  };
+}
+
+/** One subgroup a tile; the rows of A go round by shuffles. */
+function subgroup(TM: number, TN: number): ConvVariant {
+  return {
+    name: `subgroup ${TM}×${TN}`,
+    supports: (problem) => lanesOf(problem) !== undefined,
+    launch: (problem) => {
+      const LANES = lanesOf(problem)!;
+      run('conv/conv_subgroup.wgsl', problem, {
+        consts: { TM, TN, LANES },
+        rows: TM,
+        columnTiles: Math.ceil(problem.columns / (LANES * TN)),
+      });
+    },
+  };
+}
+
+/** Tiles in registers only. */
+function direct(WX: number, TM: number, TN: number): ConvVariant {
+  return {
+    name: `direct ${TM}×${WX * TN} of ${TM}×${TN}`,
+    supports: () => true,
+    launch: (problem) =>
+      run('conv/conv_direct.wgsl', problem, {
+        consts: { TM, TN },
+        overrides: { WX },
+        rows: TM,
+        columnTiles: Math.ceil(problem.columns / (WX * TN)),
+      }),
+  };
+}
+
+/** Tiles in workgroup memory. */
+function tiled(WX: number, WY: number, TM: number, TN: number): ConvVariant {
+  return {
+    name: `tiled ${WY * TM}×${WX * TN} of ${TM}×${TN}`,
+    supports: () => true,
+    launch: (problem) =>
+      run('conv/conv_tiled.wgsl', problem, {
+        consts: { WX, WY, TM, TN },
+        rows: WY * TM,
+        columnTiles: Math.ceil(problem.columns / (WX * TN)),
+      }),
+  };
+}
+
+const HEIGHTS = [4, 8, 16] as const;
+const RUNS = HEIGHTS.map(runs);
+const SUBGROUPS = HEIGHTS.map((TM) => [1, 4, 6, 8].map((TN) => subgroup(TM, TN)));
+const WIDTHS = { software: 8, gpu: 64 };
+const DIRECTS = Object.values(WIDTHS).map((WX) =>
+  [1, 4, 8].map((TM) => [1, 4].map((TN) => direct(WX, TM, TN))),
+);
+const TILED = {
+  low: tiled(32, 4, 4, 4),
+  middle: tiled(16, 8, 4, 4),
+  high: tiled(16, 8, 8, 4),
+  square: tiled(16, 16, 4, 4),
+};
+
+/** Whether the variant `run` is the faster: windows of a run overlap, and image rows are not much shorter than a run. */
+function runPays(problem: ConvProblem): boolean {
+  const { m, columns, k, groups, gridWidth, tapRow } = problem;
+  if (tapRow === undefined || groups * m * columns * k < MIN_RUN_PRODUCTS) return false;
+  const { KW, STEP, TAP } = tapRow;
+  const across = (RUN - 1) * STEP + (KW - 1) * TAP + 1;
+  return across < RUN * KW && gridWidth >= RUN - 1 && RUNS[0]!.supports(problem);
+}
+
+/** Columns of a lane: as many as pay (eight), fewer where the last tile would be mostly empty. */
+function tileWidth(columns: number, lanes: number): number {
+  const padded = (width: number): number => Math.ceil(columns / (lanes * width)) * lanes * width;
+  return [8, 6, 4].reduce((best, width) => (padded(width) < padded(best) ? width : best));
+}
+
+/** Without measurements. A group of one row has nothing to share between rows. */
+function rule(problem: ConvProblem): ConvVariant {
+  const { m, columns } = problem;
+  const { software } = problem.output.storage.engine.adapter;
+  const lanes = lanesOf(problem);
+  if (m > 1 && !software) return m <= 16 ? TILED.low : m <= 32 ? TILED.middle : TILED.high;
+  if (m === 1 || lanes === undefined) {
+    const WX = software ? WIDTHS.software : WIDTHS.gpu;
+    return DIRECTS[software ? 0 : 1]![m === 1 ? 0 : m <= 4 ? 1 : 2]![columns <= WX ? 0 : 1]!;
+  }
+  const height = m <= 4 ? 0 : m <= 8 ? 1 : 2;
+  if (runPays(problem)) return RUNS[height]!;
+  return SUBGROUPS[height]![columns <= lanes ? 0 : [4, 6, 8].indexOf(tileWidth(columns, lanes)) + 1]!;
+}
+
+export const CONV: Family<ConvProblem> = {
+  name: 'conv2d',
+  variants: [...DIRECTS.flat(2), ...Object.values(TILED), ...SUBGROUPS.flat(), ...RUNS],
+  rule,
+  classOf: ({ inputs: [a], pass, m, columns, k, groups, gridWidth, tapRow }) => {
+    const row = tapRow === undefined ? '' : ` row ${tapRow.KW}/${tapRow.STEP}/${tapRow.TAP}`;
+    const sizes = [groups, m, columns, k].map(sizeBucket).join('×');
+    return `${pass} ${a.dtype} ${sizes} width ${sizeBucket(gridWidth)}${row}`;
+  },
+  flops: ({ groups, m, columns, k }) => 2 * groups * m * columns * k,
+};
 
 /** Whether a window stays inside an image of this shape everywhere, which saves the bounds checks. */
 function staysInside({ padding }: ConvAttrs): boolean {
@@ -183,7 +240,6 @@ export function launchConv(
   bias: Tensor | undefined,
   out: readonly [number, number],
   attrs: ConvAttrs,
-  variant?: ConvVariant,
 ): Tensor {
   const [n, channels, height, width] = x.shape as [number, number, number, number];
   const [outputs, perGroup, kh, kw] = weight.shape as [number, number, number, number];
@@ -192,12 +248,10 @@ export function launchConv(
   const plane = out[0] * out[1];
   const k = perGroup * kh * kw;
   const c = empty(x.engine, [n, outputs, ...out]);
-  const product: Product = {
-    a: weight,
-    x,
-    bias,
-    c,
-    weight: false,
+  launchBest(CONV, {
+    inputs: [operandOf(weight), operandOf(x), bias && operandOf(bias)],
+    output: operandOf(c),
+    pass: 'forward',
     check: !staysInside(attrs),
     m,
     columns: n * plane,
@@ -231,9 +285,9 @@ export function launchConv(
       group_a: m * k,
       row_c: plane,
       group_c: m * plane,
+      part_c: 0,
     },
-  };
-  run(product, variant);
+  });
   return c;
 }
 
@@ -257,7 +311,6 @@ export function launchConvInputGrad(
   weight: Tensor,
   size: readonly [number, number],
   attrs: ConvAttrs,
-  variant?: ConvVariant,
 ): Tensor {
   const [n, outputs, oh, ow] = grad.shape as [number, number, number, number];
   const [, m, kh, kw] = weight.shape as [number, number, number, number];
@@ -272,11 +325,15 @@ export function launchConvInputGrad(
       const gridHeight = Math.ceil((height - ry) / stride[0]);
       const gridWidth = Math.ceil((width - rx) / stride[1]);
       const taps = rows.count * columns.count;
-      const product: Product = {
-        a: weight,
-        x: grad,
-        c,
-        weight: false,
+      launchBest(CONV, {
+        // From the first tap, to the first pixel, of this remainder.
+        inputs: [
+          { ...operandOf(weight), offset: weight.offset + rows.first * kw + columns.first },
+          operandOf(grad),
+          undefined,
+        ],
+        output: { ...operandOf(c), offset: c.offset + ry * width + rx },
+        pass: 'input gradient',
         check: true,
         m,
         columns: n * gridHeight * gridWidth,
@@ -311,11 +368,9 @@ export function launchConvInputGrad(
           group_a: perGroup * m * kh * kw,
           row_c: height * width,
           group_c: m * height * width,
-          offset_a: weight.offset + rows.first * kw + columns.first,
-          offset_c: c.offset + ry * width + rx,
+          part_c: 0,
         },
-      };
-      run(product, variant);
+      });
     }
   }
   return c;
@@ -327,7 +382,6 @@ export function launchConvWeightGrad(
   x: Tensor,
   kernel: readonly [number, number],
   attrs: ConvAttrs,
-  variant?: Exclude<ConvVariant, 'run'>,
 ): Tensor {
   const [n, outputs, oh, ow] = grad.shape as [number, number, number, number];
   const [, channels, height, width] = x.shape as [number, number, number, number];
@@ -343,11 +397,10 @@ export function launchConvWeightGrad(
   const part = 32 * Math.ceil(k / parts / 32);
   const used = Math.ceil(k / part);
   const c = empty(x.engine, [used, ...shape]);
-  const product: Product = {
-    a: grad,
-    x,
-    c,
-    weight: true,
+  launchBest(CONV, {
+    inputs: [operandOf(grad), operandOf(x), undefined],
+    output: operandOf(c),
+    pass: 'weight gradient',
     check: !staysInside(attrs),
     m,
     columns: perGroup * taps,
@@ -380,9 +433,9 @@ export function launchConvWeightGrad(
       group_a: m * plane,
       row_c: perGroup * taps,
       group_c: m * perGroup * taps,
+      part_c: sizeOf(shape),
     },
-  };
-  run(product, variant);
+  });
   const total = used === 1 ? c.view(shape, c.strides.slice(1), c.offset) : sum(c, 0);
   c.dispose();
   return total;

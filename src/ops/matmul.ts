@@ -1,100 +1,22 @@
 import { EliError } from '../errors.ts';
-import type { Engine } from '../gpu/engine.ts';
 import { empty } from '../tensor/create.ts';
 import { broadcastShapes, denseStrides, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { defineOp, type Tolerance } from './define.ts';
+import { MATMUL, matmulProblem } from './matmul-launch.ts';
 import { atBroadcast, build } from './ndarray.ts';
 import { sum, sumTo } from './reduce.ts';
 import { broadcastStrides } from './strided.ts';
+import { launchBest } from './variants.ts';
 import { contiguous, transpose } from './views.ts';
 
 /** f32 sums of up to a few hundred products of numbers of size 1. */
 const TOLERANCE: Tolerance = { abs: 2e-5, rel: 1e-5 };
 
-/** A kernel variant for a product of m × n: its shader, tile and workgroups. */
-interface Variant {
-  readonly file: string;
-  readonly overrides: Readonly<Record<string, number>>;
-  readonly consts: Readonly<Record<string, number>>;
-  /** Rows and columns of C that one workgroup covers. */
-  readonly rows: number;
-  readonly columns: number;
-  /** Lanes of a subgroup, 0 for variants without. */
-  readonly lanes: number;
-}
-
-/**
- * Which variant computes a product of m × n. On a software device loads cost most: there the operand rows go round by
- * subgroup shuffles. On a GPU smaller tiles give more invocations.
- */
-function chooseVariant(engine: Engine, m: number, n: number): Variant {
-  const { software } = engine.adapter;
-  const lanes = engine.subgroupLanes;
-  if (software && lanes !== undefined) {
-    const TN = n <= lanes ? 1 : m * n >= 256 * 128 ? 8 : 4;
-    const consts = { TM: 16, TN, LANES: lanes };
-    return {
-      file: 'matmul/matmul_subgroup.wgsl',
-      overrides: {},
-      consts,
-      rows: consts.TM,
-      columns: lanes * consts.TN,
-      lanes,
-    };
-  }
-  const [WX, WY, TM, TN] = software
-    ? [8, 1, 8, n <= 8 ? 1 : 4]
-    : m * n <= 256 * 256
-      ? [16, 8, 2, 2]
-      : [16, 8, 4, 8];
-  return {
-    file: 'matmul/matmul.wgsl',
-    overrides: { WX, WY },
-    consts: { TM, TN },
-    rows: WY * TM,
-    columns: WX * TN,
-    lanes: 0,
-  };
-}
-
 function launch(a: Tensor, b: Tensor, bias: Tensor | undefined, batch: Shape): Tensor {
-  const { engine } = a;
-  const [m, k] = a.shape.slice(-2) as [number, number];
-  const n = b.shape.at(-1)!;
-  const c = empty(engine, [...batch, m, n]);
-  const variant = chooseVariant(engine, m, n);
-  const strides = (x: Tensor): [number, number] => {
-    const list = broadcastStrides(x, [...batch, ...x.shape.slice(-2)]).slice(0, -2);
-    return [list.at(-1) ?? 0, list.at(-2) ?? 0];
-  };
-  const [batchA, batchAOuter] = strides(a);
-  const [batchB, batchBOuter] = strides(b);
-  engine.run(variant.file, {
-    storages: [a.storage, b.storage, (bias ?? b).storage, c.storage],
-    overrides: { ...variant.overrides, BIAS: bias === undefined ? 0 : 1 },
-    consts: variant.consts,
-    params: {
-      lanes: variant.lanes,
-      m,
-      n,
-      k,
-      batch_inner: batch.at(-1) ?? 1,
-      offset_a: a.offset,
-      offset_b: b.offset,
-      batch_a: batchA,
-      batch_a_outer: batchAOuter,
-      batch_b: batchB,
-      batch_b_outer: batchBOuter,
-      row_a: a.strides.at(-2)!,
-      col_a: a.strides.at(-1)!,
-      row_b: b.strides.at(-2)!,
-      col_b: b.strides.at(-1)!,
-      offset_bias: bias?.offset ?? 0,
-    },
-    groups: [Math.ceil(n / variant.columns), Math.ceil(m / variant.rows), sizeOf(batch)],
-  });
-  return c;
+  const output = empty(a.engine, [...batch, a.shape.at(-2)!, b.shape.at(-1)!]);
+  launchBest(MATMUL, matmulProblem(a, b, bias, output, batch));
+  return output;
 }
 
 const matmulOp = defineOp<null>({

@@ -1,6 +1,7 @@
+import type { Storage } from '../gpu/storage.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { collapse, normalizeAxes, normalizeAxis, type Shape, sameShape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { checkDType, Tensor } from '../tensor/tensor.ts';
 import { div, equal, mul } from './binary.ts';
 import { defineOp, EXACT, type Tolerance } from './define.ts';
 import { atBroadcast, build, type NdArray, ndarray, unravel } from './ndarray.ts';
@@ -20,7 +21,14 @@ function keptShape(shape: Shape, axes: readonly number[]): number[] {
   return shape.map((n, d) => (axes.includes(d) ? 1 : n));
 }
 
-function launchReduce(op: string, code: number, x: Tensor, axes: readonly number[], scale: number): Tensor {
+function launchReduce(
+  op: string,
+  code: number,
+  x: Tensor,
+  axes: readonly number[],
+  scale: number,
+  y = empty(x.engine, keptShape(x.shape, axes)),
+): Tensor {
   checkDType(op, x, 'f32');
   const outerAxes = [...x.shape.keys()].filter((d) => !axes.includes(d));
   const outer = collapse(
@@ -31,7 +39,6 @@ function launchReduce(op: string, code: number, x: Tensor, axes: readonly number
     axes.map((d) => x.shape[d]!),
     [axes.map((d) => x.strides[d]!)],
   );
-  const y = empty(x.engine, keptShape(x.shape, axes));
   const outputs = y.size;
   const length = x.size / outputs;
   const pass = (
@@ -85,6 +92,13 @@ function launchReduce(op: string, code: number, x: Tensor, axes: readonly number
   );
   partial.dispose();
   return y;
+}
+
+/** Writes the sum of x over its first dimension into the start of `target`. Leaves no trace on the tape. */
+export function sumPartsInto(x: Tensor, target: Storage): void {
+  const y = new Tensor({ storage: target.retain(), shape: keptShape(x.shape, [0]), dtype: x.dtype });
+  launchReduce('sum', 0, x, [0], 1, y);
+  y.dispose();
 }
 
 function reduceReference(

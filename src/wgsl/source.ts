@@ -9,8 +9,11 @@ export interface ShaderSource {
   readonly origin: readonly { readonly file: string; readonly line: number }[];
 }
 
-/** Values for `const` declarations that WGSL does not allow an `override` for (lengths of private arrays). */
-export type Consts = Readonly<Record<string, number>>;
+/**
+ * Values for `const` declarations that WGSL does not allow an `override` for (lengths of private arrays), and types for
+ * `alias` declarations (of what a kernel keeps in storage buffers).
+ */
+export type Consts = Readonly<Record<string, number | 'f16'>>;
 
 const SHADER_ROOT = new URL('../../shaders/', import.meta.url);
 const INCLUDE = /^\/\/!include\s+(\S+)\s*$/;
@@ -18,9 +21,10 @@ const cache = new Map<string, ShaderSource>();
 
 /**
  * Loads `shaders/<file>` and puts the files it names with `//!include lib/x.wgsl` in place, each at most once.
- * `consts` replaces the value of `const NAME: type = value;` lines of the file: the file as written is valid and
- * is the default variant. Absolute paths are read as they are (a kernel of one's own).
- * @throws EliError `WGSL` for a missing file or include, or a const that the file does not declare.
+ * `consts` replaces the value of `const NAME: type = value;` lines of the file, or the type of its `alias NAME = f32;`
+ * lines: the file as written is valid and is the default variant. Absolute paths are read as they are (a kernel of
+ * one's own).
+ * @throws EliError `WGSL` for a missing file or include, or a const or alias that the file does not declare.
  */
 export function loadShader(file: string, consts: Consts = {}): ShaderSource {
   const key = `${file}|${JSON.stringify(consts)}`;
@@ -68,17 +72,20 @@ function assemble(file: string): ShaderSource {
 function replaceConsts(source: ShaderSource, consts: Consts): ShaderSource {
   let code = source.code;
   for (const [name, value] of Object.entries(consts)) {
-    const declaration = new RegExp(`^(const ${name}\\s*:\\s*(u32|i32|f32)\\s*=\\s*)[^;]+;`, 'm');
+    const declaration =
+      value === 'f16'
+        ? new RegExp(`^(alias ${name}\\s*=\\s*)(f32);`, 'm')
+        : new RegExp(`^(const ${name}\\s*:\\s*(u32|i32|f32)\\s*=\\s*)[^;]+;`, 'm');
     const match = declaration.exec(code);
     if (match === null) {
-      throw new EliError(
-        'WGSL',
-        `${source.file} declares no "const ${name}: type = value;" to set to ${value}`,
-      );
+      const missing = value === 'f16' ? `alias ${name} = f32;` : `const ${name}: type = value;`;
+      throw new EliError('WGSL', `${source.file} declares no "${missing}" to set to ${value}`);
     }
-    const suffix = match[2] === 'u32' ? 'u' : match[2] === 'i32' ? 'i' : 'f';
+    const suffix = value === 'f16' ? '' : match[2] === 'u32' ? 'u' : match[2] === 'i32' ? 'i' : 'f';
     code = code.replace(declaration, `${match[1]}${value}${suffix};`);
   }
+  // On the first line, so that lines keep their numbers.
+  if (Object.values(consts).includes('f16')) code = `enable f16; ${code}`;
   return { ...source, code };
 }
 

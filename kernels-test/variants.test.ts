@@ -1,0 +1,143 @@
+// Every variant of every kernel family, forced in turn, against the float64 reference of its op, and on larger shapes
+// against the variant that the rule takes.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import '../src/ops/all.ts';
+import { grad } from '../src/autograd/tape.ts';
+import { conv2d } from '../src/ops/conv.ts';
+import { registry, type Tolerance } from '../src/ops/define.ts';
+import { matmul } from '../src/ops/matmul.ts';
+import { choices, classKey, observeLaunches } from '../src/ops/variants.ts';
+import { transpose } from '../src/ops/views.ts';
+import { randomNormal } from '../src/tensor/random.ts';
+import type { Tensor } from '../src/tensor/tensor.ts';
+import { caseInputs, compare, toTensor } from './support/compare.ts';
+import { closeEngine, openEngine } from './support/engine.ts';
+
+const engine = await openEngine();
+test.after(closeEngine);
+
+type Launch = Parameters<Parameters<typeof observeLaunches>[0] & object>;
+
+/** The results of `fn` as the rules would have it, and then by each variant that supports one of its launches. */
+async function byVariant(fn: () => readonly Tensor[]): Promise<Map<string, Float32Array[]>> {
+  const values = async (): Promise<Float32Array[]> => {
+    const tensors = engine.tidy(fn);
+    try {
+      return await Promise.all(tensors.map((t) => t.readFloats()));
+    } finally {
+      for (const t of tensors) t.dispose();
+    }
+  };
+  const launches: Launch[] = [];
+  observeLaunches((...launch) => launches.push(launch));
+  const results = new Map([['rule', await values()]]);
+  observeLaunches(undefined);
+  const names = new Set(
+    launches.flatMap(([family, problem]) =>
+      family.variants.filter((v) => v.supports(problem)).map((v) => v.name),
+    ),
+  );
+  const map = choices(engine);
+  for (const name of names) {
+    for (const [family, problem] of launches) map.set(classKey(family, problem), name);
+    let taken = 0;
+    observeLaunches((_, __, variant) => {
+      if (variant.name === name) taken++;
+    });
+    results.set(name, await values());
+    assert.ok(taken > 0, `${name} is taken`);
+    observeLaunches(undefined);
+    map.clear();
+  }
+  return results;
+}
+
+for (const name of ['matmul', 'linear', 'conv2d', 'conv2dInputGrad', 'conv2dWeightGrad']) {
+  const op = registry.get(name)!;
+  op.cases.forEach((c, number) => {
+    test(`variants of ${op.name}, case ${number}`, async () => {
+      const inputs = caseInputs(op, c, number);
+      const want = op.reference(inputs, c.attrs);
+      const apply = () => [
+        op.forward(
+          inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!)),
+          c.attrs,
+        ),
+      ];
+      const results = await byVariant(apply);
+      assert.ok(results.size > 2, 'several variants');
+      for (const [name, [got]] of results) compare(got!, want.data, op.tolerance, name);
+    });
+  });
+}
+
+const SHAPES = [
+  { n: 3, c: 5, h: 9, w: 11, o: 7, k: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 },
+  { n: 2, c: 16, h: 8, w: 8, o: 33, k: [3, 3], stride: [2, 2], padding: [1, 1], dilation: [1, 1], groups: 1 },
+  { n: 1, c: 6, h: 13, w: 6, o: 4, k: [5, 2], stride: [3, 1], padding: [2, 0], dilation: [2, 1], groups: 2 },
+  { n: 2, c: 3, h: 5, w: 13, o: 9, k: [2, 3], stride: [1, 2], padding: [0, 4], dilation: [1, 3], groups: 1 },
+  { n: 3, c: 2, h: 1, w: 1, o: 3, k: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 },
+  { n: 2, c: 4, h: 6, w: 6, o: 4, k: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 4 },
+  {
+    n: 4,
+    c: 3,
+    h: 17,
+    w: 17,
+    o: 16,
+    k: [7, 7],
+    stride: [2, 2],
+    padding: [3, 3],
+    dilation: [1, 1],
+    groups: 1,
+  },
+] as const;
+
+/** Largest difference from the rule's result for sums of a few hundred products of normal numbers. */
+const AGREEMENT: Tolerance = { abs: 1e-4, rel: 1e-5 };
+
+async function agree(fn: () => readonly Tensor[]): Promise<string[]> {
+  const results = await byVariant(fn);
+  const want = results.get('rule')!;
+  for (const [name, got] of results) {
+    for (const [i, values] of got.entries()) compare(values, want[i]!, AGREEMENT, `${name}, result ${i}`);
+  }
+  return [...results.keys()];
+}
+
+for (const s of SHAPES) {
+  const { stride, padding, dilation, groups } = s;
+  test(`variants agree: ${s.n}×${s.c}×${s.h}×${s.w} → ${s.o}, ${s.k.join('×')}, groups ${groups}`, async () => {
+    const x = randomNormal(engine, [s.n, s.c, s.h, s.w], { seed: 1 });
+    const w = randomNormal(engine, [s.o, s.c / groups, ...s.k], { seed: 2 });
+    const b = randomNormal(engine, [s.o], { seed: 3 });
+    for (const t of [x, w, b]) t.requiresGrad = true;
+    await agree(() => {
+      const y = conv2d(x, w, b, { stride, padding, dilation, groups });
+      return [y, ...grad(y, [x, w, b], { gradOutput: randomNormal(engine, y.shape, { seed: 4 }) })];
+    });
+  });
+}
+
+for (const [m, n, k] of [
+  [132, 136, 260],
+  [20, 24, 1024],
+  [1, 300, 129],
+  [257, 1, 1028],
+] as const) {
+  for (const layout of ['nn', 'nt', 'tn', 'tt']) {
+    test(`variants agree: matmul ${m}×${n}×${k} ${layout}`, async () => {
+      const make = (rows: number, columns: number, turned: boolean, seed: number): Tensor =>
+        turned
+          ? transpose(randomNormal(engine, [columns, rows], { seed }))
+          : randomNormal(engine, [rows, columns], { seed });
+      const a = make(m, k, layout[0] === 't', 1);
+      const b = make(k, n, layout[1] === 't', 2);
+      const names = await agree(() => [matmul(a, b)]);
+      if (m === 132) assert.ok(names.some((name) => name.startsWith('tiled')));
+      if (k % 256 === 0) assert.ok(names.some((name) => name.startsWith('split-K 4')));
+    });
+  }
+}
+
+test.run();
