@@ -46,6 +46,7 @@ export async function measure(
   try {
     await once(engine, prepared, prepared.times ?? 1);
     const first = performance.now() - start;
+    await prepared.check?.();
     const times = prepared.times ?? (await timesOf(engine, prepared));
     const bench = new Bench({ time, warmup: false, iterations: 3 });
     bench.add(workload.name, () => once(engine, prepared, times));

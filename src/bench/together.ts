@@ -28,6 +28,7 @@ export async function measureTogether(
       runs.push(run);
       await once(engine, prepared, run.times);
       run.first = performance.now() - start;
+      await prepared.check?.();
     }
     for (const run of runs) run.times = run.prepared.times ?? (await timesOf(engine, run.prepared));
     const end = performance.now() + time * runs.length;

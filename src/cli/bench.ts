@@ -4,6 +4,7 @@ import { type BenchRow, measure } from '../bench/measure.ts';
 import { NAMED_WORKLOADS } from '../bench/named-workloads.ts';
 import { registryWorkloads } from '../bench/op-workloads.ts';
 import { measureRoofline, type Roofline } from '../bench/roofline.ts';
+import { type ShaderSpec, shaderWorkloads } from '../bench/shader.ts';
 import { inGroups, measureTogether } from '../bench/together.ts';
 import { EliError } from '../errors.ts';
 import { Engine } from '../gpu/engine.ts';
@@ -13,6 +14,7 @@ import { savePicture } from '../report/picture.ts';
 import { createProgress } from '../report/progress.ts';
 import { rooflineSpec } from '../report/roofline.ts';
 import { type Column, renderTable } from '../report/table.ts';
+import { addShaderFlags } from './bench-shader.ts';
 import { numberOf } from './flags.ts';
 
 interface Flags {
@@ -32,7 +34,7 @@ interface BenchFile {
 }
 
 export function addBench(program: Command): void {
-  program
+  const command = program
     .command('bench')
     .argument('[filter]', 'part of the names of the rows to measure, such as "op: matmul" or "aligner"')
     .description(
@@ -42,22 +44,28 @@ export function addBench(program: Command): void {
     .option('--json <file>', 'write the figures there')
     .option('--compare <file>', 'figures of an earlier --json: say what changed beyond the noise')
     .option('--picture <name>', 'draw the roofline into <name>.svg and <name>.png')
-    .option('--adapter <name>', 'part of the name of the adapter to use')
-    .action(bench);
+    .option('--adapter <name>', 'part of the name of the adapter to use');
+  const shaders = addShaderFlags(command);
+  command.action((filter: string | undefined, flags: Flags) => bench(filter, flags, shaders));
 }
 
-async function bench(filter: string | undefined, flags: Flags): Promise<void> {
+async function bench(
+  filter: string | undefined,
+  flags: Flags,
+  shaders: readonly ShaderSpec[],
+): Promise<void> {
   const before = flags.compare === undefined ? undefined : readBench(flags.compare);
-  const workloads = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
+  const known = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
     name.includes(filter ?? ''),
   );
-  if (workloads.length === 0) {
+  if (known.length === 0) {
     throw new EliError('ARGUMENT', `no row has "${filter}" in its name`, {
       hint: 'without a filter all rows are measured and listed',
     });
   }
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
   try {
+    const workloads = shaders.length > 0 ? await shaderWorkloads(engine, shaders) : known;
     const { name: adapter, driver } = engine.adapter;
     const roofline = await measureRoofline(engine, flags.time);
     process.stdout.write(
