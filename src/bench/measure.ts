@@ -19,6 +19,8 @@ export interface BenchRow {
   readonly dispatches?: number;
   /** The kernel with the most GPU time, with its variant and tile. */
   readonly kernel?: string;
+  /** Time against the first of the rows that were timed together with this one. */
+  readonly ratio?: number;
   /** 10⁹ floating-point operations, and bytes, a second. */
   readonly gflops?: number;
   readonly gbs?: number;
@@ -44,6 +46,7 @@ export async function measure(
   try {
     await once(engine, prepared, prepared.times ?? 1);
     const first = performance.now() - start;
+    await prepared.check?.();
     const times = prepared.times ?? (await timesOf(engine, prepared));
     const bench = new Bench({ time, warmup: false, iterations: 3 });
     bench.add(workload.name, () => once(engine, prepared, times));
@@ -73,13 +76,14 @@ export async function measure(
   }
 }
 
-async function once(engine: Engine, prepared: Prepared, times: number): Promise<void> {
+/** Does it `times` times and waits for it. */
+export async function once(engine: Engine, prepared: Prepared, times: number): Promise<void> {
   await prepared.run(times);
   await engine.sync();
 }
 
 /** How often it is done in a sample. */
-async function timesOf(engine: Engine, prepared: Prepared): Promise<number> {
+export async function timesOf(engine: Engine, prepared: Prepared): Promise<number> {
   for (let times = 1; ; times *= 2) {
     const start = performance.now();
     await once(engine, prepared, times);
@@ -88,7 +92,8 @@ async function timesOf(engine: Engine, prepared: Prepared): Promise<number> {
   }
 }
 
-async function gpuTime(
+/** One run with timestamps, where the adapter has them. */
+export async function gpuTime(
   engine: Engine,
   prepared: Prepared,
 ): Promise<Pick<BenchRow, 'gpu' | 'dispatches' | 'kernel'>> {

@@ -14,6 +14,7 @@ import { relu } from '../ops/unary.ts';
 import { adam, sgd } from '../optim/optimizer.ts';
 import { tensor, zeros } from '../tensor/create.ts';
 import { randomNormal } from '../tensor/random.ts';
+import { OVERHEAD_WORKLOADS } from './overhead.ts';
 import { captured, type Workload } from './workload.ts';
 
 const step784: Workload = {
@@ -147,26 +148,6 @@ const aligner = (latent: number): Workload => ({
   },
 });
 
-/** A chain of tiny ops: what an op costs beside its work. */
-const overhead = (kind: 'captured' | 'eager'): Workload => ({
-  name: `overhead: ${kind} op`,
-  unit: 'ops',
-  prepare: (engine) => {
-    const x = zeros(engine, [64]);
-    const one = (): void => {
-      relu(x);
-    };
-    if (kind === 'captured') return captured(engine, one, () => x.dispose());
-    return {
-      run: (times) => {
-        for (let i = 0; i < times; i++) engine.tidy(one);
-        engine.flush();
-      },
-      dispose: () => x.dispose(),
-    };
-  },
-});
-
 /** What users do, beside the single ops. */
 export const NAMED_WORKLOADS: readonly Workload[] = [
   convolution(32, 16, 32, 16),
@@ -179,6 +160,5 @@ export const NAMED_WORKLOADS: readonly Workload[] = [
   aligner(32),
   aligner(64),
   aligner(512),
-  overhead('captured'),
-  overhead('eager'),
+  ...OVERHEAD_WORKLOADS,
 ];

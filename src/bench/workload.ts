@@ -6,6 +6,8 @@ export interface Workload {
   readonly name: string;
   /** What is counted a second. Default `runs`. */
   readonly unit?: string;
+  /** Workloads with the same word here are timed together, sample by sample, and compared with the first of them. */
+  readonly together?: string;
   readonly prepare: (engine: Engine) => Prepared | Promise<Prepared>;
 }
 
@@ -13,6 +15,8 @@ export interface Workload {
 export interface Prepared {
   /** Does it `times` times; the work is submitted, not awaited unless a promise comes back. */
   readonly run: (times: number) => void | Promise<void>;
+  /** Looks whether what it computes is right, before it is timed. @throws EliError when it is not. */
+  readonly check?: () => Promise<void>;
   /** How often it is best done before the device is waited for; else that is found by trying. */
   readonly times?: number;
   /** Floating-point operations and bytes moved of doing it once, where they are known. */

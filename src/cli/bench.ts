@@ -5,6 +5,8 @@ import { type BenchRow, measure } from '../bench/measure.ts';
 import { NAMED_WORKLOADS } from '../bench/named-workloads.ts';
 import { registryWorkloads } from '../bench/op-workloads.ts';
 import { measureRoofline, type Roofline } from '../bench/roofline.ts';
+import { type ShaderSpec, shaderWorkloads } from '../bench/shader.ts';
+import { inGroups, measureTogether } from '../bench/together.ts';
 import { EliError } from '../errors.ts';
 import { Engine } from '../gpu/engine.ts';
 import '../ops/all.ts';
@@ -13,6 +15,7 @@ import { savePicture } from '../report/picture.ts';
 import { createProgress } from '../report/progress.ts';
 import { rooflineSpec } from '../report/roofline.ts';
 import { type Column, renderTable } from '../report/table.ts';
+import { addShaderFlags } from './bench-shader.ts';
 import { benchVariants } from './bench-variants.ts';
 import { numberOf } from './flags.ts';
 
@@ -35,7 +38,7 @@ interface BenchFile {
 }
 
 export function addBench(program: Command): void {
-  program
+  const command = program
     .command('bench')
     .argument('[filter]', 'part of the names of the rows to measure, such as "op: matmul" or "aligner"')
     .description(
@@ -50,24 +53,30 @@ export function addBench(program: Command): void {
       '--tuning <file>',
       'take the variants this file names; with --variants, write the fastest into it',
     )
-    .option('--adapter <name>', 'part of the name of the adapter to use')
-    .action(bench);
+    .option('--adapter <name>', 'part of the name of the adapter to use');
+  const shaders = addShaderFlags(command);
+  command.action((filter: string | undefined, flags: Flags) => bench(filter, flags, shaders));
 }
 
-async function bench(filter: string | undefined, flags: Flags): Promise<void> {
+async function bench(
+  filter: string | undefined,
+  flags: Flags,
+  shaders: readonly ShaderSpec[],
+): Promise<void> {
   const before = flags.compare === undefined ? undefined : readBench(flags.compare);
-  const workloads = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
+  const known = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
     name.includes(filter ?? ''),
   );
-  if (workloads.length === 0) {
+  if (known.length === 0) {
     throw new EliError('ARGUMENT', `no row has "${filter}" in its name`, {
       hint: 'without a filter all rows are measured and listed',
     });
   }
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
   try {
-    if (flags.variants === true) return await benchVariants(engine, workloads, flags);
+    if (flags.variants === true) return await benchVariants(engine, known, flags);
     if (flags.tuning !== undefined) await loadTuning(engine, flags.tuning);
+    const workloads = shaders.length > 0 ? await shaderWorkloads(engine, shaders) : known;
     const { name: adapter, driver } = engine.adapter;
     const roofline = await measureRoofline(engine, flags.time);
     process.stdout.write(
@@ -76,9 +85,11 @@ async function bench(filter: string | undefined, flags: Flags): Promise<void> {
     const bar = createProgress()('bench', workloads.length, 'rows');
     const rows: BenchRow[] = [];
     try {
-      for (const workload of workloads) {
-        bar.update(rows.length, workload.name);
-        rows.push(await measure(engine, workload, { time: flags.time }));
+      for (const group of inGroups(workloads)) {
+        bar.update(rows.length, group[0]!.name);
+        const options = { time: flags.time };
+        if (group.length > 1) rows.push(...(await measureTogether(engine, group, options)));
+        else rows.push(await measure(engine, group[0]!, options));
       }
       bar.update(rows.length);
     } finally {
@@ -108,6 +119,7 @@ function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefin
     { head: 'row', align: 'left', cell: (row) => row.name },
     { head: 'ms', cell: (row) => fixed(row.median) },
     { head: 'quartiles', cell: (row) => `${fixed(row.low)}–${fixed(row.high)}` },
+    { head: 'of first', cell: ({ ratio }) => (ratio === undefined ? undefined : `× ${ratio.toFixed(2)}`) },
     { head: 'GPU ms', cell: (row) => fixed(row.gpu) },
     { head: 'dispatches', cell: (row) => row.dispatches?.toString() },
     { head: 'GFLOP/s', cell: (row) => fixed(row.gflops) },

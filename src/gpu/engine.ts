@@ -5,7 +5,7 @@ import { type AdapterChoice, type AdapterReport, reportAdapter, requestAdapter }
 import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
-import { bind, type Dispatch, encode, type Groups, ParamArena } from './recorder.ts';
+import { BindGroups, type Dispatch, encode, type Groups, ParamArena } from './recorder.ts';
 import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
 
@@ -13,7 +13,9 @@ import { GpuTimer, type KernelTime } from './timer.ts';
 const WANTED_FEATURES = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
 
 const PENDING_DISPATCHES = 256;
-const ARENA_BYTES = 256 * 256;
+const ARENA_BYTES = 1024 * 256;
+/** Bind groups kept over submits: more than a training step of a large network has. */
+const BIND_GROUPS = 4096;
 
 /** One kernel launch. `storages` are in the order of the shader's bindings. */
 export interface Launch {
@@ -42,6 +44,7 @@ export class Engine {
   readonly #pool: BufferPool;
   readonly #pipelines: PipelineCache;
   readonly #arena: ParamArena;
+  readonly #bindGroups: BindGroups;
   readonly #scopes: Set<ScopeItem>[] = [];
   readonly #programs = new Set<ScopeItem>();
   #pending: Dispatch[] = [];
@@ -56,6 +59,7 @@ export class Engine {
     this.#pool = new BufferPool(device);
     this.#pipelines = new PipelineCache(device, (error) => this.#fail(error));
     this.#arena = new ParamArena(device, ARENA_BYTES);
+    this.#bindGroups = new BindGroups(device, this.#arena.buffer);
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       const { error } = event as GPUUncapturedErrorEvent;
@@ -198,14 +202,14 @@ export class Engine {
       return;
     }
     const size = kernel.layout.uniform?.size ?? 0;
-    if (this.#pending.length >= PENDING_DISPATCHES || !this.#arena.has(size)) this.flush();
+    if (this.#pending.length >= PENDING_DISPATCHES) this.flush();
+    if (!this.#arena.has(size)) {
+      this.flush();
+      this.#arena.reset();
+    }
     const slot = this.#arena.push(kernel, params);
     const buffers = storages.map((s) => s.buffer);
-    this.#pending.push({
-      kernel,
-      bindGroup: bind(this.device, kernel, buffers, this.#arena.buffer, slot),
-      groups,
-    });
+    this.#pending.push({ kernel, bindGroup: this.#bindGroups.get(kernel, buffers, slot), groups });
   }
 
   /** Submits what is pending. */
@@ -214,7 +218,7 @@ export class Engine {
     this.#arena.upload();
     const pending = this.#pending;
     this.#pending = [];
-    this.#arena.reset();
+    this.#bindGroups.trim(BIND_GROUPS);
     this.submit(pending, 1);
   }
 

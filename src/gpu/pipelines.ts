@@ -76,16 +76,21 @@ export class PipelineCache {
       if (error === null) return;
       // Not kept: the next launch compiles it anew and reports what is wrong again.
       this.#kernels.delete(key);
-      const messages = info.messages.filter((m) => m.type === 'error');
-      const text =
-        messages.length === 0
-          ? `${source.file}: ${error.message}`
-          : messages.map((m) => `${originOf(source, m.lineNum)}:${m.linePos}: ${m.message}`).join('\n');
-      this.#onError(
-        new EliError('WGSL', text, { hint: 'the numbers are line and column in the shaders/ folder' }),
-      );
+      this.#onError(compileError(source, error, info));
     };
     // A device that is lost meanwhile reports itself through its own promise.
     failed().catch(() => undefined);
   }
+}
+
+/** What the compiler says, with the file, line and column that it means. */
+export function compileError(source: ShaderSource, error: GPUError, info: GPUCompilationInfo): EliError {
+  const messages = info.messages.filter((m) => m.type === 'error');
+  const text =
+    messages.length === 0
+      ? `${source.file}: ${error.message}`
+      : messages.map((m) => `${originOf(source, m.lineNum)}:${m.linePos}: ${m.message}`).join('\n');
+  return new EliError('WGSL', text, {
+    ...(messages.length > 0 ? { hint: 'the numbers are line and column in the shader file' } : {}),
+  });
 }

@@ -2,11 +2,11 @@ import { EliError } from '../errors.ts';
 import type { ParamValues } from '../wgsl/reflect.ts';
 import type { Engine } from './engine.ts';
 import type { Kernel } from './pipelines.ts';
-import { bind, type Dispatch, type Groups, ParamArena } from './recorder.ts';
+import { BindGroups, type Dispatch, type Groups, ParamArena } from './recorder.ts';
 import type { Memory, Storage } from './storage.ts';
 
-/** Dispatches per submit: enough to hide the cost of a submit, few enough for a driver's time limit. */
-const DISPATCHES_PER_SUBMIT = 1024;
+/** Dispatches per submit: enough to hide the cost of a submit, few enough that the device starts while more is encoded. */
+const DISPATCHES_PER_SUBMIT = 256;
 
 interface Traced {
   readonly kernel: Kernel;
@@ -57,13 +57,10 @@ export class Trace implements Memory {
     const slot = (kernel: Kernel): number => Math.ceil((kernel.layout.uniform?.size ?? 0) / align) * align;
     const bytes = this.#dispatches.reduce((sum, d) => sum + slot(d.kernel), 0);
     const arena = new ParamArena(device, Math.max(align, bytes));
+    const bindGroups = new BindGroups(device, arena.buffer);
     const dispatches = this.#dispatches.map((d): Dispatch => {
       const offset = arena.push(d.kernel, d.params);
-      return {
-        kernel: d.kernel,
-        bindGroup: bind(device, d.kernel, d.buffers, arena.buffer, offset),
-        groups: d.groups,
-      };
+      return { kernel: d.kernel, bindGroup: bindGroups.get(d.kernel, d.buffers, offset), groups: d.groups };
     });
     arena.upload();
     return new Program(engine, result, dispatches, () => {

@@ -42,16 +42,20 @@ export function reflectShader(source: ShaderSource): KernelLayout {
   return layout;
 }
 
-function reflect(source: ShaderSource): KernelLayout {
-  let parsed: InstanceType<typeof WgslReflect>;
+/** @throws EliError `WGSL` with the line that cannot be parsed. */
+export function parseShader(source: ShaderSource): InstanceType<typeof WgslReflect> {
   try {
-    parsed = new WgslReflect(source.code);
+    return new WgslReflect(source.code);
   } catch (cause) {
     const message = String((cause as Error).message ?? cause);
     const line = /Line: (\d+)/.exec(message);
     const place = line === null ? source.file : originOf(source, Number(line[1]));
     throw new EliError('WGSL', `${place}: cannot be parsed for reflection: ${message}`, { cause });
   }
+}
+
+function reflect(source: ShaderSource): KernelLayout {
+  const parsed = parseShader(source);
   if (!parsed.entry.compute.some((entry) => entry.name === 'main')) {
     throw new EliError('WGSL', `${source.file} has no compute entry point named main`);
   }

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { dirname, isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EliError } from '../errors.ts';
 
@@ -26,7 +27,7 @@ const cache = new Map<string, ShaderSource>();
  * Loads `shaders/<file>` and puts the files it names with `//!include lib/x.wgsl` in place, each at most once.
  * `consts` replaces the value of `const NAME: type = value;` lines of the file, or the type of its `alias NAME = type;`
  * lines: the file as written is valid and is the default variant. Absolute paths are read as they are (a kernel of
- * one's own).
+ * one's own); such a file may also include `./x.wgsl` that lies beside it.
  * @throws EliError `WGSL` for a missing file or include, or a const or alias that the file does not declare.
  */
 export function loadShader(file: string, consts: Consts = {}): ShaderSource {
@@ -46,14 +47,12 @@ function assemble(file: string): ShaderSource {
   const visit = (name: string, from: string): void => {
     if (seen.has(name)) return;
     seen.add(name);
-    const path = name.startsWith('/') ? name : fileURLToPath(new URL(name, SHADER_ROOT));
+    const path = isAbsolute(name) ? name : fileURLToPath(new URL(name, SHADER_ROOT));
     if (!existsSync(path)) {
       throw new EliError(
         'WGSL',
         `shader file ${name} not found${from === '' ? '' : `, included by ${from}`}`,
-        {
-          hint: 'paths are relative to the shaders/ folder of the package',
-        },
+        isAbsolute(name) ? {} : { hint: 'paths are relative to the shaders/ folder of the package' },
       );
     }
     readFileSync(path, 'utf8')
@@ -61,7 +60,9 @@ function assemble(file: string): ShaderSource {
       .forEach((text, index) => {
         const include = INCLUDE.exec(text);
         if (include !== null) {
-          visit(include[1]!, `${name}:${index + 1}`);
+          const included = include[1]!;
+          const beside = /^\.\.?\//.test(included) && isAbsolute(name);
+          visit(beside ? resolve(dirname(name), included) : included, `${name}:${index + 1}`);
           return;
         }
         lines.push(text);

@@ -1,4 +1,4 @@
 // wgsl_reflect's entry for `import` is marked as CommonJS and fails in Node's ESM loader; the bundle does not.
 declare module 'wgsl_reflect/wgsl_reflect.module.js' {
-  export { ResourceType, WgslReflect } from 'wgsl_reflect';
+  export * from 'wgsl_reflect';
 }

@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import type { ShaderSettings, ShaderSpec } from '../bench/shader.ts';
+import type { Fill } from '../bench/shader-data.ts';
+import { numberOf } from './flags.ts';
+
+/** Settings while flags are read. */
+type Draft = { -readonly [K in keyof ShaderSettings]: ShaderSettings[K] };
+
+const draft = (): Draft => ({ size: {}, fill: {}, param: {}, override: {}, const: {} });
+
+/**
+ * Adds the flags of `eli bench --shader`. Their order counts: those before the first --shader are for all of them, those
+ * behind one for it alone. The shaders are in the list that comes back, once the command line is read.
+ */
+export function addShaderFlags(command: Command): readonly ShaderSpec[] {
+  const specs: ShaderSpec[] = [];
+  const shared = draft();
+  const current = (): Draft => (specs.at(-1)?.own as Draft | undefined) ?? shared;
+  const named = (
+    kind: 'size' | 'fill' | 'param' | 'override' | 'const',
+    value: (text: string) => unknown,
+  ) => {
+    return (text: string): void => {
+      const [, name, rest] = /^([\w.]+)=(.+)$/.exec(text) ?? [];
+      if (name === undefined) throw new InvalidArgumentError('It must be NAME=VALUE.');
+      const target = current();
+      Object.assign(target, { [kind]: { ...target[kind], [name]: value(rest!) } });
+    };
+  };
+  const one = (kind: keyof ShaderSettings, value: (text: string) => unknown) => {
+    return (text: string): void => {
+      Object.assign(current(), { [kind]: value(text) });
+    };
+  };
+  command
+    .option('--shader <file>', 'time this WGSL file; again for another beside it', (text: string) => {
+      specs.push({ file: fileOf(text), name: basename(text), own: draft(), shared });
+    })
+    .option('--groups <x,y,z>', 'workgroups to launch', one('groups', groupsOf))
+    .option(
+      '--size <name=n>',
+      'elements of a storage buffer that is an array (vec4f is one)',
+      named('size', countOf),
+    )
+    .option(
+      '--param <name=v>',
+      'number of a uniform: params.n=100, n=100, v=1,2,3',
+      named('param', numbersOf),
+    )
+    .option('--override <name=v>', 'value of an override', named('override', constantOf))
+    .option('--const <name=v>', 'value of a `const NAME: type = value;`', named('const', constantOf))
+    .option('--fill <name=v>', 'what a buffer holds at first: 0, or random in -1..1', named('fill', fillOf))
+    .option('--seed <n>', 'of random inputs (default: 1)', one('seed', countOf))
+    .option(
+      '--entry <name>',
+      'entry point, where there are several',
+      one('entry', (text) => text),
+    )
+    .option(
+      '--check <file>',
+      'module whose default export computes what is right',
+      one('check', (text) => resolve(text)),
+    )
+    .option('--tolerance <t>', 'allowed: t · (1 + |right|) (default: 1e-5)', one('tolerance', numberOf))
+    .option('--flops <n>', 'floating-point operations of a launch', one('flops', numberOf))
+    .option('--bytes <n>', 'bytes that a launch moves', one('bytes', numberOf));
+  return specs;
+}
+
+/** A file of one's own, else one of the engine's. */
+const fileOf = (text: string): string => {
+  const own = resolve(text);
+  return existsSync(own) || text.startsWith('.') || !text.includes('/') ? own : text;
+};
+
+function countOf(text: string): number {
+  const value = numberOf(text);
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('It must be a whole number.');
+  return value;
+}
+
+function groupsOf(text: string): ShaderSettings['groups'] {
+  const counts = text.split(',').map(countOf);
+  if (counts.length > 3) throw new InvalidArgumentError('It must be one to three numbers.');
+  return counts as unknown as ShaderSettings['groups'];
+}
+
+const numbersOf = (text: string): number[] => text.split(',').map(numberOf);
+
+const constantOf = (text: string): number => (text === 'true' ? 1 : text === 'false' ? 0 : numberOf(text));
+
+function fillOf(text: string): Fill {
+  const [low, high, ...more] = text.split('..').map(numberOf);
+  if (more.length > 0) throw new InvalidArgumentError('It must be a number, or LOW..HIGH.');
+  return { low: low!, high: high ?? low! };
+}
