@@ -106,6 +106,7 @@ export async function chainComparison(libraries: Libraries): Promise<Comparison>
       () => tfChain(libraries.tfWasm, start),
       async () =>
         torch?.contender({
+          library: 'PyTorch CPU',
           task: 'chain',
           options: { length: LENGTH },
           inputs: { x: { data: start, shape: [SIZE] } },

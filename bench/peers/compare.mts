@@ -7,7 +7,9 @@ export interface Contender {
   readonly library: string;
   /** Does it `times` times and waits for the device. */
   readonly run: (times: number) => Promise<void>;
-  /** What it computes, in the order of the workload's `expected`. */
+  /** Instead of the comparison's: for products of rounded numbers. */
+  readonly tolerance?: number;
+  /** What it computes, in the order of the comparison's `expected`. */
   readonly result: () => Promise<ArrayLike<number>[]>;
 }
 
@@ -17,12 +19,14 @@ export interface Comparison {
   /** The figure that is printed for a median in milliseconds, and its unit. */
   readonly unit: string;
   readonly figure: (milliseconds: number) => number;
-  /** Results in float64. */
-  readonly expected: () => ArrayLike<number>[];
+  /** Results in float64; undefined where nothing here can compute them. */
+  readonly expected: () => ArrayLike<number>[] | undefined | Promise<ArrayLike<number>[] | undefined>;
   /** Largest difference allowed, over the largest value expected in an array. */
   readonly tolerance: number;
-  /** Contenders are made one after the other, ours first; one that this machine lacks is undefined. */
+  /** Made one after the other, ours first; one that this machine lacks is undefined. */
   readonly contenders: readonly (() => Promise<Contender | undefined>)[];
+  /** One round of so many times, instead of several short ones. */
+  readonly once?: number;
 }
 
 /** Milliseconds of doing it once: median and quartiles over the rounds. */
@@ -31,8 +35,8 @@ export interface Timing {
   readonly median: number;
   readonly low: number;
   readonly high: number;
-  /** Largest difference from float64 over the largest value. */
-  readonly off: number;
+  /** Largest difference from float64 over the largest value; undefined where it was not compared. */
+  readonly off: number | undefined;
 }
 
 const ROUNDS = 9;
@@ -60,22 +64,30 @@ async function offBy(contender: Contender, expected: readonly ArrayLike<number>[
 const quantile = (sorted: readonly number[], q: number): number =>
   sorted[Math.round(q * (sorted.length - 1))]!;
 
-/** Checks and times all contenders. @throws Error naming one whose result is wrong. */
-export async function compare(comparison: Comparison): Promise<Timing[]> {
-  const expected = comparison.expected();
-  const entries: { contender: Contender; off: number; times: number; samples: number[] }[] = [];
+interface Entry {
+  readonly contender: Contender;
+  readonly off: number | undefined;
+  readonly times: number;
+  readonly samples: number[];
+}
+
+/**
+ * Checks and times all contenders; `wrong` is told of those that fail or are off, which have no time then.
+ * @throws Error when that is ours, the first.
+ */
+export async function compare(comparison: Comparison, wrong: (problem: string) => void): Promise<Timing[]> {
+  const expected = await comparison.expected();
+  const entries: Entry[] = [];
   for (const make of comparison.contenders) {
-    const contender = await make();
-    if (contender === undefined) continue;
-    const off = await offBy(contender, expected);
-    if (!(off < comparison.tolerance)) {
-      throw new Error(
-        `${comparison.name}: ${contender.library} is off by ${off}, more than ${comparison.tolerance}`,
-      );
+    try {
+      const contender = await make();
+      if (contender !== undefined) entries.push(await checked(comparison, contender, expected));
+    } catch (error) {
+      if (entries.length === 0) throw error;
+      wrong(`${comparison.name}: ${(error as Error).message}`);
     }
-    entries.push({ contender, off, times: await timesOf(contender), samples: [] });
   }
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < (comparison.once === undefined ? ROUNDS : 1); round++) {
     for (const { contender, times, samples } of entries) {
       const start = performance.now();
       await contender.run(times);
@@ -87,6 +99,21 @@ export async function compare(comparison: Comparison): Promise<Timing[]> {
     const [low, median, high] = [0.25, 0.5, 0.75].map((q) => quantile(sorted, q));
     return { library: contender.library, median: median!, low: low!, high: high!, off };
   });
+}
+
+/** Compares its result, and warms it up. */
+async function checked(
+  { tolerance, once }: Comparison,
+  contender: Contender,
+  expected: readonly ArrayLike<number>[] | undefined,
+): Promise<Entry> {
+  const off = expected && (await offBy(contender, expected));
+  const allowed = contender.tolerance ?? tolerance;
+  if (off !== undefined && !(off < allowed)) {
+    throw new Error(`${contender.library} is off by ${off}, more than ${allowed}: not timed`);
+  }
+  if (once !== undefined) await contender.run(10);
+  return { contender, off, times: once ?? (await timesOf(contender)), samples: [] };
 }
 
 /** How often it is done in a round; also warms it up. */

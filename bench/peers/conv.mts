@@ -1,5 +1,5 @@
 // Forward and backward pass of a 3×3 convolution, padded by 1: the gradients of Σ y · dy by images and weights.
-import { conv2d, grad, randomNormal, tensor } from '../../src/index.ts';
+import { conv2d, type Engine, grad, randomNormal, tensor } from '../../src/index.ts';
 import { registry } from '../../src/ops/define.ts';
 import { ndarray } from '../../src/ops/ndarray.ts';
 import type { Comparison, Contender } from './compare.mts';
@@ -20,7 +20,7 @@ const shapesOf = ({ n, c, size, o }: ConvShape) => ({
   dy: [n, o, size, size],
 });
 
-function ours({ engine }: Libraries, shape: ConvShape, arrays: Arrays): Contender {
+export function convOurs(engine: Engine, shape: ConvShape, arrays: Arrays): Contender {
   const shapes = shapesOf(shape);
   const x = tensor(engine, arrays.x, shapes.x);
   const w = tensor(engine, arrays.w, shapes.w);
@@ -116,8 +116,8 @@ function gradients(shape: ConvShape, arrays: Arrays): Float64Array[] {
   ];
 }
 
-export async function convComparison(libraries: Libraries, shape: ConvShape): Promise<Comparison> {
-  const { engine, torch } = libraries;
+/** Random arrays, their gradients, and how PyTorch finds those. */
+export async function convProblem(engine: Engine, shape: ConvShape) {
   const shapes = shapesOf(shape);
   const [x, w, dy] = await Promise.all(
     Object.values(shapes).map((dims, seed) => randomNormal(engine, dims, { seed }).readFloats()),
@@ -127,19 +127,26 @@ export async function convComparison(libraries: Libraries, shape: ConvShape): Pr
     (['x', 'w', 'dy'] as const).map((name) => [name, { data: arrays[name], shape: shapes[name] }]),
   );
   const { n, c, size, o } = shape;
+  const name = `conv 3×3 forward + backward, ${n}×${c}×${size}×${size} → ${o}`;
+  return { name, arrays, expected: () => gradients(shape, arrays), torch: { task: 'conv', inputs } };
+}
+
+export async function convComparison(libraries: Libraries, shape: ConvShape): Promise<Comparison> {
+  const { engine } = libraries;
+  const { name, arrays, expected, torch } = await convProblem(engine, shape);
   return {
-    name: `conv 3×3 forward + backward, ${n}×${c}×${size}×${size} → ${o}`,
+    name,
     unit: 'ms',
     figure: (ms) => ms,
-    expected: () => gradients(shape, arrays),
+    expected,
     tolerance: 1e-4,
     contenders: [
-      async () => ours(libraries, shape, arrays),
+      async () => convOurs(engine, shape, arrays),
       () => jaxConv(libraries.jaxGpu, shape, arrays),
       () => jaxConv(libraries.jaxWasm, shape, arrays),
       // Its wasm back end has no gradient of a convolution.
       () => tfConv(libraries.tfGpu, shape, arrays),
-      async () => torch?.contender({ task: 'conv', options: {}, inputs }),
+      async () => libraries.torch?.contender({ library: 'PyTorch CPU', ...torch }),
     ],
   };
 }

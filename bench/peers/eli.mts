@@ -19,7 +19,7 @@ import { type Libraries, OURS } from './libraries.mts';
 import type { Torch } from './torch.mts';
 
 /** As an app uses it: it reads the losses every so many iterations as a round has. */
-function ours(engine: Engine, problem: EliProblem): Contender {
+export function eliOurs(engine: Engine, problem: EliProblem): Contender {
   const { d, hyper, checked } = problem;
   const pairs = {
     previous: tensor(engine, problem.previous, [SAMPLES, d]),
@@ -51,12 +51,15 @@ function ours(engine: Engine, problem: EliProblem): Contender {
   };
 }
 
-async function torchCpu(
-  torch: Torch | undefined,
+export type TorchWay = 'autograd' | 'closed form' | 'hidden layer';
+export type TorchMode = 'eager' | 'compile' | 'graph';
+
+export async function eliTorch(
+  torch: Torch,
   problem: EliProblem,
-  way: string,
-): Promise<Contender | undefined> {
-  if (torch === undefined) return undefined;
+  way: TorchWay,
+  { library, mode, device }: { library: string; mode: TorchMode; device: 'cpu' | 'cuda' },
+): Promise<Contender> {
   const { d, weights } = problem;
   const settings = ({ learningRate, epsilon, emaDecay }: Hyper) => ({
     lr: learningRate,
@@ -72,36 +75,42 @@ async function torchCpu(
     shape: [BATCHES, BATCH, d],
   });
   const check = { iterations: CHECKED, ...settings(problem.checked) };
-  const contender = await torch.contender(
-    {
-      task: 'eli',
-      options: { way, ...settings(problem.hyper), check },
-      inputs: { ...inputs, previous: batches(problem.previous), current: batches(problem.current) },
-    },
-    way,
-  );
+  const contender = await torch.contender({
+    library,
+    task: 'eli',
+    options: { way, mode, check, ...settings(problem.hyper) },
+    inputs: { ...inputs, previous: batches(problem.previous), current: batches(problem.current) },
+    device,
+  });
   return { ...contender, result: async () => changes(problem, await contender.result()) };
 }
+
+/** What CHECKED iterations change, in float64. */
+export const eliExpected = (problem: EliProblem): number[][] =>
+  changes(problem, eliIterations(problem.weights, problem.batches.slice(0, CHECKED), problem.checked));
 
 export async function eliComparison(libraries: Libraries, d: number): Promise<Comparison> {
   const { engine, jaxGpu, jaxWasm, tfGpu, tfWasm, torch } = libraries;
   const problem = await eliProblem(engine, d);
-  const checked = problem.batches.slice(0, CHECKED);
+  const ways = ['autograd', 'closed form', 'hidden layer'] as const;
   return {
     name: `ELI iteration, d = ${d}`,
     unit: 'iterations/s',
     figure: (ms) => 1000 / ms,
-    expected: () => changes(problem, eliIterations(problem.weights, checked, problem.checked)),
+    expected: () => eliExpected(problem),
     tolerance: 1e-4,
     contenders: [
-      async () => ours(engine, problem),
+      async () => eliOurs(engine, problem),
       ...[jaxGpu, jaxWasm].flatMap((jax) =>
         [false, true].map((byHand) => () => eliJax(jax, problem, byHand)),
       ),
       ...[tfGpu, tfWasm].flatMap((tf) =>
         [false, true].map((byHand) => () => eliTensorFlow(tf, problem, byHand)),
       ),
-      ...['autograd', 'closed form', 'hidden layer'].map((way) => () => torchCpu(torch, problem, way)),
+      ...ways.map((way) => async () => {
+        const library = `PyTorch CPU, ${way}`;
+        return torch && eliTorch(torch, problem, way, { library, mode: 'eager', device: 'cpu' });
+      }),
     ],
   };
 }

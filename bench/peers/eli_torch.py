@@ -1,6 +1,7 @@
-"""The aligner's iteration in PyTorch, three ways; used by eli_fit.py, torch_cpu.py and cuda.py."""
+"""The aligner's iteration in PyTorch, three ways; used by eli_fit.py and torch_worker.py."""
 
 import copy
+import inspect
 
 import torch
 
@@ -10,7 +11,7 @@ HIDDEN, STEPS, STEP_SIZE, SLOPE, ALPHA = 64, 30, 0.1, 0.2, 0.99
 class Autograd:
     """The original's way: autograd for the chain and for the update, an optimiser and an average over parameters."""
 
-    def __init__(self, latent, device="cpu", decay=0.99, lr=1e-4, eps=1e-8, weights=None, **options):
+    def __init__(self, latent, device="cpu", decay=0.99, lr=1e-4, eps=1e-8, weights=None):
         self.energy = torch.nn.Sequential(
             torch.nn.Linear(latent, HIDDEN), torch.nn.LeakyReLU(SLOPE), torch.nn.Linear(HIDDEN, 1)
         ).to(device)
@@ -20,8 +21,10 @@ class Autograd:
                     p.copy_(w)
         self.average = copy.deepcopy(self.energy)
         self.decay = decay
-        # `options`: capturable and the like, where PyTorch has them.
-        self.optimizer = torch.optim.RMSprop(self.energy.parameters(), lr=lr, alpha=ALPHA, eps=eps, **options)
+        # On a GPU its step can be captured in a graph, where this version of PyTorch has that.
+        has = "capturable" in inspect.signature(torch.optim.RMSprop).parameters
+        capturable = {"capturable": True} if has and str(device) != "cpu" else {}
+        self.optimizer = torch.optim.RMSprop(self.energy.parameters(), lr=lr, alpha=ALPHA, eps=eps, **capturable)
 
     def sample(self, start):
         x = start.clone().detach()
@@ -41,6 +44,17 @@ class Autograd:
             for a, p in zip(self.average.parameters(), self.energy.parameters()):
                 a.mul_(self.decay).add_(p, alpha=1 - self.decay)
 
+    @torch.no_grad()
+    def reset(self, weights):
+        """Back to the first iteration, in the same memory."""
+        for model in (self.energy, self.average):
+            for p, w in zip(model.parameters(), weights):
+                p.copy_(w)
+        for state in self.optimizer.state.values():
+            for tensor in state.values():
+                if torch.is_tensor(tensor):
+                    tensor.zero_()
+
     def state(self):
         return [t.detach() for model in (self.energy, self.average) for t in model.parameters()]
 
@@ -57,51 +71,62 @@ class ClosedForm:
         self.values = torch.cat([w.reshape(-1) for w in weights]).to(device)
         self.average = self.values.clone()
         self.squares = torch.zeros_like(self.values)
-        self.gradient = torch.zeros_like(self.values)
         self.shapes = [w.shape for w in weights]
-        self.w1, self.b1, self.w2, _ = self.parts(self.values)
-        self.g_w1, self.g_b1, self.g_w2, _ = self.parts(self.gradient)
         self.decay, self.lr, self.eps, self.hidden_chain = decay, lr, eps, hidden_chain
 
     def parts(self, flat):
         sizes = [shape.numel() for shape in self.shapes]
         return [part.view(shape) for part, shape in zip(flat.split(sizes), self.shapes)]
 
-    def hidden(self, x):
-        return torch.addmm(self.b1, x, self.w1.t())
-
-    def slopes(self, h):
-        return torch.where(h > 0, self.w2, SLOPE * self.w2)
-
-    def sample(self, start):
+    def sample(self, start, w1, b1, w2):
         if self.hidden_chain:
             # The same chain in the hidden layer: h moves by G s with G = W1 W1', x once at the end.
-            gram = self.w1 @ self.w1.t()
-            h = self.hidden(start)
+            gram = w1 @ w1.t()
+            h = torch.addmm(b1, start, w1.t())
             total = torch.zeros_like(h)
             for _ in range(STEPS):
-                s = self.slopes(h)
-                total += s
-                h.addmm_(s, gram, alpha=STEP_SIZE)
-            return torch.addmm(start, total, self.w1, alpha=STEP_SIZE)
-        x = start.clone()
+                s = slopes(h, w2)
+                total = total + s
+                h = torch.addmm(h, s, gram, alpha=STEP_SIZE)
+            return torch.addmm(start, total, w1, alpha=STEP_SIZE)
+        x = start
         for _ in range(STEPS):
-            x.addmm_(self.slopes(self.hidden(x)), self.w1, alpha=STEP_SIZE)
+            x = torch.addmm(x, slopes(torch.addmm(b1, x, w1.t()), w2), w1, alpha=STEP_SIZE)
         return x
 
     @torch.no_grad()
     def iterate(self, previous, current):
-        # Loss: mean f(sampled) - mean f(previous). The last bias' gradient is zero and stays so.
-        self.gradient.zero_()
-        for x, sign in ((self.sample(current), 1), (previous, -1)):
-            h = self.hidden(x)
-            s = self.slopes(h).mul_(sign / x.shape[0])
-            self.g_w1.addmm_(s.t(), x)
-            self.g_b1 += s.sum(0)
-            self.g_w2 += torch.nn.functional.leaky_relu(h, SLOPE).sum(0) * (sign / x.shape[0])
-        self.squares.mul_(ALPHA).addcmul_(self.gradient, self.gradient, value=1 - ALPHA)
-        self.values.addcdiv_(self.gradient, self.squares.sqrt().add_(self.eps), value=-self.lr)
+        w1, b1, w2, _ = self.parts(self.values)
+        sampled = self.sample(current, w1, b1, w2)
+        # Loss: mean f(sampled) - mean f(previous), both halves at once. The last bias' gradient is zero.
+        rows = previous.shape[0]
+        x = torch.cat([sampled, previous])
+        sign = torch.ones_like(x[:, :1])
+        sign[rows:] = -1
+        h = torch.addmm(b1, x, w1.t())
+        s = slopes(h, w2) * (sign / rows)
+        up = (torch.nn.functional.leaky_relu(h, SLOPE) * (sign / rows)).sum(0)
+        gradient = torch.cat([(s.t() @ x).reshape(-1), s.sum(0), up, up.new_zeros(1)])
+        self.squares.mul_(ALPHA).addcmul_(gradient, gradient, value=1 - ALPHA)
+        self.values.addcdiv_(gradient, self.squares.sqrt().add_(self.eps), value=-self.lr)
         self.average.mul_(self.decay).add_(self.values, alpha=1 - self.decay)
 
     def state(self):
         return self.parts(self.values) + self.parts(self.average)
+
+    def reset(self, weights):
+        """Back to the first iteration, in the same memory."""
+        for tensor in (self.values, self.average):
+            tensor.copy_(torch.cat([w.reshape(-1) for w in weights]))
+        self.squares.zero_()
+
+
+def slopes(h, w2):
+    return torch.where(h > 0, w2, SLOPE * w2)
+
+
+WAYS = {
+    "autograd": Autograd,
+    "closed form": ClosedForm,
+    "hidden layer": lambda *args, **options: ClosedForm(*args, hidden_chain=True, **options),
+}

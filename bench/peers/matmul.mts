@@ -1,5 +1,5 @@
 // Product of two n × n matrices.
-import { matmul, randomNormal, tensor } from '../../src/index.ts';
+import { type Engine, matmul, randomNormal, tensor } from '../../src/index.ts';
 import type { Comparison, Contender } from './compare.mts';
 import { type Jax, type Libraries, OURS, type TensorFlow, type Untyped } from './libraries.mts';
 
@@ -51,47 +51,59 @@ async function tfMatmul(
   };
 }
 
-export async function matmulComparison(libraries: Libraries, n: number): Promise<Comparison> {
-  const { engine, torch } = libraries;
+export function matmulOurs(engine: Engine, n: number, a: Operand, b: Operand, rows = n): Contender {
+  const [x, y] = [tensor(engine, a, [n, n]), tensor(engine, b, [n, n])];
+  const program = engine.capture(() => matmul(x, y));
+  return {
+    library: OURS,
+    run: async (times) => {
+      program.run(times);
+      await engine.sync();
+    },
+    result: async () => {
+      program.run();
+      return [(await program.result.readFloats()).subarray(0, rows * n)];
+    },
+  };
+}
+
+/** Two matrices, and how PyTorch multiplies them: the first `rows` rows are compared. */
+export async function matmulProblem(engine: Engine, n: number, rows = n) {
   const a = await randomNormal(engine, [n, n], { seed: 1 }).readFloats();
   const b = await randomNormal(engine, [n, n], { seed: 2 }).readFloats();
-  const ours = async (): Promise<Contender> => {
-    const [x, y] = [tensor(engine, a, [n, n]), tensor(engine, b, [n, n])];
-    const program = engine.capture(() => matmul(x, y));
-    return {
-      library: OURS,
-      run: async (times) => {
-        program.run(times);
-        await engine.sync();
-      },
-      result: async () => {
-        program.run();
-        return [await program.result.readFloats()];
-      },
-    };
-  };
   const inputs = { a: { data: a, shape: [n, n] }, b: { data: b, shape: [n, n] } };
+  return {
+    a,
+    b,
+    expected: () => [product(a, b, n, rows)],
+    torch: { task: 'matmul', options: { rows }, inputs },
+  };
+}
+
+export async function matmulComparison(libraries: Libraries, n: number): Promise<Comparison> {
+  const { engine } = libraries;
+  const { a, b, expected, torch } = await matmulProblem(engine, n);
   return {
     name: `matmul ${n}³`,
     unit: 'GFLOP/s',
     figure: (ms) => (2 * n ** 3) / ms / 1e6,
-    expected: () => [product(a, b, n)],
+    expected,
     tolerance: 1e-5,
     contenders: [
-      ours,
+      async () => matmulOurs(engine, n, a, b),
       () => jaxMatmul(libraries.jaxGpu, n, a, b),
       () => jaxMatmul(libraries.jaxWasm, n, a, b),
       () => tfMatmul(libraries.tfGpu, n, a, b),
       () => tfMatmul(libraries.tfWasm, n, a, b),
-      async () => torch?.contender({ task: 'matmul', options: {}, inputs }),
+      async () => libraries.torch?.contender({ library: 'PyTorch CPU', ...torch }),
     ],
   };
 }
 
-/** In float64. */
-function product(a: Operand, b: Operand, n: number): Float64Array {
-  const c = new Float64Array(n * n);
-  for (let row = 0; row < n; row++) {
+/** The first rows in float64. */
+function product(a: Operand, b: Operand, n: number, rows: number): Float64Array {
+  const c = new Float64Array(rows * n);
+  for (let row = 0; row < rows; row++) {
     const out = c.subarray(row * n, (row + 1) * n);
     for (let k = 0; k < n; k++) {
       const factor = a[row * n + k]!;

@@ -199,7 +199,12 @@ export async function mlpComparison(libraries: Libraries): Promise<Comparison> {
     labels: { data: Float32Array.from(labels), shape: [BATCHES, BATCH] },
   };
   const pytorch = async (): Promise<Contender | undefined> => {
-    const contender = await torch?.contender({ task: 'mlp', options: { steps: CHECKED }, inputs });
+    const contender = await torch?.contender({
+      library: 'PyTorch CPU',
+      task: 'mlp',
+      options: { steps: CHECKED },
+      inputs,
+    });
     return contender && { ...contender, result: async () => changes(problem, await contender.result()) };
   };
   return {

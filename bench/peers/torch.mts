@@ -1,4 +1,4 @@
-// PyTorch on the CPU in a process of its own (torch_cpu.py), told by lines of JSON what to prepare and to run.
+// PyTorch in a process of its own (torch_worker.py), told by lines of JSON what to prepare and to run.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -9,23 +9,32 @@ import { fileURLToPath } from 'node:url';
 import type { Contender } from './compare.mts';
 
 export interface TorchWork {
-  /** Class of torch_cpu.py, and what it is made with. */
+  /** As in the table. */
+  readonly library: string;
+  /** Class of torch_worker.py, and what it is made with. */
   readonly task: string;
-  readonly options: Record<string, unknown>;
+  readonly options?: Record<string, unknown>;
   /** Arrays by name. */
   readonly inputs: Readonly<
     Record<string, { readonly data: Float32Array; readonly shape: readonly number[] }>
   >;
+  readonly device?: 'cpu' | 'cuda';
+  readonly dtype?: 'f16' | 'f32' | 'f64';
+  /** Whether a GPU may round what it multiplies to 10 bits of mantissa. */
+  readonly tf32?: boolean;
 }
 
 export interface Torch {
   readonly version: string;
-  /** Prepares a workload; `library` is told apart by `way` where PyTorch can do it in more than one. */
-  readonly contender: (work: TorchWork, way?: string) => Promise<Contender>;
+  /** The GPU's name, if it has one. */
+  readonly cuda: string | null;
+  /** Whether it has torch.compile. */
+  readonly compile: boolean;
+  readonly contender: (work: TorchWork) => Promise<Contender>;
   readonly close: () => Promise<void>;
 }
 
-const SCRIPT = join(dirname(fileURLToPath(import.meta.url)), 'torch_cpu.py');
+const SCRIPT = join(dirname(fileURLToPath(import.meta.url)), 'torch_worker.py');
 
 /** Starts `python3`, or the one that the variable PYTHON names; undefined if that has no PyTorch. */
 export async function startTorch(): Promise<Torch | undefined> {
@@ -47,39 +56,31 @@ export async function startTorch(): Promise<Torch | undefined> {
     child.stdin.write(`${JSON.stringify(request)}\n`);
     const reply = await answer();
     if (reply === undefined) throw new Error('the PyTorch process ended; see its message above');
+    if (reply.error !== undefined) throw new Error(`PyTorch: ${reply.error}`);
     return reply;
   };
   let count = 0;
-  const contender = async ({ task, options, inputs }: TorchWork, way?: string): Promise<Contender> => {
+  const contender = async ({ library, inputs, options = {}, ...work }: TorchWork): Promise<Contender> => {
     const id = `${count++}`;
     const path = join(folder, id);
-    const arrays = Object.entries(inputs);
-    await writeFile(
-      path,
-      Buffer.concat(arrays.map(([, { data }]) => Buffer.from(data.buffer, data.byteOffset, data.byteLength))),
+    const arrays = Object.values(inputs).map(({ data }) =>
+      Buffer.from(data.buffer, data.byteOffset, data.byteLength),
     );
-    await ask({
-      do: 'prepare',
-      id,
-      task,
-      options,
-      path,
-      shapes: Object.fromEntries(arrays.map(([name, { shape }]) => [name, shape])),
-    });
+    await writeFile(path, Buffer.concat(arrays));
+    const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
+    await ask({ do: 'prepare', id, path, shapes, options, ...work });
     return {
-      library: `PyTorch CPU${way === undefined ? '' : `, ${way}`}`,
+      library,
       run: async (times) => {
         await ask({ do: 'run', id, times });
       },
       result: async () => {
         const { sizes } = await ask({ do: 'result', id, path });
         const bytes = await readFile(path);
-        let at = 0;
+        let at = bytes.byteOffset;
         return (sizes as number[]).map((size) => {
-          const part = new Float32Array(
-            bytes.buffer.slice(bytes.byteOffset + at, bytes.byteOffset + at + 4 * size),
-          );
-          at += 4 * size;
+          const part = new Float64Array(bytes.buffer.slice(at, at + 8 * size));
+          at += 8 * size;
           return part;
         });
       },
@@ -87,6 +88,8 @@ export async function startTorch(): Promise<Torch | undefined> {
   };
   return {
     version: String(hello.version),
+    cuda: hello.cuda as string | null,
+    compile: hello.compile === true,
     contender,
     close: async () => {
       child.stdin.end();
