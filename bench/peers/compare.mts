@@ -39,7 +39,9 @@ export interface Timing {
   readonly off: number | undefined;
 }
 
-const ROUNDS = 9;
+/** Fewer where they take long: no further one begins after this many milliseconds. */
+const ROUNDS = { least: 5, most: 9 };
+const LONG = 20_000;
 /** A round does it so often that it takes about this long, in milliseconds. */
 const ROUND = 250;
 
@@ -87,7 +89,12 @@ export async function compare(comparison: Comparison, wrong: (problem: string) =
       wrong(`${comparison.name}: ${(error as Error).message}`);
     }
   }
-  for (let round = 0; round < (comparison.once === undefined ? ROUNDS : 1); round++) {
+  const begun = performance.now();
+  const another = (done: number): boolean => {
+    if (comparison.once !== undefined) return done < 1;
+    return done < ROUNDS.least || (done < ROUNDS.most && performance.now() - begun < LONG);
+  };
+  for (let round = 0; another(round); round++) {
     for (const { contender, times, samples } of entries) {
       const start = performance.now();
       await contender.run(times);

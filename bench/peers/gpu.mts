@@ -32,12 +32,13 @@ const engine = await Engine.create();
 const started = await startTorch();
 const torch = device === 'cuda' && started?.cuda === null ? undefined : started;
 const { name, driver } = engine.adapter;
-const missing =
+const left = 'its lines are left out';
+const pytorch =
   started === undefined
-    ? 'no PyTorch (python3, or what PYTHON names, has none): its lines are left out'
-    : 'PyTorch has no CUDA here: its lines are left out';
-console.log(`${name}, ${driver}; Node ${process.version}`);
-console.log(torch === undefined ? missing : `PyTorch ${torch.version} on ${torch.cuda ?? 'the CPU'}`);
+    ? `no PyTorch (python3, or what PYTHON names, has none): ${left}`
+    : torch === undefined
+      ? `PyTorch has no CUDA here: ${left}`
+      : `PyTorch ${torch.version} on ${torch.cuda ?? 'the CPU'}`;
 
 /** TF32 and f16 keep 11 bits of what is multiplied. */
 const ROUNDED = 5e-3;
@@ -157,7 +158,11 @@ const right = await printComparisons(
     () => convolution({ n, c: 64, size: 8, o: 64 }),
     resnet,
   ],
-  flags.json,
+  {
+    goals: false,
+    json: flags.json,
+    about: { adapter: name, driver, node: `Node ${process.version}`, pytorch },
+  },
 );
 await started?.close();
 engine.dispose();

@@ -15,7 +15,7 @@ interface Line extends Timing {
   readonly goal: number | undefined;
 }
 
-function linesOf({ name, unit, figure }: Comparison, timings: readonly Timing[]): Line[] {
+function linesOf({ name, unit, figure }: Comparison, timings: readonly Timing[], goals: boolean): Line[] {
   const ours = timings[0]!.median;
   return timings.map((timing) => ({
     ...timing,
@@ -23,7 +23,7 @@ function linesOf({ name, unit, figure }: Comparison, timings: readonly Timing[])
     unit,
     figure: figure(timing.median),
     ratio: timing.median / ours,
-    goal: goalOf(name, timing.library),
+    goal: goals ? goalOf(name, timing.library) : undefined,
   }));
 }
 
@@ -46,20 +46,31 @@ const COLUMNS: Column<Line>[] = [
   },
 ];
 
+export interface PrintOptions {
+  /** Whether goals stand beside the ratios. */
+  readonly goals: boolean;
+  /** File to write all lines to, with what they were measured on. */
+  readonly json: string | undefined;
+  readonly about: Readonly<Record<string, string>>;
+}
+
 /** Measures them one after the other, printing as it goes; true if all results were right. */
 export async function printComparisons(
   comparisons: readonly (() => Promise<Comparison>)[],
-  json?: string,
+  { goals, json, about }: PrintOptions,
 ): Promise<boolean> {
+  console.log(Object.values(about).join('; '));
   const lines: Line[] = [];
   const problems: string[] = [];
   for (const make of comparisons) {
     const comparison = await make();
-    const some = linesOf(comparison, await compare(comparison, (problem) => problems.push(problem)));
-    console.log(`\n${comparison.name}\n\n${await renderTable(COLUMNS, some, 'markdown')}`);
+    const timings = await compare(comparison, (problem) => problems.push(problem));
+    const some = linesOf(comparison, timings, goals);
+    const columns = COLUMNS.filter(({ head }) => goals || head !== 'goal');
+    console.log(`\n${comparison.name}\n\n${await renderTable(columns, some, 'markdown')}`);
     lines.push(...some);
   }
   for (const problem of problems) console.error(`\n${problem}`);
-  if (json !== undefined) await writeFile(json, `${JSON.stringify(lines, undefined, 2)}\n`);
+  if (json !== undefined) await writeFile(json, `${JSON.stringify({ ...about, lines }, undefined, 2)}\n`);
   return problems.length === 0;
 }

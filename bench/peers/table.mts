@@ -35,19 +35,23 @@ if (chosen.length === 0) {
   process.exit(1);
 }
 const libraries = await startLibraries();
-const { name, driver } = libraries.engine.adapter;
+const { name, driver, software } = libraries.engine.adapter;
 const torch =
   libraries.torch === undefined
     ? 'no PyTorch (python3, or what PYTHON names, has none): its lines are left out'
     : `PyTorch ${libraries.torch.version}`;
-console.log(`${name}, ${driver}; Node ${process.version}; ${torch}`);
 const right = await printComparisons(
   chosen.map(
     ([, make]) =>
       () =>
         make(libraries),
   ),
-  flags.json,
+  {
+    // They are meant for software drivers.
+    goals: software,
+    json: flags.json,
+    about: { adapter: name, driver, node: `Node ${process.version}`, pytorch: torch },
+  },
 );
 await libraries.torch?.close();
 libraries.engine.dispose();
