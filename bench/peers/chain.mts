@@ -1,9 +1,10 @@
-// A chain of ops that each wait for the one before, on 64 numbers: what an op costs beside its work.
+// A chain of ops that each wait for the one before, on few numbers: what an op costs beside its work. On fewer than 1,000
+// TensorFlow.js would compute on the CPU.
 import { add, randomNormal, tensor } from '../../src/index.ts';
 import type { Comparison, Contender } from './compare.mts';
 import { type Jax, type Libraries, OURS, type TensorFlow } from './libraries.mts';
 
-const [SIZE, LENGTH] = [64, 100];
+const [SIZE, LENGTH] = [2048, 100];
 
 type Start = Float32Array<ArrayBuffer>;
 
