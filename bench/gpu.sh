@@ -1,14 +1,40 @@
 #!/bin/bash
 # All that is wanted from a machine with a GPU: what it is, whether every kernel is right there, and how fast.
 #   bash bench/gpu.sh OUT
-set -eu -o pipefail
+# With PyTorch (python3, or what PYTHON names) its times on the same GPU stand beside ours. A part that fails is named at
+# the end, and the others still run. Some of an hour; the two whole runs of npm start are most of it.
+set -u -o pipefail
 out=${1:?name a folder for the results}
 cd "$(dirname "$0")/.."
-mkdir -p "$out"
-node src/cli/setup.mjs
-node src/cli/eli.mjs doctor | tee "$out/doctor.txt"
-node kernels-test/run.mjs | tee "$out/tests.txt"
-node src/cli/eli.mjs bench --json "$out/bench.json" --picture "$out/roofline" | tee "$out/bench.txt"
-node src/cli/eli.mjs run mnist --out "$out/mnist-32" | tee "$out/mnist-32.txt"
-node src/cli/eli.mjs run mnist --latent 512 --out "$out/mnist-512" | tee "$out/mnist-512.txt"
-node src/cli/eli.mjs train --out "$out/cnn" | tee "$out/cnn.txt"
+mkdir -p "$out" || exit 1
+failed=()
+
+# part NAME COMMAND…: shows what the command prints and keeps it in OUT/NAME.txt.
+part() {
+  local name=$1
+  shift
+  printf '\n== %s: %s\n' "$name" "$*"
+  "$@" 2>&1 | tee "$out/$name.txt" || failed+=("$name")
+}
+eli() { node src/cli/eli.mjs "$@"; }
+
+nvidia-smi 2>/dev/null | tee "$out/nvidia-smi.txt" # absent where the GPU is another maker's
+node src/cli/setup.mjs || exit 1
+part doctor eli doctor
+part tests node kernels-test/run.mjs
+part bench eli bench --json "$out/bench.json" --picture "$out/roofline"
+part pytorch npx tsx bench/peers/gpu.mts --json "$out/pytorch.json"
+if npm --prefix bench/peers ci --no-audit --no-fund >"$out/peers-install.txt" 2>&1; then
+  part peers npx tsx bench/peers/table.mts --json "$out/peers.json"
+else
+  failed+=(peers-install)
+fi
+part mnist-32 eli run mnist --out "$out/mnist-32"
+part mnist-512 eli run mnist --latent 512 --out "$out/mnist-512"
+part cnn eli train --out "$out/cnn"
+
+if ((${#failed[@]})); then
+  printf '\nfailed: %s\n' "${failed[*]}"
+  exit 1
+fi
+printf '\nall parts ran; results are in %s\n' "$out"

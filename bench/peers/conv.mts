@@ -1,101 +1,102 @@
-// Forward and backward pass of a 3×3 convolution: eli-webgpu, jax-js and TensorFlow.js, on one adapter in one process.
-//
-//   npm --prefix bench/peers ci && npx tsx bench/peers/conv.mts
-//
-// Each library's gradients are compared with eli-webgpu's before its time counts (which ops.test.ts compares with
-// float64). Rounds take turns, so that a noisy minute meets all of them; medians are printed.
-import { dawn } from '../../src/gpu/instance.ts';
-import { conv2d, Engine, grad, randomNormal, tensor } from '../../src/index.ts';
+// Forward and backward pass of a 3×3 convolution, padded by 1: the gradients of Σ y · dy by images and weights.
+import { conv2d, type Engine, grad, randomNormal, tensor } from '../../src/index.ts';
+import { registry } from '../../src/ops/define.ts';
+import { ndarray } from '../../src/ops/ndarray.ts';
+import type { Comparison, Contender } from './compare.mts';
+import { type Jax, type Libraries, OURS, type TensorFlow, type Untyped } from './libraries.mts';
 
-const SHAPES = [
-  { n: 32, c: 16, size: 32, o: 16 },
-  { n: 32, c: 64, size: 8, o: 64 },
-];
-const ROUNDS = 15;
-
-interface Peer {
-  readonly name: string;
-  /** Does it once and waits for the device. */
-  readonly run: () => Promise<void>;
-  /** Gradients of images [n, c, h, w] and weights [o, c, 3, 3] of Σ y · dy. */
-  readonly gradients: () => Promise<[Float32Array, Float32Array]>;
+/** n images of c channels and size × size pixels, o channels out. */
+export interface ConvShape {
+  readonly n: number;
+  readonly c: number;
+  readonly size: number;
+  readonly o: number;
 }
-type Values = Record<'x' | 'w' | 'dy', Float32Array<ArrayBuffer>>;
-type Shape = (typeof SHAPES)[number];
+type Arrays = Readonly<Record<'x' | 'w' | 'dy', Float32Array<ArrayBuffer>>>;
 
-/** Their types are not installed with this project. */
-// biome-ignore lint/suspicious/noExplicitAny: see above
-const load = (name: string): Promise<any> => import(name);
+const shapesOf = ({ n, c, size, o }: ConvShape) => ({
+  x: [n, c, size, size],
+  w: [o, c, 3, 3],
+  dy: [n, o, size, size],
+});
 
-async function ours(engine: Engine, { n, c, size, o }: Shape, values: Values): Promise<Peer> {
-  const x = tensor(engine, values.x, [n, c, size, size]);
-  const w = tensor(engine, values.w, [o, c, 3, 3]);
-  const dy = tensor(engine, values.dy, [n, o, size, size]);
+export function convOurs(engine: Engine, shape: ConvShape, arrays: Arrays): Contender {
+  const shapes = shapesOf(shape);
+  const x = tensor(engine, arrays.x, shapes.x);
+  const w = tensor(engine, arrays.w, shapes.w);
+  const dy = tensor(engine, arrays.dy, shapes.dy);
   x.requiresGrad = true;
   w.requiresGrad = true;
   const program = engine.capture(() =>
     grad(conv2d(x, w, undefined, { padding: 1 }), [x, w], { gradOutput: dy }),
   );
   return {
-    name: 'eli-webgpu',
-    run: async () => {
-      program.run();
+    library: OURS,
+    run: async (times) => {
+      program.run(times);
       await engine.sync();
     },
-    gradients: async () => {
-      const [gx, gw] = await Promise.all(program.result.map((t) => t.readFloats()));
-      return [gx!, gw!];
+    result: async () => {
+      program.run();
+      return Promise.all(program.result.map((t) => t.readFloats()));
     },
   };
 }
 
-async function jax({ n, c, size, o }: Shape, values: Values): Promise<Peer> {
-  const { init, defaultDevice, jit, valueAndGrad, numpy, lax, blockUntilReady } = await load('@jax-js/jax');
-  await init('webgpu');
-  defaultDevice('webgpu');
-  const x = numpy.array(values.x).reshape([n, c, size, size]);
-  const w = numpy.array(values.w).reshape([o, c, 3, 3]);
-  const dy = numpy.array(values.dy).reshape([n, o, size, size]);
-  const loss = (a: unknown, b: unknown) => numpy.sum(lax.conv(a, b, [1, 1], 'SAME').mul(dy.ref));
+async function jaxConv(jax: Jax, shape: ConvShape, arrays: Arrays): Promise<Contender> {
+  const { jit, valueAndGrad, numpy: np, lax } = jax.lib;
+  await jax.use();
+  const shapes = shapesOf(shape);
+  const [x, w, dy] = (['x', 'w', 'dy'] as const).map((name) => jax.array(arrays[name], shapes[name]));
+  const loss = (a: Untyped, b: Untyped) => np.sum(lax.conv(a, b, [1, 1], 'SAME').mul(dy.ref));
   // The value keeps the forward pass in the program.
-  const step = jit(valueAndGrad(loss, { argnums: [0, 1] }));
+  const program = jit(valueAndGrad(loss, { argnums: [0, 1] }));
   return {
-    name: '@jax-js/jax webgpu',
-    run: async () => {
-      const [value, grads] = step(x.ref, w.ref);
-      await blockUntilReady([value, ...grads]);
-      value.dispose();
-      for (const g of grads) g.dispose();
+    library: jax.library,
+    run: async (times) => {
+      await jax.use();
+      await jax.repeat(times, () => program(x.ref, w.ref).flat());
     },
-    gradients: async () => {
-      const [value, [gx, gw]] = step(x.ref, w.ref);
+    result: async () => {
+      await jax.use();
+      const [value, [gx, gw]] = program(x.ref, w.ref);
       value.dispose();
       return [await gx.data(), await gw.data()];
     },
   };
 }
 
-async function tensorflow({ n, c, size, o }: Shape, values: Values): Promise<Peer> {
-  const tf = await load('@tensorflow/tfjs');
-  await load('@tensorflow/tfjs-backend-webgpu');
-  await tf.setBackend('webgpu');
-  await tf.ready();
+async function tfConv(
+  { library, tf, use }: TensorFlow,
+  shape: ConvShape,
+  arrays: Arrays,
+): Promise<Contender> {
+  await use();
+  const shapes = shapesOf(shape);
   // Its convolutions want channels last; the change of layout is not timed.
-  const last = (data: Float32Array, shape: number[], order: number[]) =>
-    tf.tidy(() => tf.transpose(tf.tensor(data, shape), order));
-  const x = last(values.x, [n, c, size, size], [0, 2, 3, 1]);
-  const w = last(values.w, [o, c, 3, 3], [2, 3, 1, 0]);
-  const dy = last(values.dy, [n, o, size, size], [0, 2, 3, 1]);
-  const step = tf.valueAndGrads((a: unknown, b: unknown) => tf.sum(tf.mul(tf.conv2d(a, b, 1, 'same'), dy)));
+  const last = (data: Float32Array, dims: number[], order: number[]) =>
+    tf.tidy(() => tf.transpose(tf.tensor(data, dims), order));
+  const x = last(arrays.x, shapes.x, [0, 2, 3, 1]);
+  const w = last(arrays.w, shapes.w, [2, 3, 1, 0]);
+  const dy = last(arrays.dy, shapes.dy, [0, 2, 3, 1]);
+  const step = tf.valueAndGrads((a: Untyped, b: Untyped) => tf.sum(tf.mul(tf.conv2d(a, b, 1, 'same'), dy)));
   return {
-    name: '@tensorflow/tfjs-backend-webgpu',
-    run: async () => {
-      const { value, grads } = step([x, w]);
-      // A read of one number each waits for all that was submitted.
-      await Promise.all([value, ...grads].map((t) => tf.slice(tf.reshape(t, [-1]), 0, 1).data()));
-      tf.dispose([value, ...grads]);
+    library,
+    run: async (times) => {
+      await use();
+      for (let k = 0; k < times; k++) {
+        const { value, grads } = step([x, w]);
+        if (k === times - 1) {
+          // A read of one number each waits for all that was submitted.
+          const ends = [value, ...grads].map((t) => tf.tidy(() => tf.slice(tf.reshape(t, [-1]), 0, 1)));
+          await Promise.all(ends.map((t) => t.data()));
+          tf.dispose(ends);
+        }
+        tf.dispose([value, ...grads]);
+      }
     },
-    gradients: async () => {
+    result: async () => {
+      await use();
       const { grads } = step([x, w]);
       const [gx, gw] = [tf.transpose(grads[0], [0, 3, 1, 2]), tf.transpose(grads[1], [3, 2, 0, 1])];
       return [await gx.data(), await gw.data()];
@@ -103,65 +104,49 @@ async function tensorflow({ n, c, size, o }: Shape, values: Values): Promise<Pee
   };
 }
 
-/** Largest difference over the largest value. */
-function difference(a: Float32Array, b: Float32Array): number {
-  let [worst, size] = [0, 0];
-  b.forEach((v, i) => {
-    worst = Math.max(worst, Math.abs(a[i]! - v));
-    size = Math.max(size, Math.abs(v));
-  });
-  return a.length === b.length ? worst / size : Number.POSITIVE_INFINITY;
+/** Gradients by images and weights in float64. */
+function gradients(shape: ConvShape, arrays: Arrays): Float64Array[] {
+  const shapes = shapesOf(shape);
+  const attrs = { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
+  const [x, w, dy] = (['x', 'w', 'dy'] as const).map((name) => ndarray(shapes[name], arrays[name]));
+  const size = [shape.size, shape.size];
+  return [
+    registry.get('conv2dInputGrad')!.reference([dy!, w!], { ...attrs, size }).data,
+    registry.get('conv2dWeightGrad')!.reference([dy!, x!], { ...attrs, kernel: [3, 3] }).data,
+  ];
 }
 
-const median = (list: number[]): number => list.toSorted((a, b) => a - b)[list.length >> 1]!;
-
-const engine = await Engine.create();
-// The peers look where a browser has it.
-Object.defineProperty(globalThis, 'navigator', {
-  value: { gpu: dawn(''), userAgent: 'node', platform: 'node' },
-});
-console.log(`${engine.adapter.name}, ${engine.adapter.driver}`);
-for (const shape of SHAPES) {
-  const { n, c, size, o } = shape;
+/** Random arrays, their gradients, and how PyTorch finds those. */
+export async function convProblem(engine: Engine, shape: ConvShape) {
+  const shapes = shapesOf(shape);
   const [x, w, dy] = await Promise.all(
-    [
-      [n, c, size, size],
-      [o, c, 3, 3],
-      [n, o, size, size],
-    ].map((dims, seed) => randomNormal(engine, dims, { seed }).readFloats()),
+    Object.values(shapes).map((dims, seed) => randomNormal(engine, dims, { seed }).readFloats()),
   );
-  const values = { x: x!, w: w!, dy: dy! };
-  const peers: Peer[] = [];
-  for (const make of [
-    () => ours(engine, shape, values),
-    () => jax(shape, values),
-    () => tensorflow(shape, values),
-  ]) {
-    peers.push(await make());
-  }
-  await peers[0]!.run();
-  const mine = await peers[0]!.gradients();
-  for (const peer of peers) {
-    const theirs = await peer.gradients();
-    const off = Math.max(difference(theirs[0], mine[0]), difference(theirs[1], mine[1]));
-    if (!(off < 1e-4)) throw new Error(`${peer.name} is off by ${off}`);
-  }
-  const times = peers.map((): number[] => []);
-  for (let round = 0; round < ROUNDS + 1; round++) {
-    for (const [i, peer] of peers.entries()) {
-      const start = performance.now();
-      await peer.run();
-      if (round > 0) times[i]!.push(performance.now() - start);
-    }
-  }
-  console.log(`\n3×3 convolution, forward and backward, ${n}×${c}×${size}×${size} → ${o} channels`);
-  const best = median(times[0]!);
-  peers.forEach((peer, i) => {
-    const ms = median(times[i]!);
-    console.log(
-      `${peer.name.padEnd(34)} ${ms.toFixed(1).padStart(8)} ms  ${(ms / best).toFixed(1).padStart(5)} ×`,
-    );
-  });
+  const arrays = { x: x!, w: w!, dy: dy! };
+  const inputs = Object.fromEntries(
+    (['x', 'w', 'dy'] as const).map((name) => [name, { data: arrays[name], shape: shapes[name] }]),
+  );
+  const { n, c, size, o } = shape;
+  const name = `conv 3×3 forward + backward, ${n}×${c}×${size}×${size} → ${o}`;
+  return { name, arrays, expected: () => gradients(shape, arrays), torch: { task: 'conv', inputs } };
 }
-engine.dispose();
-process.exit(0);
+
+export async function convComparison(libraries: Libraries, shape: ConvShape): Promise<Comparison> {
+  const { engine } = libraries;
+  const { name, arrays, expected, torch } = await convProblem(engine, shape);
+  return {
+    name,
+    unit: 'ms',
+    figure: (ms) => ms,
+    expected,
+    tolerance: 1e-4,
+    contenders: [
+      async () => convOurs(engine, shape, arrays),
+      () => jaxConv(libraries.jaxGpu, shape, arrays),
+      () => jaxConv(libraries.jaxWasm, shape, arrays),
+      // Its wasm back end has no gradient of a convolution.
+      () => tfConv(libraries.tfGpu, shape, arrays),
+      async () => libraries.torch?.contender({ library: 'PyTorch CPU', ...torch }),
+    ],
+  };
+}

@@ -5,10 +5,11 @@ Debian: apt-get install python3-torch libopenblas0-pthread
 """
 
 import argparse
-import copy
 import time
 
 import torch
+
+from eli_torch import Autograd
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--latent", type=int, default=32)
@@ -16,39 +17,18 @@ parser.add_argument("--iterations", type=int, default=300)
 parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
 args = parser.parse_args()
 
-BATCH, HIDDEN, STEPS, STEP_SIZE, SAMPLES = 128, 64, 30, 0.1, 29404
-decay = 0.99 if args.latent == 32 else 0.89
-
-
-def sample(energy, start):
-    x = start.clone().detach()
-    for _ in range(STEPS):
-        x.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(energy(x).sum(), x)
-        x = (x + STEP_SIZE * gradient).detach()
-    return x
+BATCH, SAMPLES = 128, 29404
 
 
 def fit(iterations):
     torch.manual_seed(1)
     previous = torch.randn(SAMPLES, args.latent)
     current = previous + 0.3 * torch.randn(SAMPLES, args.latent) + 0.3
-    energy = torch.nn.Sequential(
-        torch.nn.Linear(args.latent, HIDDEN), torch.nn.LeakyReLU(0.2), torch.nn.Linear(HIDDEN, 1)
-    )
-    average = copy.deepcopy(energy)
-    optimizer = torch.optim.RMSprop(energy.parameters(), lr=1e-4)
+    aligner = Autograd(args.latent, decay=0.99 if args.latent == 32 else 0.89)
     start = time.perf_counter()
     for _ in range(iterations):
         index = torch.randint(SAMPLES, (BATCH,))
-        sampled = sample(energy, current[index])
-        loss = energy(sampled).mean() - energy(previous[index]).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            for a, p in zip(average.parameters(), energy.parameters()):
-                a.mul_(decay).add_(p, alpha=1 - decay)
+        aligner.iterate(previous[index], current[index])
     return (time.perf_counter() - start) / iterations
 
 
