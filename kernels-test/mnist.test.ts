@@ -113,9 +113,8 @@ test('refuses a used folder, a resume with another config, a broken checkpoint, 
   );
   await refused('CONFIG', /latent is 0/, () => mnistConfig({ latent: 0 }));
   await refused('CONFIG', /emaDecay is 2/, () => mnistConfig({ emaDecay: 2 }));
-  await refused('FILE', /checkpoint/, () =>
-    runMnist(engine, config, mnist, { ...run, folder: folderOf('empty'), resume: true }),
-  );
+  const empty = { ...run, folder: folderOf('empty'), resume: true };
+  await refused('RUN_FOLDER', /no run to resume/, () => runMnistSeeds(engine, config, mnist, empty));
 });
 
 test('a loss that is not finite stops the run, names the step, and keeps the last checkpoint', async () => {

@@ -1,17 +1,19 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EliError } from '../errors.ts';
+import { removeTemporaries } from '../files/atomic.ts';
 
 /**
- * Makes the folder of a run and returns its path. A folder that holds files is taken only with `resume`; with
- * `resume` it must be there.
+ * Makes the folder of a run and returns its path. A folder that holds files is taken only with `resume`, which needs
+ * config.json there: a run writes that first. What a run that was killed left half written is removed.
  *
- * @throws EliError RUN_FOLDER when it is in use, missing, no folder, or cannot be made
+ * @throws EliError RUN_FOLDER when it is in use, missing, no folder, or cannot be made; FILE
  */
 export async function createRunFolder(path: string, { resume = false } = {}): Promise<string> {
+  if ((await list(path)) !== undefined) await removeTemporaries(path);
   const found = await list(path);
   if (resume) {
-    if (found === undefined || found.length === 0) {
+    if (found?.includes('config.json') !== true) {
       throw new EliError('RUN_FOLDER', `There is no run to resume in '${path}'`, {
         hint: 'give the folder of an earlier run, or leave --resume out to start a new one',
       });
