@@ -85,7 +85,7 @@ export class BufferPool {
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     this.#all.add(buffer);
-    this.#bytes += size;
+    this.#bytes += buffer.size;
     this.#device.popErrorScope().then(
       (error) => {
         if (error !== null) this.#refused(buffer, error);
