@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
-import { type DigitSet, loadMnist, type Mnist } from '../src/data/mnist.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { EliError, type ErrorCode } from '../src/errors.ts';
 import { runMnist } from '../src/experiments/mnist.ts';
@@ -23,6 +22,7 @@ import { full, tensor, zeros } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
 import { fails, temporaryFolder } from './support/data.ts';
+import { smallMnist } from './support/mnist.ts';
 
 const folder = temporaryFolder();
 const unhandled: unknown[] = [];
@@ -167,14 +167,7 @@ test('a fit whose device is lost rejects, wherever it is', async () => {
 });
 
 test('an experiment whose device is lost goes on from its checkpoint to the same bytes', async () => {
-  const whole = await loadMnist();
-  const first = (set: DigitSet, count: number): DigitSet => ({
-    ...set,
-    count,
-    images: set.images.slice(0, count * set.rows * set.cols),
-    labels: set.labels.slice(0, count),
-  });
-  const mnist: Mnist = { ...whole, train: first(whole.train, 600), test: first(whole.test, 200) };
+  const mnist = await smallMnist(600, 200);
   const config = mnistConfig({ epochs: 2, batch: 32, iterations: 60, curveEvery: 20, hidden: 32, steps: 5 });
   const run = (engine: Engine, name: string, resume: boolean, onUpdate = (): void => undefined) =>
     runMnist(engine, config, mnist, {

@@ -1,16 +1,16 @@
 // Runs that are killed (SIGKILL) or stopped (SIGINT) at random moments, again and again: what they leave behind can be
 // read, and resumed they end with the bytes of a run that was left alone. ELI_KILLS is the number of kills, default 8.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type DigitSet, loadMnist } from '../src/data/mnist.ts';
 import { readCheckpoint } from '../src/experiments/mnist-checkpoint.ts';
 import { readTrainCheckpoint } from '../src/experiments/train-checkpoint.ts';
 import { readRunLog } from '../src/report/run-log.ts';
-import { idxBytes, randomInts, temporaryFolder } from './support/data.ts';
+import { randomInts, temporaryFolder } from './support/data.ts';
+import { smallMnist, writeMnist } from './support/mnist.ts';
 
 const KILLS = Number(process.env.ELI_KILLS ?? 8);
 /** Kills of one run before it is left to end. */
@@ -46,18 +46,7 @@ const TRAIN: Command = {
   checkpoint: readTrainCheckpoint,
 };
 
-test.before(async () => {
-  mkdirSync(data);
-  const { train, test: held } = await loadMnist();
-  const write = (prefix: string, set: DigitSet, count: number): void => {
-    const file = (kind: string): string => join(data, `${prefix}-${kind}-ubyte`);
-    const size = 28 * 28;
-    writeFileSync(file('images-idx3'), idxBytes([count, 28, 28], set.images.subarray(0, count * size)));
-    writeFileSync(file('labels-idx1'), idxBytes([count], set.labels.subarray(0, count)));
-  };
-  write('train', train, 600);
-  write('t10k', held, 200);
-});
+test.before(async () => writeMnist(data, await smallMnist(600, 200)));
 
 interface Ended {
   readonly code: number | null;

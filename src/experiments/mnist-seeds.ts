@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mnist } from '../data/mnist.ts';
-import type { Engine } from '../gpu/engine.ts';
 import { removeTemporaries } from '../files/atomic.ts';
+import type { Engine } from '../gpu/engine.ts';
 import { writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
 import { createRunFolder } from '../report/run-folder.ts';

@@ -1,7 +1,8 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EliError } from '../errors.ts';
 import { removeTemporaries } from '../files/atomic.ts';
+import { makeFolder } from '../files/files.ts';
 
 /**
  * Makes the folder of a run and returns its path. A folder that holds files is taken only with `resume`, which needs
@@ -26,7 +27,7 @@ export async function createRunFolder(path: string, { resume = false } = {}): Pr
     });
   }
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
   } catch (cause) {
     throw new EliError('RUN_FOLDER', `The run folder '${path}' cannot be made: ${reason(cause)}`, {
       hint: 'choose another folder with --out',
