@@ -48,12 +48,17 @@ test('four threads and this one at once', async () => {
   assert.equal(all, [...alone, alone[0]]);
 });
 
-test('a thread that is ended in the middle: the others do not notice', async () => {
-  const ended = thread(1, true);
-  await once(ended, 'message');
+test('a thread that disposes its engine in the middle of its work: the others do not notice', async () => {
+  const stopped = thread(1, true);
+  const said: string[] = [];
+  stopped.on('message', (text: string) => said.push(text));
+  await once(stopped, 'message');
+  const ended = once(stopped, 'exit');
   const other = learnt(thread(2));
-  await ended.terminate();
+  stopped.postMessage('stop');
   assert.equal([await learn(engine, 3), await other], [alone[2], alone[1]]);
+  assert.equal(await ended, [0]);
+  assert.is(said.at(-1), 'DISPOSED');
 });
 
 test.run();

@@ -52,7 +52,9 @@ export interface ScopeItem {
 }
 
 /**
- * A GPU device with its buffer pool, pipeline cache and recorder. Several engines can live in one process.
+ * A GPU device with its buffer pool, pipeline cache and recorder. Several engines can live in one process, and in worker
+ * threads. A thread must not end while it waits for its engine (`worker.terminate()`, an uncaught error): Dawn then
+ * aborts the process. Send it a message upon which it calls `dispose`; what it waits for rejects with `DISPOSED`.
  *
  * Dispatches are recorded and submitted together; reading a tensor submits what is pending. Errors the device finds
  * later reject the next `sync` or read.
