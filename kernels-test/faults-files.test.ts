@@ -42,6 +42,25 @@ function sameAsReference(folder: string): void {
   assert.equal(readdirSync(folder).sort(), readdirSync(reference).sort(), 'nothing else is left behind');
 }
 
+test('a run that ended before its first checkpoint is resumed from its beginning', async () => {
+  const folder = join(root, 'early');
+  const failing: Progress = () => ({
+    update: () => {
+      throw new Error('stop');
+    },
+    done: () => undefined,
+  });
+  await run(folder, false, failing).then(
+    () => assert.unreachable(),
+    (error: Error) => assert.is(error.message, 'stop'),
+  );
+  assert.equal(readdirSync(folder).sort(), ['config.json', 'log.jsonl']);
+  // As a process leaves it that is killed while it writes.
+  writeFileSync(join(folder, '.tmp-1-0123456789ab'), 'half');
+  await run(folder, true);
+  sameAsReference(folder);
+});
+
 /** Runs `fn` on a file system of its own in memory, if this process may mount one. */
 async function onMount(name: string, options: string, fn: (path: string) => Promise<void>): Promise<void> {
   const path = join(root, name);
