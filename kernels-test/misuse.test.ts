@@ -12,7 +12,9 @@ import { EliError } from '../src/errors.ts';
 import { writeSafetensors } from '../src/files/safetensors.ts';
 import { Engine } from '../src/gpu/engine.ts';
 import { Initializer } from '../src/nn/init.ts';
+import { add } from '../src/ops/binary.ts';
 import { crossEntropy } from '../src/ops/loss.ts';
+import { matmul } from '../src/ops/matmul.ts';
 import { sum } from '../src/ops/reduce.ts';
 import { relu } from '../src/ops/unary.ts';
 import { slice } from '../src/ops/views.ts';
@@ -61,6 +63,64 @@ test('operands of another engine', async () => {
   );
   const step = zeros(engine, [1], 'u32');
   await refused('WRONG_ENGINE', /engine/, () => randomBits(other, [4], { seed: 1, step }));
+});
+
+test('a forgotten await is called one', async () => {
+  const x = zeros(engine, [3]);
+  const promise = x.readFloats();
+  const hint = /is a promise\n {2}→ is an `await` missing/;
+  await refused('ARGUMENT', /^add: an operand is a promise/, () => add(x, promise as never));
+  await refused('ARGUMENT', /^matmul: an operand/, () => matmul(promise as never, x));
+  await refused('ARGUMENT', /^tensor: the data/, () => tensor(engine, promise as never));
+  await refused('ARGUMENT', /^tensor.write: the data/, () => x.write(promise as never));
+  const forgotten = Engine.create();
+  await refused('ARGUMENT', hint, () => zeros(forgotten as never, [1]));
+  (await forgotten).dispose();
+  await promise;
+});
+
+test('an engine disposed while it is read: what was under way is said', async () => {
+  const short = await Engine.create();
+  const x = zeros(short, [1000]);
+  const pending = [x.read(), short.sync()];
+  short.dispose();
+  const [read, sync] = await Promise.allSettled(pending);
+  for (const [end, what] of [
+    [read, /disposed before a tensor was read\n.*await what is under way/],
+    [sync, /disposed before the work was done/],
+  ] as const) {
+    await refused('DISPOSED', what, () => {
+      throw (end as PromiseRejectedResult).reason;
+    });
+  }
+});
+
+test('results of a captured program, and views of them, once it is disposed', async () => {
+  const x = zeros(engine, [2, 3]);
+  const program = engine.capture(() => add(x, 1));
+  const view = slice(program.result, 0, 0, 1);
+  program.run();
+  assert.is((await view.readFloats())[0], 1);
+  program.dispose();
+  program.dispose();
+  for (const t of [program.result, view])
+    await refused('DISPOSED', /the captured program of this tensor \(shape \[\d, 3\]\) was disposed/, () =>
+      t.read(),
+    );
+  await refused('DISPOSED', /captured program/, () => add(view, 1));
+});
+
+test('disposing of things after their engine, and twice', async () => {
+  const short = await Engine.create();
+  const x = zeros(short, [10]);
+  const program = short.capture(() => add(x, 1));
+  program.run();
+  short.dispose();
+  await refused('DISPOSED', /this engine was disposed/, () => program.run());
+  await refused('DISPOSED', /the engine of this tensor \(shape \[10\]\)/, () => x.read());
+  for (let i = 0; i < 2; i++) for (const item of [program, x, short]) item.dispose();
+  const { buffers, bytes, inUse, bytesInUse } = short.memory;
+  assert.equal([buffers, bytes, inUse, bytesInUse], [0, 0, 0, 0]);
 });
 
 test('wrong dtypes', async () => {

@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type DigitSet, loadMnist, type Mnist } from '../src/data/mnist.ts';
 import { EliError } from '../src/errors.ts';
 import { runMnist } from '../src/experiments/mnist.ts';
 import { type MnistConfig, mnistConfig } from '../src/experiments/mnist-config.ts';
 import { runMnistSeeds } from '../src/experiments/mnist-seeds.ts';
 import { silentProgress } from '../src/report/progress.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
+import { smallMnist } from './support/mnist.ts';
 
 const engine = await openEngine();
 const root = mkdtempSync(join(tmpdir(), 'eli-mnist-'));
@@ -20,14 +20,7 @@ test.after(async () => {
   await closeEngine();
 });
 
-const whole = await loadMnist();
-const first = (set: DigitSet, count: number): DigitSet => ({
-  ...set,
-  count,
-  images: set.images.slice(0, count * set.rows * set.cols),
-  labels: set.labels.slice(0, count),
-});
-const mnist: Mnist = { ...whole, train: first(whole.train, 3000), test: first(whole.test, 600) };
+const mnist = await smallMnist(3000, 600);
 const config = mnistConfig({ epochs: 3, iterations: 300, curveEvery: 100 });
 
 function folderOf(name: string): string {
@@ -113,9 +106,8 @@ test('refuses a used folder, a resume with another config, a broken checkpoint, 
   );
   await refused('CONFIG', /latent is 0/, () => mnistConfig({ latent: 0 }));
   await refused('CONFIG', /emaDecay is 2/, () => mnistConfig({ emaDecay: 2 }));
-  await refused('FILE', /checkpoint/, () =>
-    runMnist(engine, config, mnist, { ...run, folder: folderOf('empty'), resume: true }),
-  );
+  const empty = { ...run, folder: folderOf('empty'), resume: true };
+  await refused('RUN_FOLDER', /no run to resume/, () => runMnistSeeds(engine, config, mnist, empty));
 });
 
 test('a loss that is not finite stops the run, names the step, and keeps the last checkpoint', async () => {

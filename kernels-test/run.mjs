@@ -1,5 +1,6 @@
 // Runs the uvu tests: `npm test` for all, `npm test -- ops nn` for the files with one of these words in their names.
 // `--driver swiftshader` runs them on the software driver that Chromium brings, instead of the machine's own.
+// `--robustness off` runs them without Dawn's checks of bounds in shaders: kernels must not need them.
 // Every file runs in a process of its own, so that a crash or a hang is a failure of that file and of no other.
 // The last line says `N passed, N failed`; a file that crashes, hangs or holds no test counts as one failure.
 import { spawn } from 'node:child_process';
@@ -12,15 +13,16 @@ import { swiftShader } from '../src/cli/setup-vulkan.mjs';
 const MINUTE = 60_000;
 const FILE_LIMIT = 10 * MINUTE;
 /** For all files together; a build server gives up after 25 minutes and would lose the last line. */
-const deadline = Date.now() + 20 * MINUTE;
+const deadline = performance.now() + 20 * MINUTE;
 const AT_ONCE = 2;
 
 const folder = dirname(fileURLToPath(import.meta.url));
 const { values: flags, positionals: words } = parseArgs({
-  options: { driver: { type: 'string' } },
+  options: { driver: { type: 'string' }, robustness: { type: 'string' } },
   allowPositionals: true,
 });
 if (flags.driver !== undefined) useDriver(flags.driver);
+if (flags.robustness !== undefined) useRobustness(flags.robustness);
 const files = readdirSync(folder, { recursive: true })
   .filter((file) => file.endsWith('.test.ts'))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
@@ -38,6 +40,14 @@ function useDriver(name) {
     process.exit(1);
   }
   Object.assign(process.env, driver);
+}
+
+function useRobustness(value) {
+  if (value !== 'on' && value !== 'off') {
+    process.stderr.write(`--robustness is ${value}, must be on or off\n`);
+    process.exit(1);
+  }
+  process.env.ELI_ROBUSTNESS = value;
 }
 
 const running = new Set();
@@ -67,7 +77,7 @@ function totals(output) {
 
 /** Runs one file and prints its output in one piece; resolves to the numbers of tests passed and failed. */
 function runFile(file) {
-  const start = Date.now();
+  const start = performance.now();
   const limit = Math.min(FILE_LIMIT, deadline - start);
   if (limit <= 0) {
     console.log(`\n── ${file} not run: no time left`);
@@ -113,7 +123,7 @@ function runFile(file) {
         skipped > 0 && `${skipped} skipped`,
         problem,
       ];
-      const seconds = ((Date.now() - start) / 1000).toFixed(1);
+      const seconds = ((performance.now() - start) / 1000).toFixed(1);
       console.log(`\n── ${file}  ${counts.filter(Boolean).join(', ')}  (${seconds} s)\n${output.trimEnd()}`);
       resolve({ passed, failed: failed + (problem === undefined ? 0 : 1) });
     });

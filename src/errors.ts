@@ -33,3 +33,10 @@ export class EliError extends Error {
     this.hint = options.hint;
   }
 }
+
+/** @throws EliError `ARGUMENT` when `value` is a promise: a forgotten `await` is said where it matters. */
+export function refusePromise(what: string, value: unknown): void {
+  if (typeof (value as Partial<Promise<unknown>> | null | undefined)?.then === 'function') {
+    throw new EliError('ARGUMENT', `${what} is a promise`, { hint: 'is an `await` missing?' });
+  }
+}

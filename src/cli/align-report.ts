@@ -1,8 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc } from '../eli/drift.ts';
 import { ahead } from '../files/ahead.ts';
-import { fileError } from '../files/files.ts';
+import { fileError, makeFolder } from '../files/files.ts';
 import { histogramSpec } from '../report/histogram.ts';
 import { writeJson } from '../report/json.ts';
 import { savePicture } from '../report/picture.ts';
@@ -90,7 +89,7 @@ export async function reportCommand(flags: ReportFlags): Promise<void> {
             before: energyAuroc(energies.previous, energies.current),
             after: energyAuroc(energies.previous, energies.aligned),
           };
-    await mkdir(flags.out, { recursive: true }).catch((cause) => {
+    await makeFolder(flags.out).catch((cause) => {
       throw fileError('make', flags.out, cause);
     });
     const files = { previous: previous.name, current: current.name, aligner: flags.aligner };

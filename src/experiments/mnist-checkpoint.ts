@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AlignerState, stateOf, stateTensors } from '../eli/aligner.ts';
 import { EliError } from '../errors.ts';
@@ -67,9 +68,13 @@ export async function writeCheckpoint(folder: string, checkpoint: MnistCheckpoin
   });
 }
 
-/** @throws EliError `FILE` or `FORMAT` naming the file and what is wrong. */
-export async function readCheckpoint(folder: string): Promise<MnistCheckpoint> {
+/**
+ * Where the run in `folder` stands; `undefined` for one that was stopped before its first checkpoint.
+ * @throws EliError `FILE` or `FORMAT` naming the file and what is wrong.
+ */
+export async function readCheckpoint(folder: string): Promise<MnistCheckpoint | undefined> {
   const path = checkpointPath(folder);
+  if (!existsSync(path)) return undefined;
   const file = await readSafetensors(path);
   if (file.metadata.format !== FORMAT) {
     throw new EliError(

@@ -68,7 +68,7 @@ export async function runMnistEnergies(
   const results: EnergyResult[] = [];
   try {
     for (const folder of seedFolders(run.folder)) {
-      const { config, afterTask1, classifier, aligner } = await readCheckpoint(folder);
+      const { config, afterTask1, classifier, aligner } = (await readCheckpoint(folder))!;
       if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
         throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
           hint: `go on with it first: eli run mnist --resume --out ${run.folder}`,

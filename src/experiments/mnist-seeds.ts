@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mnist } from '../data/mnist.ts';
+import { removeTemporaries } from '../files/atomic.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
@@ -8,7 +9,6 @@ import { createRunFolder } from '../report/run-folder.ts';
 import { meanStd } from '../report/stats.ts';
 import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../report/table.ts';
 import { type MnistMetrics, type MnistResult, runMnist } from './mnist.ts';
-import { checkpointPath } from './mnist-checkpoint.ts';
 import type { MnistConfig } from './mnist-config.ts';
 import { saveCurve } from './mnist-pictures.ts';
 import type { PolicyReport, ReportKind } from './mnist-policies.ts';
@@ -37,14 +37,17 @@ export async function runMnistSeeds(
   run: SeedsRun,
 ): Promise<MnistResult[]> {
   await createRunFolder(run.folder, { resume: run.resume });
-  await writeJson(join(run.folder, 'config.json'), config);
+  const writeConfig = () => writeJson(join(run.folder, 'config.json'), config);
+  // A resumed run may be refused for its config: the file then stays as it was.
+  if (!run.resume) await writeConfig();
   const all: MnistResult[] = [];
   for (let i = 0; i < config.seeds; i++) {
     const seed = config.seed + i;
     run.onSeed?.(seed, i);
     const folder = config.seeds === 1 ? run.folder : join(run.folder, `seed-${seed}`);
-    const resume = run.resume && existsSync(checkpointPath(folder));
-    if (config.seeds > 1 && !resume) await createRunFolder(folder);
+    const resume = run.resume && existsSync(folder);
+    if (resume) await removeTemporaries(folder);
+    else if (config.seeds > 1) await createRunFolder(folder);
     const { progress, signal, pictures, report } = run;
     all.push(
       await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, {
@@ -57,6 +60,7 @@ export async function runMnistSeeds(
       }),
     );
   }
+  await writeConfig();
   if (config.seeds > 1) {
     if (run.pictures) await saveCurve(run.folder, all);
     const seeds = all.map(({ policies: _, ...metrics }) => metrics);

@@ -46,6 +46,7 @@ export interface MnistRun {
   readonly folder: string;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
+  /** Goes on from the checkpoint in the folder, from the beginning where there is none yet. */
   readonly resume: boolean;
   /** Whether to draw the pictures. */
   readonly pictures: boolean;
@@ -285,6 +286,7 @@ class Run {
 
   /** Writes where the run stands, then stops it if that was asked for. */
   async #checkpoint(aligner?: EnergyAligner): Promise<void> {
+    this.#log.flush();
     await writeCheckpoint(this.#run.folder, {
       config: this.#config,
       epochs: this.#epochs,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { EliError } from '../errors.ts';
 import { readSafetensors, type SafetensorsInput, toFloat32, writeSafetensors } from '../files/safetensors.ts';
@@ -41,9 +42,13 @@ export async function writeTrainCheckpoint(folder: string, checkpoint: TrainChec
   });
 }
 
-/** @throws EliError `FILE` or `FORMAT` naming the file and what is wrong. */
-export async function readTrainCheckpoint(folder: string): Promise<TrainCheckpoint> {
+/**
+ * Where the training in `folder` stands; `undefined` for one that was stopped before its first checkpoint.
+ * @throws EliError `FILE` or `FORMAT` naming the file and what is wrong.
+ */
+export async function readTrainCheckpoint(folder: string): Promise<TrainCheckpoint | undefined> {
   const path = trainCheckpointPath(folder);
+  if (!existsSync(path)) return undefined;
   const file = await readSafetensors(path);
   if (file.metadata.format !== FORMAT) {
     throw new EliError(

@@ -26,6 +26,7 @@ export interface TrainRun {
   readonly folder: string;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
+  /** Goes on from the checkpoint in the folder, from the beginning where there is none yet. */
   readonly resume: boolean;
   readonly pictures: boolean;
   /** See `TrainerOptions`. */
@@ -169,6 +170,7 @@ class Session {
         testLoss,
         top1,
       });
+      log.flush();
       await writeTrainCheckpoint(run.folder, {
         config: this.#config,
         trainer: await this.trainer.state(),

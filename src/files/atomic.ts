@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { lstat, open, realpath, rename, rm } from 'node:fs/promises';
+import { lstat, open, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { EliError } from '../errors.ts';
 import { fileError } from './files.ts';
@@ -7,6 +7,9 @@ import { fileError } from './files.ts';
 export type Chunk = string | Uint8Array;
 /** Text (written as UTF-8), bytes, or pieces of either that are written one after the other. */
 export type FileContent = Chunk | Iterable<Chunk> | AsyncIterable<Chunk>;
+
+/** How names of files that are not whole yet begin. */
+const TEMPORARY = '.tmp-';
 
 /**
  * Writes a file so that a reader sees the old content or the whole new one, never a part, whatever happens: it is
@@ -18,7 +21,7 @@ export type FileContent = Chunk | Iterable<Chunk> | AsyncIterable<Chunk>;
 export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
   const target = await resolveTarget(path);
   // A short name, so that a target with a name of the greatest length can be written too.
-  const temporary = join(dirname(target), `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
+  const temporary = join(dirname(target), `${TEMPORARY}${process.pid}-${randomBytes(6).toString('hex')}`);
   const handle = await system(path, () => open(temporary, 'wx'));
   try {
     try {
@@ -37,6 +40,15 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
     await rm(temporary, { force: true }).catch(() => {});
     throw error;
   }
+}
+
+/**
+ * Removes what `writeFileAtomic` left in a folder when its process was killed. For a folder that nobody else writes to.
+ * @throws EliError `FILE`
+ */
+export async function removeTemporaries(folder: string): Promise<void> {
+  const left = (await system(folder, () => readdir(folder))).filter((name) => name.startsWith(TEMPORARY));
+  for (const name of left) await system(folder, () => rm(join(folder, name), { force: true }));
 }
 
 /** The file that is to be replaced, links followed. A rename would silently replace a device or pipe: refused. */

@@ -1,4 +1,5 @@
-import { readFile, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { EliError } from '../errors.ts';
 
 /** Largest file that is read or written in one piece: Node's own limit for `fs.readFile`, 2 GiB − 1. */
@@ -55,5 +56,26 @@ export async function readFileBytes(path: string): Promise<Uint8Array> {
   } catch (cause) {
     if (cause instanceof EliError) throw cause;
     throw fileError('read', path, cause);
+  }
+}
+
+/**
+ * Makes a folder and those above it. Node's own `recursive` never ends where a folder takes none, as in /proc.
+ * @throws the system's error
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const make = async (): Promise<void> => {
+    try {
+      await mkdir(path);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
+    }
+  };
+  try {
+    await make();
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) throw cause;
+    await makeFolder(dirname(path));
+    await make();
   }
 }

@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { EliError } from '../errors.ts';
 import { dawn } from './instance.ts';
 
@@ -49,6 +50,34 @@ function noAdapter(name: string, cause?: unknown): EliError {
         hint: `leave out --adapter and ELI_ADAPTER to take the best one. Dawn says: ${String((cause as Error | undefined)?.message ?? 'nothing')}`,
         cause,
       });
+}
+
+/**
+ * Opens a device with every limit the adapter offers and those of the features that it has.
+ * @throws EliError `NO_ADAPTER` when it gives none.
+ */
+export async function requestDevice(adapter: GPUAdapter, features: readonly string[]): Promise<GPUDevice> {
+  const requiredLimits: Record<string, number> = {};
+  for (const name in adapter.limits) {
+    const value = adapter.limits[name as keyof GPUSupportedLimits];
+    if (typeof value === 'number') requiredLimits[name] = value;
+  }
+  const requiredFeatures = features.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+  try {
+    return await adapter.requestDevice({ requiredLimits, requiredFeatures });
+  } catch (cause) {
+    throw new EliError('NO_ADAPTER', `${adapter.info.device} gives no device: ${String(cause)}`, {
+      hint: 'is its memory used up? `npx eli doctor` says what the engine finds',
+      cause,
+    });
+  }
+}
+
+/** Bytes of memory that this process may use at most: the machine's, or its container's. */
+export function machineMemory(): number {
+  // 0 or a number beyond any machine where there is no such limit.
+  const container = process.constrainedMemory();
+  return container > 0 ? Math.min(container, totalmem()) : totalmem();
 }
 
 export function reportAdapter(adapter: GPUAdapter): AdapterReport {

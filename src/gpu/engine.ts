@@ -1,7 +1,14 @@
 import { EliError } from '../errors.ts';
 import type { ParamValues } from '../wgsl/reflect.ts';
 import type { Consts } from '../wgsl/source.ts';
-import { type AdapterChoice, type AdapterReport, reportAdapter, requestAdapter } from './adapter.ts';
+import {
+  type AdapterChoice,
+  type AdapterReport,
+  machineMemory,
+  reportAdapter,
+  requestAdapter,
+  requestDevice,
+} from './adapter.ts';
 import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
@@ -27,13 +34,29 @@ export interface Launch {
   readonly consts?: Consts;
 }
 
+export interface EngineOptions extends AdapterChoice {
+  /**
+   * Bytes that the engine's buffers may take together; buffers that wait to be used again are given up first. Default:
+   * what the device gives, on software drivers three quarters of the machine's memory, as those grant any amount and
+   * the process is killed when it is used.
+   */
+  readonly memoryLimit?: number;
+}
+
+/** Something that waits for the device. */
+interface Waiting {
+  failure: EliError | undefined;
+}
+
 /** Anything that a scope can return to the engine: tensors, programs. */
 export interface ScopeItem {
   dispose(): void;
 }
 
 /**
- * A GPU device with its buffer pool, pipeline cache and recorder. Several engines can live in one process.
+ * A GPU device with its buffer pool, pipeline cache and recorder. Several engines can live in one process, and in worker
+ * threads. A thread must not end while it waits for its engine (`worker.terminate()`, an uncaught error): Dawn then
+ * aborts the process. Send it a message upon which it calls `dispose`; what it waits for rejects with `DISPOSED`.
  *
  * Dispatches are recorded and submitted together; reading a tensor submits what is pending. Errors the device finds
  * later reject the next `sync` or read.
@@ -50,20 +73,32 @@ export class Engine {
   #pending: Dispatch[] = [];
   #trace: Trace | undefined;
   #timer: GpuTimer | undefined;
+  #profiling = false;
+  readonly #waiting = new Set<Waiting>();
+  /** What the device reported and nobody has heard of yet. */
   #failure: EliError | undefined;
+  #lost: EliError | undefined;
   #disposed = false;
 
-  private constructor(device: GPUDevice, adapter: AdapterReport) {
+  private constructor(device: GPUDevice, adapter: AdapterReport, memoryLimit: number) {
     this.device = device;
     this.adapter = adapter;
-    this.#pool = new BufferPool(device);
+    this.#pool = new BufferPool(device, {
+      limit: memoryLimit,
+      // What is recorded may use buffers that wait to be used again.
+      beforeTrim: () => {
+        if (this.#lost === undefined) this.flush();
+      },
+      onError: (error) => this.#fail(error),
+    });
     this.#pipelines = new PipelineCache(device, (error) => this.#fail(error));
     this.#arena = new ParamArena(device, ARENA_BYTES);
     this.#bindGroups = new BindGroups(device, this.#arena.buffer);
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       const { error } = event as GPUUncapturedErrorEvent;
-      const code = error instanceof GPUOutOfMemoryError ? 'OUT_OF_MEMORY' : 'VALIDATION';
+      const full = error instanceof GPUOutOfMemoryError;
+      const code = full ? 'OUT_OF_MEMORY' : 'VALIDATION';
       this.#fail(new EliError(code, `the GPU device reported: ${error.message}`));
     });
     device.lost.then((info) => {
@@ -78,19 +113,17 @@ export class Engine {
 
   /**
    * Opens a device with every limit the adapter offers and the optional features it has.
-   * @throws EliError `NO_ADAPTER` when there is no usable adapter.
+   * @throws EliError `NO_ADAPTER` when there is no usable adapter, `ARGUMENT` for a memory limit that is none.
    */
-  static async create(choice: AdapterChoice = {}): Promise<Engine> {
-    const adapter = await requestAdapter(choice);
-    const requiredLimits: Record<string, number> = {};
-    for (const name in adapter.limits) {
-      const value = adapter.limits[name as keyof GPUSupportedLimits];
-      if (typeof value === 'number') requiredLimits[name] = value;
+  static async create(options: EngineOptions = {}): Promise<Engine> {
+    const { memoryLimit } = options;
+    if (memoryLimit !== undefined && !(memoryLimit > 0)) {
+      throw new EliError('ARGUMENT', `memoryLimit is ${memoryLimit}, must be a number of bytes above 0`);
     }
-    const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+    const adapter = await requestAdapter(options);
     const report = reportAdapter(adapter);
-    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
-    return new Engine(device, report);
+    const device = await requestDevice(adapter, WANTED_FEATURES);
+    return new Engine(device, report, memoryLimit ?? (report.software ? machineMemory() * 0.75 : Infinity));
   }
 
   get disposed(): boolean {
@@ -111,22 +144,26 @@ export class Engine {
     return this.#pool.stats;
   }
 
-  /** Keeps the first failure; a compile error explains the validation errors that its pipeline then causes. */
+  /** Keeps the first failure; a compile error or a missing buffer explains the validation errors that it causes. */
   #fail(error: EliError): void {
-    if (this.#failure === undefined || (error.code === 'WGSL' && this.#failure.code === 'VALIDATION'))
+    if (error.code === 'DEVICE_LOST') this.#lost = error;
+    else if (
+      this.#failure === undefined ||
+      (this.#failure.code === 'VALIDATION' && error.code !== 'VALIDATION')
+    )
       this.#failure = error;
   }
 
-  /** @throws EliError of the first failure the device reported, or `DISPOSED`. */
+  /** @throws EliError `DISPOSED` or `DEVICE_LOST`. */
   #check(): void {
     if (this.#disposed) throw new EliError('DISPOSED', 'this engine was disposed');
     // Other errors wait for the next read or sync: what explains them may still be on its way.
-    if (this.#failure?.code === 'DEVICE_LOST') throw this.#failure;
+    if (this.#lost !== undefined) throw this.#lost;
   }
 
   // --- memory ------------------------------------------------------------------------------------------------
 
-  /** A buffer with undefined contents. @throws EliError `OUT_OF_MEMORY` over the adapter's limits. */
+  /** A buffer with undefined contents. @throws EliError `OUT_OF_MEMORY` over the limits of adapter or engine. */
   allocate(bytes: number): Storage {
     this.#check();
     return new Storage(this, this.#trace ?? this.#pool, bytes);
@@ -158,6 +195,8 @@ export class Engine {
     try {
       result = fn();
       if (result instanceof Promise) {
+        // It goes on with tensors that are gone: the error below is the one to hear of.
+        result.catch(() => undefined);
         throw new EliError('ARGUMENT', 'engine.tidy was given an async function', {
           hint: 'await outside, or dispose tensors with `using`',
         });
@@ -288,12 +327,11 @@ export class Engine {
       const encoder = this.device.createCommandEncoder();
       encoder.copyBufferToBuffer(storage.buffer, byteOffset, staging, 0, bytes);
       this.device.queue.submit([encoder.finish()]);
-      await staging.mapAsync(GPUMapMode.READ);
-      await this.#settled();
-      return staging.getMappedRange(0, bytes).slice(0);
-    } catch (cause) {
-      await this.#settled();
-      throw cause;
+      const mapped = staging.mapAsync(GPUMapMode.READ);
+      return await this.#settled(
+        'a tensor was read',
+        mapped.then(() => staging.getMappedRange(0, bytes).slice(0)),
+      );
     } finally {
       staging.destroy();
     }
@@ -304,23 +342,49 @@ export class Engine {
     this.#check();
     this.#notWhileTracing('the engine is awaited');
     this.flush();
-    await this.device.queue.onSubmittedWorkDone();
-    await this.#settled();
+    await this.#settled('the work was done', this.device.queue.onSubmittedWorkDone());
   }
 
-  /** Errors come through promises of their own: lets them arrive, then throws the first. */
-  async #settled(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
-    const failure = this.#failure;
-    // Reported once; a lost device stays lost.
-    if (failure !== undefined && failure.code !== 'DEVICE_LOST') this.#failure = undefined;
-    if (failure !== undefined) throw failure;
-    this.#check();
+  /**
+   * Awaits `work` of the device and the errors that come with it. A failure is reported once, to everything that waits
+   * at that time: work that is submitted together fails together. A lost device stays lost.
+   * @param what what is awaited, in the past tense
+   */
+  async #settled<T>(what: string, work: Promise<T>): Promise<T> {
+    const waiting: Waiting = { failure: undefined };
+    this.#waiting.add(waiting);
+    let result: { value: T } | { cause: unknown };
+    try {
+      result = await work.then(
+        (value) => ({ value }),
+        (cause: unknown) => ({ cause }),
+      );
+      // Errors come through promises of their own: lets them arrive.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#failure !== undefined) {
+        for (const each of this.#waiting) each.failure ??= this.#failure;
+        this.#failure = undefined;
+      }
+    } finally {
+      this.#waiting.delete(waiting);
+    }
+    if (this.#disposed) {
+      throw new EliError('DISPOSED', `this engine was disposed before ${what}`, {
+        hint: 'await what is under way before engine.dispose()',
+      });
+    }
+    if (this.#lost !== undefined) throw this.#lost;
+    if (waiting.failure !== undefined) throw waiting.failure;
+    if ('cause' in result) {
+      const { cause } = result;
+      throw new EliError('VALIDATION', `the GPU device failed before ${what}: ${String(cause)}`, { cause });
+    }
+    return result.value;
   }
 
   /**
    * GPU time of each kernel that `fn` launches (at most 2,048 dispatches), longest first.
-   * @throws EliError `ARGUMENT` when the adapter has no timestamp queries.
+   * @throws EliError `ARGUMENT` when the adapter has no timestamp queries, or inside another `profile`.
    */
   async profile(fn: () => void | Promise<void>): Promise<KernelTime[]> {
     if (!this.has('timestamp-query')) {
@@ -328,16 +392,22 @@ export class Engine {
         hint: 'use wall time',
       });
     }
-    await this.sync();
-    const timer = new GpuTimer(this.device);
-    this.#timer = timer;
+    if (this.#profiling) throw new EliError('ARGUMENT', 'engine.profile while another one is under way');
+    this.#profiling = true;
+    let timer: GpuTimer | undefined;
     try {
+      await this.sync();
+      timer = new GpuTimer(this.device);
+      this.#timer = timer;
       await fn();
       await this.sync();
-    } finally {
       this.#timer = undefined;
+      return await this.#settled('the times were read', timer.finish(this.device));
+    } finally {
+      this.#profiling = false;
+      this.#timer = undefined;
+      timer?.dispose();
     }
-    return timer.finish(this.device);
   }
 
   /** Destroys the device and everything on it; Node can then exit by itself. Calling it twice is allowed. */

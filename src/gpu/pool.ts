@@ -11,6 +11,15 @@ export interface PoolStats {
   readonly peakBytesInUse: number;
 }
 
+export interface PoolHooks {
+  /** Bytes that all buffers may take together. */
+  readonly limit: number;
+  /** Called before buffers that wait to be used again are destroyed. */
+  readonly beforeTrim: () => void;
+  /** Told when the device has no memory for a buffer that was handed out. */
+  readonly onError: (error: EliError) => void;
+}
+
 /**
  * Reuses storage buffers by size class, so that a training loop allocates nothing after its first step.
  * A buffer may be handed out again while earlier dispatches on it are still pending: everything goes through one
@@ -18,20 +27,27 @@ export interface PoolStats {
  */
 export class BufferPool {
   readonly #device: GPUDevice;
+  readonly #hooks: PoolHooks;
   readonly #free = new Map<number, GPUBuffer[]>();
   readonly #all = new Set<GPUBuffer>();
   #bytes = 0;
   #inUse = 0;
   #bytesInUse = 0;
   #peak = 0;
+  #closed = false;
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, hooks: PoolHooks) {
     this.#device = device;
+    this.#hooks = hooks;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /**
    * A storage buffer of at least `bytes` bytes with undefined contents.
-   * @throws EliError `OUT_OF_MEMORY` when the adapter's limits do not allow that size.
+   * @throws EliError `OUT_OF_MEMORY` when the limits of the adapter or of this pool do not allow that size.
    */
   acquire(bytes: number): GPUBuffer {
     const size = sizeClass(bytes);
@@ -54,18 +70,72 @@ export class BufferPool {
   }
 
   #create(size: number): GPUBuffer {
+    const { limit } = this.#hooks;
+    if (this.#bytes + size > limit) this.#trim();
+    if (this.#bytes + size > limit) {
+      throw new EliError(
+        'OUT_OF_MEMORY',
+        `a buffer of ${size} bytes does not fit: ${this.#bytesInUse} of the ${limit} bytes this engine may take are in use`,
+        { hint: HINT },
+      );
+    }
+    this.#device.pushErrorScope('out-of-memory');
     const buffer = this.#device.createBuffer({
       size,
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     this.#all.add(buffer);
-    this.#bytes += size;
+    this.#bytes += buffer.size;
+    this.#device.popErrorScope().then(
+      (error) => {
+        if (error !== null) this.#refused(buffer, error);
+      },
+      // A device that is lost reports itself through its own promise.
+      () => undefined,
+    );
     return buffer;
   }
 
+  /** The device had no memory for a buffer, which it says later: it must not be handed out again. */
+  #refused(buffer: GPUBuffer, error: GPUError): void {
+    if (!this.#forget(buffer)) return;
+    const free = this.#free.get(sizeClass(buffer.size));
+    const at = free?.indexOf(buffer) ?? -1;
+    if (at !== -1) free!.splice(at, 1);
+    this.#hooks.onError(
+      new EliError(
+        'OUT_OF_MEMORY',
+        `the GPU has no memory for a buffer of ${buffer.size} bytes; this engine has ${this.#bytes} bytes in ${this.#all.size} buffers (${error.message})`,
+        { hint: HINT },
+      ),
+    );
+    this.#trim();
+  }
+
+  #forget(buffer: GPUBuffer): boolean {
+    if (!this.#all.delete(buffer)) return false;
+    this.#bytes -= buffer.size;
+    return true;
+  }
+
+  /** Gives buffers that wait to be used again back to the device. */
+  #trim(): void {
+    this.#hooks.beforeTrim();
+    for (const list of this.#free.values()) {
+      for (const buffer of list) {
+        this.#forget(buffer);
+        buffer.destroy();
+      }
+    }
+    this.#free.clear();
+  }
+
   release(buffer: GPUBuffer): void {
+    if (this.#closed) return;
     this.#inUse--;
     this.#bytesInUse -= buffer.size;
+    // One that the device had no memory for.
+    if (!this.#all.has(buffer)) return;
     const size = sizeClass(buffer.size);
     const list = this.#free.get(size);
     if (list === undefined) this.#free.set(size, [buffer]);
@@ -74,6 +144,7 @@ export class BufferPool {
 
   /** Destroys every buffer, those in use as well. */
   dispose(): void {
+    this.#closed = true;
     for (const buffer of this.#all) buffer.destroy();
     this.#all.clear();
     this.#free.clear();
@@ -92,6 +163,8 @@ export class BufferPool {
     };
   }
 }
+
+const HINT = 'dispose tensors (engine.tidy), take a smaller batch, or an adapter with more memory';
 
 /** Size classes: 256 bytes at least, then eighths of a power of two, so at most 1/8 of a buffer is unused. */
 function sizeClass(bytes: number): number {

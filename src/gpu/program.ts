@@ -22,9 +22,14 @@ export class Trace implements Memory {
   readonly #owned: GPUBuffer[] = [];
   readonly #free = new Map<number, GPUBuffer[]>();
   readonly #outer = new Set<Storage>();
+  #closed = false;
 
   constructor(pool: Memory) {
     this.#pool = pool;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   acquire(bytes: number): GPUBuffer {
@@ -71,6 +76,7 @@ export class Trace implements Memory {
 
   /** Gives everything back: after an error while tracing, or when the program is disposed. */
   abandon(): void {
+    this.#closed = true;
     for (const storage of this.#outer) storage.release();
     for (const buffer of this.#owned) this.#pool.release(buffer);
   }
@@ -78,7 +84,8 @@ export class Trace implements Memory {
 
 /**
  * A captured program: the dispatches, bind groups and buffers of a traced function, replayed with no JavaScript work
- * but the encoding. `result` is what the traced function returned; its tensors hold the values of the latest run.
+ * but the encoding. `result` is what the traced function returned; its tensors hold the values of the latest run, and
+ * cannot be used once the program is disposed.
  */
 export class Program<T> {
   readonly result: T;

@@ -2,6 +2,8 @@ import type { Engine } from './engine.ts';
 
 /** Where released buffers go: the engine's pool, or a captured program while it is traced. */
 export interface Memory {
+  /** Whether its buffers were given up: what is read from them means nothing any more. */
+  readonly closed: boolean;
   acquire(bytes: number): GPUBuffer;
   release(buffer: GPUBuffer): void;
 }

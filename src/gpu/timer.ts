@@ -36,7 +36,7 @@ export class GpuTimer {
     };
   }
 
-  /** Reads the times of what was encoded so far, longest first, and frees the timer. */
+  /** Reads the times of what was encoded so far, longest first. */
   async finish(device: GPUDevice): Promise<KernelTime[]> {
     const count = this.#labels.length;
     const sums = new Map<string, { dispatches: number; nanoseconds: number }>();
@@ -55,11 +55,13 @@ export class GpuTimer {
       });
       this.#readable.unmap();
     }
-    this.#querySet.destroy();
-    this.#resolved.destroy();
-    this.#readable.destroy();
     return [...sums]
       .map(([kernel, sum]) => ({ kernel, dispatches: sum.dispatches, milliseconds: sum.nanoseconds / 1e6 }))
       .sort((a, b) => b.milliseconds - a.milliseconds);
+  }
+  dispose(): void {
+    this.#querySet.destroy();
+    this.#resolved.destroy();
+    this.#readable.destroy();
   }
 }

@@ -1,17 +1,20 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EliError } from '../errors.ts';
+import { removeTemporaries } from '../files/atomic.ts';
+import { makeFolder } from '../files/files.ts';
 
 /**
- * Makes the folder of a run and returns its path. A folder that holds files is taken only with `resume`; with
- * `resume` it must be there.
+ * Makes the folder of a run and returns its path. A folder that holds files is taken only with `resume`, which needs
+ * config.json there: a run writes that first. What a run that was killed left half written is removed.
  *
- * @throws EliError RUN_FOLDER when it is in use, missing, no folder, or cannot be made
+ * @throws EliError RUN_FOLDER when it is in use, missing, no folder, or cannot be made; FILE
  */
 export async function createRunFolder(path: string, { resume = false } = {}): Promise<string> {
+  if ((await list(path)) !== undefined) await removeTemporaries(path);
   const found = await list(path);
   if (resume) {
-    if (found === undefined || found.length === 0) {
+    if (found?.includes('config.json') !== true) {
       throw new EliError('RUN_FOLDER', `There is no run to resume in '${path}'`, {
         hint: 'give the folder of an earlier run, or leave --resume out to start a new one',
       });
@@ -24,7 +27,7 @@ export async function createRunFolder(path: string, { resume = false } = {}): Pr
     });
   }
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
   } catch (cause) {
     throw new EliError('RUN_FOLDER', `The run folder '${path}' cannot be made: ${reason(cause)}`, {
       hint: 'choose another folder with --out',

@@ -89,15 +89,22 @@ export class RunLog {
     this.#length++;
   }
 
-  /** Waits until the disk has all events, as before a checkpoint that counts on them. */
+  /** Waits until the disk has all events, as before a checkpoint that counts on them. @throws EliError FILE */
   flush(): void {
-    fsyncSync(this.#file);
+    try {
+      fsyncSync(this.#file);
+    } catch (cause) {
+      throw failure(this.path, 'written', cause);
+    }
   }
 
-  /** Flushes and closes; no more events can be written. */
+  /** Flushes and closes; no more events can be written. @throws EliError FILE */
   close(): void {
-    this.flush();
-    closeSync(this.#file);
+    try {
+      this.flush();
+    } finally {
+      closeSync(this.#file);
+    }
   }
 }
 

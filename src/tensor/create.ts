@@ -1,10 +1,11 @@
-import { EliError } from '../errors.ts';
+import { EliError, refusePromise } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { checkShape, type Shape, showShape, sizeOf } from './shape.ts';
 import { ARRAY_OF, type DType, ELEMENT_BYTES, Tensor } from './tensor.ts';
 
 /** An uninitialised dense tensor. @throws EliError `SHAPE` for an empty or malformed shape. */
 export function empty(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tensor {
+  refusePromise('the engine', engine);
   checkShape('empty', shape);
   return new Tensor({ storage: engine.allocate(sizeOf(shape) * ELEMENT_BYTES), shape, dtype });
 }
@@ -19,6 +20,7 @@ export function tensor(
   shape: Shape = [data.length],
   dtype?: DType,
 ): Tensor {
+  refusePromise('tensor: the data', data);
   checkShape('tensor', shape);
   if (data.length !== sizeOf(shape)) {
     throw new EliError(

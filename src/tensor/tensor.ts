@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { EliError, refusePromise } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../gpu/storage.ts';
 import { denseStrides, type Shape, showShape, sizeOf } from './shape.ts';
@@ -78,12 +78,14 @@ export class Tensor {
   }
 
   #alive(): void {
-    if (this.#disposed || this.engine.disposed) {
-      const what = this.#disposed ? 'this tensor' : 'the engine of this tensor';
-      throw new EliError('DISPOSED', `${what} (shape ${showShape(this.shape)}) was disposed`, {
-        hint: 'keep it out of engine.tidy by returning it, or with engine.keep',
-      });
-    }
+    const gone = (what: string, hint: string): EliError =>
+      new EliError('DISPOSED', `${what} (shape ${showShape(this.shape)}) was disposed`, { hint });
+    if (this.#disposed)
+      throw gone('this tensor', 'keep it out of engine.tidy by returning it, or with engine.keep');
+    if (this.engine.disposed)
+      throw gone('the engine of this tensor', 'read its tensors before disposing an engine');
+    if (this.#storage.memory.closed)
+      throw gone('the captured program of this tensor', 'dispose the program when its results are read');
   }
 
   /** Another view of the same elements; it holds the storage on its own. */
@@ -102,6 +104,7 @@ export class Tensor {
   /** Overwrites all elements; the tensor must be contiguous. @throws EliError `SHAPE` for a wrong length. */
   write(data: ArrayLike<number>): void {
     this.#alive();
+    refusePromise('tensor.write: the data', data);
     if (data.length !== this.size || !this.isContiguous) {
       throw new EliError(
         'SHAPE',
@@ -186,6 +189,7 @@ export function checkDType(op: string, tensor: Tensor, dtype: DType): void {
 
 /** The one engine of all operands. @throws EliError `WRONG_ENGINE` when they come from different ones. */
 export function engineOf(op: string, tensors: readonly Tensor[]): Engine {
+  for (const tensor of tensors) refusePromise(`${op}: an operand`, tensor);
   const engine = tensors[0]!.engine;
   for (const tensor of tensors) {
     if (tensor.engine !== engine) {

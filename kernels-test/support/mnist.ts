@@ -1,0 +1,30 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type DigitSet, loadMnist, type Mnist } from '../../src/data/mnist.ts';
+import { idxBytes } from './data.ts';
+
+const first = (set: DigitSet, count: number): DigitSet => ({
+  ...set,
+  count,
+  images: set.images.slice(0, count * set.rows * set.cols),
+  labels: set.labels.slice(0, count),
+});
+
+/** The first images of MNIST's two sets. */
+export async function smallMnist(train: number, test: number): Promise<Mnist> {
+  const whole = await loadMnist();
+  return { ...whole, train: first(whole.train, train), test: first(whole.test, test) };
+}
+
+/** Writes the four files of MNIST into a new folder. */
+export function writeMnist(folder: string, { train, test }: Mnist): void {
+  mkdirSync(folder);
+  for (const [prefix, set] of [
+    ['train', train],
+    ['t10k', test],
+  ] as const) {
+    const { count, rows, cols, images, labels } = set;
+    writeFileSync(join(folder, `${prefix}-images-idx3-ubyte`), idxBytes([count, rows, cols], images));
+    writeFileSync(join(folder, `${prefix}-labels-idx1-ubyte`), idxBytes([count], labels));
+  }
+}
