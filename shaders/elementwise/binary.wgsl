@@ -1,6 +1,7 @@
 // y[i] = f(a[i], b[i]) with a and b broadcast to the shape of y by their strides; y is dense.
 // One invocation an element. OP selects f (src/ops/binary.ts has the same numbers), DENSE = 1 says that both
 // operands are dense and of y's shape.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
 //!include lib/functions.wgsl
 
@@ -59,10 +60,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var rest = i;
     for (var d = params.rank; d > 0u; d--) {
       let n = dim(params.shape, d - 1u);
-      let k = rest % n;
+      let q = quotient(rest, n);
+      let k = rest - q * n;
       at_a += k * dim(params.stride_a, d - 1u);
       at_b += k * dim(params.stride_b, d - 1u);
-      rest /= n;
+      rest = q;
     }
   }
   y[i] = apply(a[at_a], b[at_b]);

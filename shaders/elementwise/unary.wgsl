@@ -1,5 +1,6 @@
 // y[i] = f(x[i]) for every element of a strided x; y is dense. One invocation an element.
 // OP selects f (src/ops/unary.ts has the same numbers), DENSE = 1 says that x is dense as well.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
 //!include lib/functions.wgsl
 
@@ -59,8 +60,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var rest = i;
     for (var d = params.rank; d > 0u; d--) {
       let n = dim(params.shape, d - 1u);
-      at += (rest % n) * dim(params.stride, d - 1u);
-      rest /= n;
+      let q = quotient(rest, n);
+      at += (rest - q * n) * dim(params.stride, d - 1u);
+      rest = q;
     }
   }
   y[i] = apply(x[at]);

@@ -1,5 +1,6 @@
 // y[i] = c[i] != 0 ? a[i] : b[i], all three broadcast to the shape of y by their strides; y is dense.
 // One invocation an element.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
 
 struct Params {
@@ -31,8 +32,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var d = params.rank; d > 0u; d--) {
     let n = dim(params.shape, d - 1u);
     let stride = vec3u(dim(params.stride_c, d - 1u), dim(params.stride_a, d - 1u), dim(params.stride_b, d - 1u));
-    at += (rest % n) * stride;
-    rest /= n;
+    let q = quotient(rest, n);
+    at += (rest - q * n) * stride;
+    rest = q;
   }
   y[i] = select(b[at.z], a[at.y], c[at.x] != 0.0);
 }

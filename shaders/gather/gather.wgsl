@@ -1,6 +1,10 @@
-// y[i, j] = table[index[i], j] for i < rows, j < width; 32-bit elements of any type. An index past the table reads its
+// y[i, j] = table[index[i], j] for i < rows, j < width; elements of any type. An index past the table reads its
 // last row. One invocation an element of y.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
+
+// 32 bits of any type, or four of them.
+alias Element = u32;
 
 struct Params {
   rows: u32,
@@ -10,9 +14,9 @@ struct Params {
   offset_index: u32,
 }
 
-@group(0) @binding(0) var<storage, read> table: array<u32>;
+@group(0) @binding(0) var<storage, read> table: array<Element>;
 @group(0) @binding(1) var<storage, read> index: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<Element>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -21,6 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.rows * params.width) {
     return;
   }
-  let row = min(index[params.offset_index + i / params.width], params.table_rows - 1u);
-  y[i] = table[params.offset_table + row * params.width + i % params.width];
+  let place = quotient(i, params.width);
+  let row = min(index[params.offset_index + place], params.table_rows - 1u);
+  y[i] = table[params.offset_table + row * params.width + i - place * params.width];
 }

@@ -10,13 +10,17 @@ const gatherOp = defineOp<null>({
   name: 'gather',
   forward: ([table, index]) => {
     const y = empty(table!.engine, [...index!.shape, ...table!.shape.slice(1)], table!.dtype);
-    launch1d(y.engine, 'gather/gather.wgsl', y.size, {
+    const width = sizeOf(table!.shape.slice(1));
+    const four = width % 4 === 0 && table!.offset % 4 === 0;
+    const pack = four ? 4 : 1;
+    launch1d(y.engine, 'gather/gather.wgsl', y.size / pack, {
       storages: [table!.storage, index!.storage, y.storage],
+      consts: four ? { Element: 'vec4u' } : {},
       params: {
         rows: index!.size,
-        width: sizeOf(table!.shape.slice(1)),
+        width: width / pack,
         table_rows: table!.shape[0]!,
-        offset_table: table!.offset,
+        offset_table: table!.offset / pack,
         offset_index: index!.offset,
       },
     });
