@@ -273,6 +273,8 @@ const TILED = {
   large: tiled(16, 16, 8, 8, 8),
 };
 
+/** Products below which a kernel that compiles in half the time is worth more than a faster one. */
+const MIN_PRODUCTS = 1 << 20;
 /** Rows of A from which on a copy of B pays. */
 const MIN_ROWS_TO_COPY = 64;
 
@@ -281,11 +283,11 @@ const MIN_ROWS_TO_COPY = 64;
  * On a GPU large products go through workgroup memory, and smaller tiles give more invocations.
  */
 function rule(problem: MatmulProblem): MatmulVariant {
-  const { m, n, batch } = problem;
+  const { m, n, k, batch } = problem;
   const { engine } = problem.output.storage;
   if (engine.adapter.software) {
     if (engine.subgroupLanes === undefined) return n <= 8 ? REGISTERS.column : REGISTERS.wide;
-    if (n <= engine.subgroupLanes) return SUBGROUP.narrow;
+    if (n <= engine.subgroupLanes) return m * n * k < MIN_PRODUCTS ? REGISTERS.column : SUBGROUP.narrow;
     const size = m * n >= 256 * 128 ? 'wide' : 'middle';
     if (SUBGROUP_VEC4[size].supports(problem)) return SUBGROUP_VEC4[size];
     return m >= MIN_ROWS_TO_COPY && COPYING[size].supports(problem) ? COPYING[size] : SUBGROUP[size];
