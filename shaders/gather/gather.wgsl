@@ -1,6 +1,9 @@
-// y[i, j] = table[index[i], j] for i < rows, j < width; 32-bit elements of any type. An index past the table reads its
+// y[i, j] = table[index[i], j] for i < rows, j < width; elements of any type. An index past the table reads its
 // last row. One invocation an element of y.
 //!include lib/index.wgsl
+
+// 32 bits of any type, or f16.
+alias Element = u32;
 
 struct Params {
   rows: u32,
@@ -10,9 +13,9 @@ struct Params {
   offset_index: u32,
 }
 
-@group(0) @binding(0) var<storage, read> table: array<u32>;
+@group(0) @binding(0) var<storage, read> table: array<Element>;
 @group(0) @binding(1) var<storage, read> index: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<Element>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
