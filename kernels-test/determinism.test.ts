@@ -6,7 +6,8 @@ import '../src/ops/all.ts';
 import { type OpDefinition, registry } from '../src/ops/define.ts';
 import { tensor } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
-import { caseInputs, toTensor } from './support/compare.ts';
+import { type FloatDType, isFloat } from '../src/tensor/tensor.ts';
+import { caseInputs, dtypeOfInput, dtypesOf, toTensor } from './support/compare.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
@@ -14,12 +15,14 @@ test.after(closeEngine);
 
 type Bits = Uint32Array;
 
-/** Bits of an op's result and of the gradients of its f32 inputs. */
-async function bitsOf(op: OpDefinition<unknown>, number: number): Promise<Bits[]> {
+/** Bits of an op's result and of the gradients of its inputs of real numbers; those of f16 as f32. */
+async function bitsOf(op: OpDefinition<unknown>, number: number, dtype: FloatDType): Promise<Bits[]> {
   const c = op.cases[number]!;
   const [output, ...gradients] = engine.tidy(() => {
-    const inputs = caseInputs(op, c, number).map((x, i) => toTensor(engine, x, c.inputs[i]!));
-    for (const input of inputs) input.requiresGrad = input.dtype === 'f32';
+    const inputs = caseInputs(op, c, number).map((x, i) =>
+      toTensor(engine, x, c.inputs[i]!, dtypeOfInput(op, i, dtype)),
+    );
+    for (const input of inputs) input.requiresGrad = isFloat(input.dtype);
     const output = op.forward(inputs, c.attrs);
     if (op.backward === undefined) return [output];
     record(output, {
@@ -31,6 +34,7 @@ async function bitsOf(op: OpDefinition<unknown>, number: number): Promise<Bits[]
       engine,
       Float32Array.from({ length: output.size }, (_, i) => Math.sin(i + 1)),
       output.shape,
+      isFloat(output.dtype) ? output.dtype : 'f32',
     );
     return [
       output,
@@ -49,13 +53,15 @@ async function bitsOf(op: OpDefinition<unknown>, number: number): Promise<Bits[]
 
 for (const op of registry.values()) {
   test(`${op.name}: the same bits twice`, async () => {
-    for (const number of op.cases.keys()) {
-      const first = await bitsOf(op, number);
+    for (const [number, dtype] of [...op.cases.keys()].flatMap((n) =>
+      dtypesOf(op, engine).map((d) => [n, d] as const),
+    )) {
+      const first = await bitsOf(op, number, dtype);
       // Other buffers, with other leftovers, are handed out now.
       const other = randomNormal(engine, [3, 1000 + 700 * number], { seed: number });
-      const second = await bitsOf(op, number);
+      const second = await bitsOf(op, number, dtype);
       other.dispose();
-      assert.equal(second, first, `case ${number}`);
+      assert.equal(second, first, `case ${number}, ${dtype}`);
     }
   });
 }

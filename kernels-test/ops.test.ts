@@ -4,56 +4,66 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad, record } from '../src/autograd/tape.ts';
 import '../src/ops/all.ts';
-import { type OpCase, type OpDefinition, registry, type Tolerance } from '../src/ops/define.ts';
+import { floatsToHalves, halvesToFloats } from '../src/files/floats.ts';
+import { type OpCase, type OpDefinition, registry, type Tolerance, toleranceIn } from '../src/ops/define.ts';
 import { type NdArray, ndarray } from '../src/ops/ndarray.ts';
 import { tensor } from '../src/tensor/create.ts';
-import type { Tensor } from '../src/tensor/tensor.ts';
-import { caseInputs, compare, toTensor } from './support/compare.ts';
+import { type FloatDType, isFloat, type Tensor } from '../src/tensor/tensor.ts';
+import { caseInputs, compare, dtypeOfInput, dtypesOf, roundedTo, toTensor } from './support/compare.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
 test.after(closeEngine);
 
 for (const op of registry.values()) {
-  op.cases.forEach((c, number) => {
-    test(`${op.name} case ${number} against float64`, async () => {
-      const inputs = caseInputs(op, c, number);
-      const got = engine.tidy(() =>
-        op.forward(
-          inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!)),
-          c.attrs,
-        ),
-      );
-      const want = op.reference(inputs, c.attrs);
-      assert.equal(got.shape, want.shape, 'shape');
-      compare(await got.read(), want.data, op.tolerance, op.name);
-      got.dispose();
+  for (const dtype of dtypesOf(op, engine)) {
+    op.cases.forEach((c, number) => {
+      const name = `${op.name} case ${number}${dtype === 'f16' ? ' in f16' : ''}`;
+      test(`${name} against float64`, async () => {
+        const inputs = roundedTo(dtype, op, caseInputs(op, c, number));
+        const got = engine.tidy(() =>
+          op.forward(
+            inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!, dtypeOfInput(op, i, dtype))),
+            c.attrs,
+          ),
+        );
+        const want = op.reference(inputs, c.attrs);
+        assert.equal(got.shape, want.shape, 'shape');
+        compare(await got.read(), want.data, toleranceIn(dtype, op), op.name);
+        got.dispose();
+      });
+      if (op.backward !== undefined) {
+        test(`${name}: gradient against finite differences`, () => checkGradient(op, c, number, dtype));
+      }
     });
-    if (op.backward !== undefined) {
-      test(`${op.name} case ${number}: gradient against finite differences`, () =>
-        checkGradient(op, c, number));
-    }
-  });
+  }
 }
 
 /**
  * ∂ Σ w·op(x) / ∂x on the device against central differences of the float64 reference, for a random w: element by
  * element for small cases, along random directions for large ones.
  */
-async function checkGradient(op: OpDefinition<unknown>, c: OpCase<unknown>, number: number): Promise<void> {
-  const inputs = caseInputs(op, c, number);
+async function checkGradient(
+  op: OpDefinition<unknown>,
+  c: OpCase<unknown>,
+  number: number,
+  dtype: FloatDType,
+): Promise<void> {
+  const inputs = roundedTo(dtype, op, caseInputs(op, c, number));
   const y = op.reference(inputs, c.attrs);
-  const weights = randomLike(op, y.shape, 1000 + number);
+  const drawn = randomLike(op, y.shape, 1000 + number).data;
+  const weights = dtype === 'f16' ? halvesToFloats(floatsToHalves(drawn)) : drawn;
   const gradients = engine.tidy(() => {
-    const tensors = inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!));
+    const tensors = inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!, dtypeOfInput(op, i, dtype)));
     tensors.forEach((t, i) => {
-      t.requiresGrad = t.dtype === 'f32' && !(NO_GRADIENT[op.name] ?? []).includes(i);
+      t.requiresGrad = isFloat(t.dtype) && !(NO_GRADIENT[op.name] ?? []).includes(i);
     });
     const out = applyRecorded(op, tensors, c.attrs);
     const wanted = tensors.filter((t) => t.requiresGrad);
     const results = grad(out, wanted, {
-      gradOutput: tensor(engine, Float32Array.from(weights.data), y.shape),
+      gradOutput: tensor(engine, Float32Array.from(weights), y.shape, out.dtype),
     });
+    for (const [i, result] of results.entries()) assert.is(result.dtype, wanted[i]!.dtype);
     return wanted.map((t, i): [number, Tensor] => [tensors.indexOf(t), results[i]!]);
   });
   assert.ok(gradients.length > 0, `${op.name} has a gradient to check`);
@@ -62,7 +72,7 @@ async function checkGradient(op: OpDefinition<unknown>, c: OpCase<unknown>, numb
     gradient.dispose();
     const objective = (x: NdArray): number => {
       const out = op.reference(inputs.with(position, x), c.attrs);
-      return out.data.reduce((total, v, i) => total + v * weights.data[i]!, 0);
+      return out.data.reduce((total, v, i) => total + v * weights[i]!, 0);
     };
     const x = inputs[position]!;
     const directions =
@@ -74,12 +84,18 @@ async function checkGradient(op: OpDefinition<unknown>, c: OpCase<unknown>, numb
     );
     const along = directions.map((d) => d.data.reduce((total, v, i) => total + v * got[i]!, 0));
     const scale = Math.max(1, ...want.map(Math.abs));
-    const tolerance: Tolerance = { abs: scale * Math.max(2e-5, 4 * op.tolerance.abs), rel: 1e-4 };
+    const tolerance: Tolerance = {
+      abs: scale * Math.max(dtype === 'f16' ? HALF_GRADIENT : 2e-5, 4 * op.tolerance.abs),
+      rel: 1e-4,
+    };
     compare(along, want, tolerance, `${op.name} gradient of input ${position}`);
   }
 }
 
 const STEP = 1e-5;
+
+/** Of gradients whose intermediate results are f16: a few roundings by 2⁻¹¹ each. */
+const HALF_GRADIENT = 4e-3;
 
 /** Inputs that are piecewise constant or have no gradient by design. */
 const NO_GRADIENT: Readonly<Record<string, readonly number[]>> = { where: [0], leakyReluBackward: [1] };

@@ -141,7 +141,7 @@ export * from './optim/schedules.ts';
 export { empty, fill, full, tensor, zeros } from './tensor/create.ts';
 export { permutation, type RandomSource, randomBits, randomNormal, randomUniform } from './tensor/random.ts';
 export type { Shape } from './tensor/shape.ts';
-export { type DType, Tensor } from './tensor/tensor.ts';
+export { type DType, type FloatDType, Tensor } from './tensor/tensor.ts';
 export { type Evaluation, evaluate } from './train/evaluate.ts';
 export { decayGroups } from './train/groups.ts';
 export type { LabelledSamples } from './train/labelled-samples.ts';

@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import { floatsToHalves, halvesToFloats } from '../../src/files/floats.ts';
 import type { Engine } from '../../src/gpu/engine.ts';
 import type { CaseInput, OpCase, OpDefinition, Tolerance } from '../../src/ops/define.ts';
 import { type NdArray, ndarray } from '../../src/ops/ndarray.ts';
@@ -6,7 +7,7 @@ import { transpose } from '../../src/ops/views.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { bitsAt } from '../../src/tensor/random.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
-import type { Tensor } from '../../src/tensor/tensor.ts';
+import type { FloatDType, Tensor } from '../../src/tensor/tensor.ts';
 
 /** Float32-exact random inputs of a case, the same in every run. */
 export function caseInputs(op: { readonly name: string }, c: OpCase<unknown>, number: number): NdArray[] {
@@ -28,18 +29,41 @@ export function caseInputs(op: { readonly name: string }, c: OpCase<unknown>, nu
   });
 }
 
+/** The dtypes in which an op takes its inputs of real numbers, on an adapter with or without f16. */
+export function dtypesOf(op: OpDefinition<unknown>, engine: Engine): FloatDType[] {
+  return op.half !== undefined && engine.has('shader-f16') ? ['f32', 'f16'] : ['f32'];
+}
+
+/** Dtype of input `i` of an op that is tested in `dtype`. */
+export function dtypeOfInput(op: OpDefinition<unknown>, i: number, dtype: FloatDType): FloatDType {
+  return dtype === 'f16' && op.half !== undefined && (op.half === true || op.half.includes(i))
+    ? 'f16'
+    : 'f32';
+}
+
+/** Inputs as the op gets them in `dtype`: those of f16 rounded to it. */
+export function roundedTo(
+  dtype: FloatDType,
+  op: OpDefinition<unknown>,
+  inputs: readonly NdArray[],
+): NdArray[] {
+  return inputs.map((x, i) =>
+    dtypeOfInput(op, i, dtype) === 'f16' ? ndarray(x.shape, halvesToFloats(floatsToHalves(x.data))) : x,
+  );
+}
+
 /** The array on the device; `transposed` inputs become views of data laid out the other way round. */
-export function toTensor(engine: Engine, x: NdArray, input: CaseInput): Tensor {
+export function toTensor(engine: Engine, x: NdArray, input: CaseInput, dtype: FloatDType = 'f32'): Tensor {
   if (input.dtype === 'u32') return tensor(engine, Uint32Array.from(x.data), x.shape);
   if (input.transposed !== true || x.shape.length < 2)
-    return tensor(engine, Float32Array.from(x.data), x.shape);
+    return tensor(engine, Float32Array.from(x.data), x.shape, dtype);
   const [rows, columns] = x.shape.slice(-2) as [number, number];
   const swapped = Float32Array.from(x.data, (_, k) => {
     const matrix = Math.floor(k / (rows * columns)) * rows * columns;
     const within = k % (rows * columns);
     return x.data[matrix + (within % rows) * columns + Math.floor(within / rows)]!;
   });
-  return transpose(tensor(engine, swapped, [...x.shape.slice(0, -2), columns, rows]));
+  return transpose(tensor(engine, swapped, [...x.shape.slice(0, -2), columns, rows], dtype));
 }
 
 /** Fails with the worst element when |got − want| > abs + rel·|want| anywhere (not-a-number never passes). */

@@ -5,6 +5,9 @@
 //!include lib/index.wgsl
 //!include lib/functions.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 override OP: u32 = 0u;
 override DENSE: u32 = 1u;
 
@@ -19,9 +22,9 @@ struct Params {
   alpha: f32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<Real>;
+@group(0) @binding(1) var<storage, read> b: array<Real>;
+@group(0) @binding(2) var<storage, read_write> y: array<Real>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 fn apply(u: f32, v: f32) -> f32 {
@@ -67,5 +70,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       rest = q;
     }
   }
-  y[i] = apply(a[at_a], b[at_b]);
+  y[i] = Real(apply(f32(a[at_a]), f32(b[at_b])));
 }

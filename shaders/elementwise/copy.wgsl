@@ -1,7 +1,10 @@
-// y[offset_y + Σ k_d stride_y[d]] = x[offset_x + Σ k_d stride_x[d]] for every index k of `shape`: copies bits of any
-// 32-bit type between two strided views of different buffers. One invocation an element.
+// y[offset_y + Σ k_d stride_y[d]] = x[offset_x + Σ k_d stride_x[d]] for every index k of `shape`: copies
+// elements between two strided views of different buffers. One invocation an element.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
+
+// 32 bits of any type, or f16.
+alias Element = u32;
 
 // Dimensions, 1 to 8.
 override RANK: u32 = 1u;
@@ -15,8 +18,8 @@ struct Params {
   offset_y: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<u32>;
-@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> y: array<Element>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

@@ -3,7 +3,7 @@
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 
-// 32 bits of any type.
+// 32 bits of any type, or f16.
 alias Element = u32;
 
 // Dimensions, 1 to 8.

@@ -4,6 +4,9 @@
 //!include lib/index.wgsl
 //!include lib/functions.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 override OP: u32 = 0u;
 override DENSE: u32 = 1u;
 
@@ -17,8 +20,8 @@ struct Params {
   beta: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
+@group(0) @binding(1) var<storage, read_write> y: array<Real>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 fn apply(v: f32) -> f32 {
@@ -65,5 +68,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       rest = q;
     }
   }
-  y[i] = apply(x[at]);
+  y[i] = Real(apply(f32(x[at])));
 }

@@ -3,6 +3,9 @@
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 struct Params {
   shape: array<vec4u, 2>,
   stride_c: array<vec4u, 2>,
@@ -15,10 +18,10 @@ struct Params {
   offset_b: u32,
 }
 
-@group(0) @binding(0) var<storage, read> c: array<f32>;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> c: array<Real>;
+@group(0) @binding(1) var<storage, read> a: array<Real>;
+@group(0) @binding(2) var<storage, read> b: array<Real>;
+@group(0) @binding(3) var<storage, read_write> y: array<Real>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -36,5 +39,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     at += (rest - q * n) * stride;
     rest = q;
   }
-  y[i] = select(b[at.z], a[at.y], c[at.x] != 0.0);
+  y[i] = select(b[at.z], a[at.y], f32(c[at.x]) != 0.0);
 }

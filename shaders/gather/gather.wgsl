@@ -3,7 +3,7 @@
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 
-// 32 bits of any type, or four of them.
+// 32 bits of any type, four of them, or f16.
 alias Element = u32;
 
 struct Params {

@@ -4,6 +4,9 @@
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 struct Params {
   rows: u32,
   width: u32,
@@ -12,9 +15,9 @@ struct Params {
   offset_x: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read> index: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<Real>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -34,8 +37,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   var sum = 0.0;
   for (var k = mine; k < params.rows; k++) {
     if (min(index[params.offset_index + k], params.table_rows - 1u) == row) {
-      sum += x[params.offset_x + k * params.width + j];
+      sum += f32(x[params.offset_x + k * params.width + j]);
     }
   }
-  y[row * params.width + j] = sum;
+  y[row * params.width + j] = Real(sum);
 }

@@ -2,6 +2,9 @@
 //   dx = w r (h - (Σ h + x̂ Σ h x̂) / count),  and with PAST = 1 the gradient of what went past: dpast = h.
 // Workgroup (i, c, n) has 64 elements of one plane.
 
+// What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
+alias Real = f32;
+
 override RELU: u32 = 0u;
 override PAST: u32 = 0u;
 
@@ -15,17 +18,17 @@ struct Params {
   epsilon: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
+@group(0) @binding(1) var<storage, read> dy: array<Real>;
 // Not read unless RELU = 1.
-@group(0) @binding(2) var<storage, read> y: array<f32>;
+@group(0) @binding(2) var<storage, read> y: array<Real>;
 @group(0) @binding(3) var<storage, read> stats: array<vec2f>;
 @group(0) @binding(4) var<storage, read> weight: array<f32>;
 @group(0) @binding(5) var<storage, read> dw: array<f32>;
 @group(0) @binding(6) var<storage, read> db: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(7) var<storage, read_write> dx: array<Real>;
 // Not written unless PAST = 1.
-@group(0) @binding(8) var<storage, read_write> dpast: array<f32>;
+@group(0) @binding(8) var<storage, read_write> dpast: array<Real>;
 @group(0) @binding(9) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -36,15 +39,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   }
   let c = group.y;
   let at = (group.z * params.channels + c) * params.plane + i;
-  var h = dy[params.offset_dy + at];
+  var h = f32(dy[params.offset_dy + at]);
   if (RELU == 1u) {
-    h = select(0.0, h, y[at] > 0.0);
+    h = select(0.0, h, f32(y[at]) > 0.0);
   }
   let inverse = 1.0 / sqrt(stats[c].y + params.epsilon);
-  let normalized = (x[params.offset_x + at] - stats[c].x) * inverse;
+  let normalized = (f32(x[params.offset_x + at]) - stats[c].x) * inverse;
   let mean = (db[c] + normalized * dw[c]) * params.inverse_count;
-  dx[at] = weight[params.offset_weight + c] * inverse * (h - mean);
+  dx[at] = Real(weight[params.offset_weight + c] * inverse * (h - mean));
   if (PAST == 1u) {
-    dpast[at] = h;
+    dpast[at] = Real(h);
   }
 }

@@ -2,6 +2,9 @@
 // x̂ = (x - mean) r and r = 1 / √(var + ε):  partial[c, p] = (Σ h, Σ h x̂) over the images of part p. Laid out as moments.wgsl.
 //!include lib/reduce.wgsl
 
+// What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
+alias Real = f32;
+
 override RELU: u32 = 0u;
 
 struct Params {
@@ -15,10 +18,10 @@ struct Params {
   epsilon: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
+@group(0) @binding(1) var<storage, read> dy: array<Real>;
 // Not read unless RELU = 1.
-@group(0) @binding(2) var<storage, read> y: array<f32>;
+@group(0) @binding(2) var<storage, read> y: array<Real>;
 @group(0) @binding(3) var<storage, read> stats: array<vec2f>;
 @group(0) @binding(4) var<storage, read_write> partial: array<vec2f>;
 @group(0) @binding(5) var<uniform> params: Params;
@@ -37,11 +40,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     let base = (image * params.channels + c) * params.plane;
     var sums = vec2f();
     for (var i = local.x; i < params.plane; i += THREADS) {
-      var h = dy[params.offset_dy + base + i];
+      var h = f32(dy[params.offset_dy + base + i]);
       if (RELU == 1u) {
-        h = select(0.0, h, y[base + i] > 0.0);
+        h = select(0.0, h, f32(y[base + i]) > 0.0);
       }
-      sums += vec2f(h, h * (x[params.offset_x + base + i] - mean) * inverse);
+      sums += vec2f(h, h * (f32(x[params.offset_x + base + i]) - mean) * inverse);
     }
     total += sums;
   }

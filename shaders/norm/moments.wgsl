@@ -4,6 +4,9 @@
 // THREADS invocations work on one (c, p).
 //!include lib/reduce.wgsl
 
+// What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
+alias Real = f32;
+
 struct Params {
   offset: u32,
   n: u32,
@@ -13,7 +16,7 @@ struct Params {
   images: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read_write> partial: array<vec2f>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -24,13 +27,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let c = select(0u, row / params.parts, live);
   let first = (row % params.parts) * params.images;
   let end = select(first, min(first + params.images, params.n), live);
-  let shift = x[params.offset + c * params.plane];
+  let shift = f32(x[params.offset + c * params.plane]);
   var total = vec2f();
   for (var image = first; image < end; image++) {
     let base = params.offset + (image * params.channels + c) * params.plane;
     var sums = vec2f();
     for (var i = local.x; i < params.plane; i += THREADS) {
-      let d = x[base + i] - shift;
+      let d = f32(x[base + i]) - shift;
       sums += vec2f(d, d * d);
     }
     total += sums;

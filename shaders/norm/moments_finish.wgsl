@@ -2,6 +2,9 @@
 // One invocation a channel.
 //!include lib/index.wgsl
 
+// What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
+alias Real = f32;
+
 struct Params {
   offset: u32,
   channels: u32,
@@ -10,7 +13,7 @@ struct Params {
   count: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read> partial: array<vec2f>;
 @group(0) @binding(2) var<storage, read_write> stats: array<vec2f>;
 @group(0) @binding(3) var<uniform> params: Params;
@@ -26,6 +29,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     sums += partial[c * params.parts + p];
   }
   let shifted = sums.x / params.count;
-  let mean = x[params.offset + c * params.plane] + shifted;
+  let mean = f32(x[params.offset + c * params.plane]) + shifted;
   stats[c] = vec2f(mean, max(sums.y / params.count - shifted * shifted, 0.0));
 }

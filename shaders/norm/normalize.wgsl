@@ -3,6 +3,9 @@
 // with both in turn. Workgroup (i, c, n) has 64 elements of one plane. (Ioffe and Szegedy, ICML 2015; the sum with what goes
 // past is that of He et al., CVPR 2016.)
 
+// What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
+alias Real = f32;
+
 override RELU: u32 = 0u;
 override PAST: u32 = 0u;
 
@@ -19,14 +22,14 @@ struct Params {
   epsilon: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read> means: array<f32>;
 @group(0) @binding(4) var<storage, read> variances: array<f32>;
 // Not read unless PAST = 1.
-@group(0) @binding(5) var<storage, read> past: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read> past: array<Real>;
+@group(0) @binding(6) var<storage, read_write> y: array<Real>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -40,12 +43,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let inverse = 1.0 / sqrt(variances[params.offset_variance + c * params.stride] + params.epsilon);
   let scale = inverse * weight[params.offset_weight + c];
   let at = (group.z * params.channels + c) * params.plane + i;
-  var value = (x[params.offset_x + at] - mean) * scale + bias[params.offset_bias + c];
+  var value = (f32(x[params.offset_x + at]) - mean) * scale + bias[params.offset_bias + c];
   if (PAST == 1u) {
-    value += past[params.offset_past + at];
+    value += f32(past[params.offset_past + at]);
   }
   if (RELU == 1u) {
     value = max(value, 0.0);
   }
-  y[at] = value;
+  y[at] = Real(value);
 }

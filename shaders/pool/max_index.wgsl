@@ -4,6 +4,9 @@
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 struct Params {
   n: u32,
   offset: i32,
@@ -19,7 +22,7 @@ struct Params {
   dilation_x: i32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read_write> index: array<u32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -47,7 +50,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       let column_in = u32(ix) < u32(params.width);
       let inside = row_in && column_in;
       let here = select(0, iy * params.width + ix, inside);
-      let value = x[base + here];
+      let value = f32(x[base + here]);
       let larger = inside && (at < 0 || value > best);
       best = select(best, value, larger);
       at = select(at, here, larger);

@@ -4,6 +4,9 @@
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 struct Params {
   n: u32,
   height: i32,
@@ -16,9 +19,9 @@ struct Params {
   offset_index: i32,
 }
 
-@group(0) @binding(0) var<storage, read> y: array<f32>;
+@group(0) @binding(0) var<storage, read> y: array<Real>;
 @group(0) @binding(1) var<storage, read> index: array<u32>;
-@group(0) @binding(2) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> x: array<Real>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 // Constants of the pipeline, so that the loops unroll and nothing is divided by a number that is not known.
@@ -52,8 +55,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       let inside = row_in && u32(ox) < u32(params.out_width);
       let at = select(0, base + oy * params.out_width + ox, inside);
       let chosen = inside && index[params.offset_index + at] == here;
-      total += select(0.0, y[params.offset_y + at], chosen);
+      total += select(0.0, f32(y[params.offset_y + at]), chosen);
     }
   }
-  x[i] = total;
+  x[i] = Real(total);
 }

@@ -10,6 +10,9 @@
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 override MODE: u32 = 0u;
 override TRANSPOSED: u32 = 0u;
 
@@ -28,8 +31,8 @@ struct Params {
   include_padding: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
+@group(0) @binding(1) var<storage, read_write> y: array<Real>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 // One axis of the map.
@@ -145,7 +148,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     for (var oy = range_y.x; oy <= range_y.y; oy++) {
       let w_y = weight(rows, oy, at_y);
       for (var ox = range_x.x; ox <= range_x.y; ox++) {
-        total += w_y * weight(columns, ox, at_x) * x[base + oy * source_size.y + ox];
+        total += w_y * weight(columns, ox, at_x) * f32(x[base + oy * source_size.y + ox]);
       }
     }
   } else {
@@ -154,9 +157,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     for (var iy = range_y.x; iy <= range_y.y; iy++) {
       let w_y = weight(rows, at_y, iy);
       for (var ix = range_x.x; ix <= range_x.y; ix++) {
-        total += w_y * weight(columns, at_x, ix) * x[base + iy * source_size.y + ix];
+        total += w_y * weight(columns, at_x, ix) * f32(x[base + iy * source_size.y + ix]);
       }
     }
   }
-  y[flat] = total;
+  y[flat] = Real(total);
 }

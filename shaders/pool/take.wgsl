@@ -3,6 +3,9 @@
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 struct Params {
   n: u32,
   plane_x: i32,
@@ -11,9 +14,9 @@ struct Params {
   offset_index: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read> index: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<Real>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

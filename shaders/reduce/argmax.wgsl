@@ -1,13 +1,16 @@
 // y[r] = smallest index of the largest element of row r; x is [rows, n], dense. One invocation a row.
 //!include lib/index.wgsl
 
+// What numbers are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+
 struct Params {
   rows: u32,
   n: u32,
   offset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -18,10 +21,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     return;
   }
   let base = params.offset + row * params.n;
-  var best = x[base];
+  var best = f32(x[base]);
   var at = 0u;
   for (var i = 1u; i < params.n; i++) {
-    let v = x[base + i];
+    let v = f32(x[base + i]);
     if (v > best) {
       best = v;
       at = i;

@@ -6,6 +6,10 @@
 //!include lib/index.wgsl
 //!include lib/reduce.wgsl
 
+// What x and y are stored as: f32, or f16 with f32 arithmetic.
+alias Real = f32;
+alias Result = f32;
+
 override OP: u32 = 0u;
 
 struct Params {
@@ -23,8 +27,8 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Real>;
+@group(0) @binding(1) var<storage, read_write> y: array<Result>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 fn locate_outer(index: u32) -> u32 {
@@ -67,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     value = -3.4028234e38;
   }
   for (var i = start + lane; i < end; i += THREADS) {
-    let v = x[base + locate_inner(i)];
+    let v = f32(x[base + locate_inner(i)]);
     if (OP == 0u) {
       value += v;
     } else {
@@ -80,6 +84,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     value = workgroup_max(value, lane);
   }
   if (live && lane == 0u) {
-    y[row] = value * params.scale;
+    y[row] = Result(value * params.scale);
   }
 }

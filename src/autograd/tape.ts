@@ -62,7 +62,7 @@ export interface GradOptions {
 
 /**
  * Gradients of `output` (summed, unless `gradOutput` weighs its elements) with respect to each of `inputs`, in their
- * shapes. Inputs may be parameters, data or intermediate results.
+ * shapes and dtypes. Inputs may be parameters, data or intermediate results.
  * @throws EliError `NOT_DIFFERENTIABLE` when an input does not require a gradient or `output` does not depend on it.
  */
 export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOptions = {}): Tensor[] {
@@ -73,6 +73,11 @@ export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOpt
       'SHAPE',
       `grad: gradOutput has shape ${showShape(seed.shape)}, the output ${showShape(output.shape)}`,
     );
+  }
+  if (seed !== undefined && seed.dtype !== output.dtype) {
+    throw new EliError('DTYPE', `grad: gradOutput is ${seed.dtype}, the output ${output.dtype}`, {
+      hint: 'a gradient has the dtype of what it is of',
+    });
   }
   inputs.forEach((input, i) => {
     if (!input.requiresGrad) {
@@ -85,11 +90,11 @@ export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOpt
       );
     }
   });
+  const ones = (): Tensor => full(engine, output.shape, 1, output.dtype);
   // A graph that is to be differentiated again needs its intermediate tensors: the caller's scope holds them.
-  if (options.createGraph === true)
-    return walkBack(output, inputs, seed ?? full(engine, output.shape, 1), false);
+  if (options.createGraph === true) return walkBack(output, inputs, seed ?? ones(), false);
   return engine.tidy(() =>
-    noGrad(engine, () => walkBack(output, inputs, seed ? detach(seed) : full(engine, output.shape, 1), true)),
+    noGrad(engine, () => walkBack(output, inputs, seed ? detach(seed) : ones(), true)),
   );
 }
 
@@ -122,6 +127,12 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor, free:
           `backward of ${node.op}: gradient ${showShape(result.shape)} for input ${i} of shape ${showShape(input.shape)}`,
         );
       }
+      if (result.dtype !== input.dtype) {
+        throw new EliError(
+          'DTYPE',
+          `backward of ${node.op}: gradient of ${result.dtype} for input ${i} of ${input.dtype}`,
+        );
+      }
       const sum = grads.get(input);
       grads.set(input, sum === undefined ? result : accumulate!(sum, result));
       if (free && sum !== undefined) {
@@ -140,7 +151,7 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor, free:
     const gradient = grads.get(input);
     if (gradient === undefined) {
       // Reached through piecewise constant functions only: the gradient is zero.
-      if (leads.has(input)) return full(input.engine, input.shape, 0);
+      if (leads.has(input)) return full(input.engine, input.shape, 0, input.dtype);
       throw new EliError(
         'NOT_DIFFERENTIABLE',
         `grad: the output does not depend on input ${i} (shape ${showShape(input.shape)})`,

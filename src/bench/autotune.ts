@@ -1,6 +1,7 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
+import { cast } from '../ops/cast.ts';
 import {
   choices,
   classKey,
@@ -12,7 +13,7 @@ import {
 } from '../ops/variants.ts';
 import { fill, zeros } from '../tensor/create.ts';
 import { randomUniform } from '../tensor/random.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { ELEMENT_BYTES, type Tensor } from '../tensor/tensor.ts';
 import { readTuning, saveTuning, type Tuning } from './tuning-file.ts';
 
 /** A problem that was launched: the first of its class. */
@@ -150,7 +151,8 @@ async function scratchOf(
 ): Promise<{ scratch: Problem; tensors: Tensor[]; output: Tensor }> {
   const tensors: Tensor[] = [];
   const place = (operand: Operand, make: (n: number) => Tensor): Operand => {
-    const tensor = engine.keep(make(operand.storage.bytes / 4));
+    const count = operand.storage.bytes / ELEMENT_BYTES[operand.dtype];
+    const tensor = engine.keep(engine.tidy(() => cast(make(count), operand.dtype)));
     tensors.push(tensor);
     return { ...operand, storage: tensor.storage };
   };

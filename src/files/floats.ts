@@ -35,6 +35,48 @@ export function halvesToFloats(halves: Uint16Array): Float32Array<ArrayBuffer> {
   return new Float32Array(bits.buffer);
 }
 
+/**
+ * Numbers to IEEE 754 binary16, rounded to the nearest, of two as near to the even one; from 65,520 on they become
+ * infinities. A NaN stays one, with the upper bits of its payload.
+ */
+export function floatsToHalves(floats: ArrayLike<number>): Uint16Array<ArrayBuffer> {
+  const halves = new Uint16Array(floats.length);
+  const wide = new Float64Array(1);
+  const [low, high] = [0, 1].map((word) => new Uint32Array(wide.buffer, 4 * word, 1)) as [
+    Uint32Array,
+    Uint32Array,
+  ];
+  for (let i = 0; i < halves.length; i++) {
+    // From float64, so that a number that is not a float32 is rounded once.
+    wide[0] = floats[i]!;
+    halves[i] = halfOf(high[0]!, low[0]! !== 0);
+  }
+  return halves;
+}
+
+/** The half nearest to a float64 with these upper 32 bits; `more` says whether any of the others is set. */
+function halfOf(upper: number, more: boolean): number {
+  const sign = (upper >>> 16) & 0x8000;
+  const exponent = (upper >>> 20) & 0x7ff;
+  const fraction = upper & 0xf_ffff;
+  if (exponent === 0x7ff) {
+    const notNumber = fraction !== 0 || more;
+    return sign | 0x7c00 | (notNumber ? 0x200 | (fraction >>> 10) : 0);
+  }
+  if (exponent >= 1023 + 16) return sign | 0x7c00;
+  // Bits of the significand, of 20 after its leading one, that a half has no room for; subnormal ones have less room.
+  const dropped = Math.max(10, 10 + 1009 - exponent);
+  if (dropped > 21) return sign;
+  const significand = exponent === 0 ? fraction : 0x10_0000 | fraction;
+  const kept = significand >>> dropped;
+  const rest = significand & ((1 << dropped) - 1);
+  const middle = 1 << (dropped - 1);
+  const up = rest > middle || (rest === middle && (more || (kept & 1) === 1));
+  // The leading one of a normal number counts as one in the exponent, and so does a carry.
+  const scaled = exponent >= 1009 ? (exponent - 1009) << 10 : 0;
+  return sign | (scaled + kept + (up ? 1 : 0));
+}
+
 /** bfloat16 to float32. Exact. */
 export function upperHalvesToFloats(halves: Uint16Array): Float32Array<ArrayBuffer> {
   const bits = new Uint32Array(halves.length);

@@ -1,8 +1,9 @@
 import { mul } from '../ops/binary.ts';
+import { cast } from '../ops/cast.ts';
 import { matmul } from '../ops/matmul.ts';
 import { concat, transpose } from '../ops/views.ts';
 import { full } from '../tensor/create.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { floatDType, type Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
 import { normalizeRows } from './losses.ts';
 import { Module } from './module.ts';
@@ -14,9 +15,12 @@ function scaleOf(init: Initializer): Tensor {
   return scale;
 }
 
+const timesSigma = (scores: Tensor, sigma: Tensor): Tensor =>
+  mul(scores, cast(sigma, floatDType('CosineLinear', scores)));
+
 /**
  * A classifier by cosines (Hou et al., LUCIR, CVPR 2019, equation 4): σ · x̂ Ŵᵀ with rows of x [n, in] and weight
- * [out, in] over their norms; no bias. `scores` gives the cosines without σ.
+ * [out, in] over their norms; no bias. `scores` gives the cosines without σ. With an x of f16, so is the result.
  */
 export class CosineLinear extends Module {
   readonly weight: Tensor;
@@ -31,12 +35,13 @@ export class CosineLinear extends Module {
 
   /** Cosines [n, out]. */
   scores(x: Tensor): Tensor {
-    return matmul(normalizeRows(x), transpose(normalizeRows(this.weight)));
+    const weight = cast(normalizeRows(this.weight), floatDType('CosineLinear', x));
+    return matmul(normalizeRows(x), transpose(weight));
   }
 
   forward(x: Tensor): Tensor {
     const scores = this.scores(x);
-    return this.sigma === undefined ? scores : mul(scores, this.sigma);
+    return this.sigma === undefined ? scores : timesSigma(scores, this.sigma);
   }
 }
 
@@ -59,6 +64,6 @@ export class SplitCosineLinear extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return mul(this.scores(x), this.sigma);
+    return timesSigma(this.scores(x), this.sigma);
   }
 }

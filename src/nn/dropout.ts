@@ -1,9 +1,10 @@
 import { EliError } from '../errors.ts';
 import { greaterEqual, mul } from '../ops/binary.ts';
+import { cast } from '../ops/cast.ts';
 import { affine } from '../ops/unary.ts';
 import { full } from '../tensor/create.ts';
 import { type RandomSource, randomUniform } from '../tensor/random.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { floatDType, type Tensor } from '../tensor/tensor.ts';
 import { Module } from './module.ts';
 
 /**
@@ -45,6 +46,6 @@ export class Dropout extends Module {
       const drawn = randomUniform(x.engine, x.shape, { ...this.#random, step });
       return affine(greaterEqual(drawn, full(x.engine, [1], p)), 1 / (1 - p), 0);
     });
-    return mul(x, mask);
+    return mul(x, cast(mask, floatDType('dropout', x)));
   }
 }

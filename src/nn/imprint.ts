@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import { mul } from '../ops/binary.ts';
-import { scatterAdd } from '../ops/gather.ts';
+import { scatterAdd, toFloat } from '../ops/gather.ts';
 import { mean, sum } from '../ops/reduce.ts';
 import { sqrt } from '../ops/unary.ts';
 import { showShape } from '../tensor/shape.ts';
@@ -28,7 +28,7 @@ export function imprintedWeights(features: Tensor, labels: Tensor, classes: numb
   return engine.tidy(() =>
     noGrad(engine, () => {
       // The sum points where the mean does.
-      const directions = normalizeRows(scatterAdd(normalizeRows(features), labels, classes));
+      const directions = normalizeRows(scatterAdd(normalizeRows(toFloat(features)), labels, classes));
       return mul(directions, mean(sqrt(sum(mul(old, old), 1))));
     }),
   );

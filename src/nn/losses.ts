@@ -1,5 +1,6 @@
 import { EliError } from '../errors.ts';
 import { add, div, less, maximum, mul, sub } from '../ops/binary.ts';
+import { cast } from '../ops/cast.ts';
 import { toFloat } from '../ops/gather.ts';
 import { crossEntropy, oneHot, pick } from '../ops/loss.ts';
 import { argmax, mean, sum } from '../ops/reduce.ts';
@@ -8,7 +9,7 @@ import { affine, exp, relu, sqrt } from '../ops/unary.ts';
 import { reshape, slice } from '../ops/views.ts';
 import { full } from '../tensor/create.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { floatDType, type Tensor } from '../tensor/tensor.ts';
 
 function checkSame(op: string, a: Tensor, b: Tensor): void {
   if (a.rank !== 2 || !sameShape(a.shape, b.shape)) {
@@ -19,13 +20,15 @@ function checkSame(op: string, a: Tensor, b: Tensor): void {
   }
 }
 
+// Losses compute in f32: what is f16 is cast first.
+
 /**
  * Cross-entropy with shares of the classes as targets, as label smoothing and mixup make them:
  * −mean_n Σ_k shares[n, k] · log softmax(logits)[n, k], both [n, classes].
  */
 export function softCrossEntropy(logits: Tensor, shares: Tensor): Tensor {
   checkSame('softCrossEntropy', logits, shares);
-  return affine(sum(mul(logSoftmax(logits), shares)), -1 / logits.shape[0]!, 0);
+  return affine(sum(mul(logSoftmax(toFloat(logits)), toFloat(shares))), -1 / logits.shape[0]!, 0);
 }
 
 /**
@@ -38,7 +41,7 @@ export function smoothedCrossEntropy(logits: Tensor, labels: Tensor, smoothing: 
   }
   const sharp = crossEntropy(logits, labels);
   if (smoothing === 0) return sharp;
-  return sub(affine(sharp, 1 - smoothing, 0), affine(mean(logSoftmax(logits)), smoothing, 0));
+  return sub(affine(sharp, 1 - smoothing, 0), affine(mean(logSoftmax(toFloat(logits))), smoothing, 0));
 }
 
 /**
@@ -50,8 +53,8 @@ export function distillation(logits: Tensor, reference: Tensor, temperature: num
   checkSame('distillation', logits, reference);
   if (!(temperature > 0))
     throw new EliError('ARGUMENT', `the temperature is ${temperature}, must be above 0`);
-  const wanted = logSoftmax(affine(reference, 1 / temperature, 0));
-  const found = logSoftmax(affine(logits, 1 / temperature, 0));
+  const wanted = logSoftmax(affine(toFloat(reference), 1 / temperature, 0));
+  const found = logSoftmax(affine(toFloat(logits), 1 / temperature, 0));
   const divergence = sum(mul(exp(wanted), sub(wanted, found)));
   return affine(divergence, temperature ** 2 / logits.shape[0]!, 0);
 }
@@ -59,17 +62,20 @@ export function distillation(logits: Tensor, reference: Tensor, temperature: num
 /** Mean over the rows of ‖a − b‖²: features [n, d] that should stay where they were. */
 export function featureDistance(a: Tensor, b: Tensor): Tensor {
   checkSame('featureDistance', a, b);
-  const difference = sub(a, b);
+  const difference = sub(toFloat(a), toFloat(b));
   return affine(sum(mul(difference, difference)), 1 / a.shape[0]!, 0);
 }
 
 /**
- * Rows of x [n, d] over their Euclidean norm, which counts as at least `epsilon`, itself at least 1e-18: its square is
+ * Rows [n, d] over their Euclidean norm, which counts as at least `epsilon`, itself at least 1e-18: its square is
  * an f32. A row of zeros stays zeros, and its gradient is the incoming one over `epsilon`, as PyTorch's `normalize`.
+ * Rows of f16 are normalised in f32 and become f16 again.
  */
-export function normalizeRows(x: Tensor, epsilon = 1e-12): Tensor {
+export function normalizeRows(given: Tensor, epsilon = 1e-12): Tensor {
+  const x = toFloat(given);
   // The bound is under the root, whose derivative at 0 is infinite: features after a ReLU may all be 0.
-  return div(x, sqrt(maximum(sum(mul(x, x), -1, true), full(x.engine, [1], epsilon ** 2))));
+  const norms = sqrt(maximum(sum(mul(x, x), -1, true), full(x.engine, [1], epsilon ** 2)));
+  return cast(div(x, norms), floatDType('normalizeRows', given));
 }
 
 /**
@@ -78,7 +84,7 @@ export function normalizeRows(x: Tensor, epsilon = 1e-12): Tensor {
  */
 export function cosineDistance(a: Tensor, b: Tensor): Tensor {
   checkSame('cosineDistance', a, b);
-  const cosines = sum(mul(normalizeRows(a), normalizeRows(b)), 1);
+  const cosines = sum(mul(normalizeRows(toFloat(a)), normalizeRows(toFloat(b))), 1);
   return affine(mean(cosines), -1, 1);
 }
 
@@ -88,16 +94,17 @@ export function cosineDistance(a: Tensor, b: Tensor): Tensor {
  * mean max(0, margin − s_right + s_new) over those pairs, or 0 without such a sample. Of equal scores the first counts
  * as the larger.
  *
- * @param scores cosines [n, classes], not yet scaled; the first `old` classes are old
+ * @param given cosines [n, classes], not yet scaled; the first `old` classes are old
  * @param labels [n] (u32)
  * @throws EliError `ARGUMENT` when `old` and `hardest` do not fit the scores, `SHAPE` or `DTYPE` when the labels do not
  */
 export function marginRanking(
-  scores: Tensor,
+  given: Tensor,
   labels: Tensor,
   options: { readonly old: number; readonly hardest?: number; readonly margin?: number },
 ): Tensor {
   const { old, hardest = 2, margin = 0.5 } = options;
+  const scores = toFloat(given);
   const classes = scores.shape[1]!;
   const fits = Number.isInteger(old) && old >= 1 && Number.isInteger(hardest) && hardest >= 1;
   if (scores.rank !== 2 || !fits || old + hardest > classes) {

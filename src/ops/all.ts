@@ -1,5 +1,6 @@
 // Importing this module registers every op.
 export * from './binary.ts';
+export { cast } from './cast.ts';
 export * from './conv.ts';
 export * from './gather.ts';
 export * from './loss.ts';

@@ -1,7 +1,7 @@
 import { setAccumulate } from '../autograd/tape.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { defineOp, EXACT, type OpCase, ROUNDING, type Tolerance } from './define.ts';
 import { mapBroadcast } from './ndarray.ts';
 import { sumTo } from './reduce.ts';
@@ -107,6 +107,7 @@ function binary(name: keyof typeof ROWS): (a: Tensor, b: Tensor, alpha?: number)
     reference: (xs, { alpha }) => mapBroadcast(name, xs, (a, b) => row.value(a!, b!, alpha)),
     cases,
     bench,
+    half: true,
     tolerance: row.tolerance ?? ROUNDING,
     ...(row.note === undefined ? {} : { toleranceNote: row.note }),
     cost: ([a, b], y) => ({ flops: sizeOf(y), bytes: 4 * (sizeOf(a!) + sizeOf(b!) + sizeOf(y)) }),
@@ -115,13 +116,13 @@ function binary(name: keyof typeof ROWS): (a: Tensor, b: Tensor, alpha?: number)
 }
 
 function launchBinary(name: string, code: number, a: Tensor, b: Tensor, alpha: number): Tensor {
-  checkDType(name, a, 'f32');
-  checkDType(name, b, 'f32');
-  const y = empty(a.engine, broadcastShapes(name, a.shape, b.shape));
+  const dtype = floatDType(name, a, b);
+  const y = empty(a.engine, broadcastShapes(name, a.shape, b.shape), dtype);
   const walk = stridedParams(y.shape, [broadcastStrides(a, y.shape), broadcastStrides(b, y.shape)]);
   launch1d(a.engine, 'elementwise/binary.wgsl', y.size, {
     storages: [a.storage, b.storage, y.storage],
     overrides: { OP: code, DENSE: walk.dense ? 1 : 0 },
+    consts: storedAs({ Real: dtype }),
     params: {
       shape: walk.shape,
       stride_a: walk.strides[0]!,
@@ -142,7 +143,7 @@ const mulRow = binary('mul');
 const divRow = binary('div');
 const powRow = binary('powTensor');
 
-/** a + b with NumPy broadcasting; `b` may be a number. Like all here: f32 in, dense f32 out. */
+/** a + b with NumPy broadcasting; `b` may be a number. Like all here: f32 or f16 in, both of one dtype; dense out, of that dtype. */
 export function add(a: Tensor, b: Tensor | number): Tensor {
   return typeof b === 'number' ? affine(a, 1, b) : addRow(a, b);
 }
@@ -169,7 +170,7 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
 /** Elementwise maximum; at a tie each operand gets half of the gradient. */
 export const maximum: (a: Tensor, b: Tensor) => Tensor = binary('maximum');
 export const minimum: (a: Tensor, b: Tensor) => Tensor = binary('minimum');
-/** 1 where a = b, else 0, as f32. Comparisons have no gradient. */
+/** 1 where a = b, else 0, in their dtype. Comparisons have no gradient. */
 export const equal: (a: Tensor, b: Tensor) => Tensor = binary('equal');
 export const notEqual: (a: Tensor, b: Tensor) => Tensor = binary('notEqual');
 export const less: (a: Tensor, b: Tensor) => Tensor = binary('less');

@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { showShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { isFloat, type Tensor } from '../tensor/tensor.ts';
 import { observeOps } from './define.ts';
 
 /**
@@ -13,7 +13,7 @@ import { observeOps } from './define.ts';
 export async function checkNumerics<T>(engine: Engine, fn: () => T): Promise<T> {
   const made: { readonly what: string; readonly value: Tensor }[] = [];
   observeOps(({ op, inputs, output }) => {
-    if (output.engine !== engine || output.dtype !== 'f32') return;
+    if (output.engine !== engine || !isFloat(output.dtype)) return;
     const shapes = inputs.map((input) => showShape(input.shape)).join(', ');
     // A view keeps the buffer when the op's own tensor is disposed.
     const value = engine.keep(output.view(output.shape, output.strides, output.offset));

@@ -1,6 +1,6 @@
 import { empty } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { storedAs, type Tensor } from '../tensor/tensor.ts';
 import type { Window } from './conv-window.ts';
 import { sum } from './reduce.ts';
 import {
@@ -77,7 +77,7 @@ function run(file: string, problem: ConvProblem, tile: Tile): void {
   const across = Math.min(columnTiles, MAX_COLUMN_TILES);
   engine.run(file, {
     storages: [a.storage, x.storage, (bias ?? a).storage, output.storage],
-    consts: tile.consts ?? {},
+    consts: { ...tile.consts, ...storedAs({ Real: a.dtype, Result: output.dtype }) },
     overrides: {
       ...tile.overrides,
       WEIGHT: problem.pass === 'weight gradient' ? 1 : 0,
@@ -247,7 +247,7 @@ export function launchConv(
   const m = outputs / groups;
   const plane = out[0] * out[1];
   const k = perGroup * kh * kw;
-  const c = empty(x.engine, [n, outputs, ...out]);
+  const c = empty(x.engine, [n, outputs, ...out], x.dtype);
   launchBest(CONV, {
     inputs: [operandOf(weight), operandOf(x), bias && operandOf(bias)],
     output: operandOf(c),
@@ -317,7 +317,7 @@ export function launchConvInputGrad(
   const [height, width] = size;
   const { stride, padding, dilation, groups } = attrs;
   const perGroup = outputs / groups;
-  const c = empty(grad.engine, [n, m * groups, height, width]);
+  const c = empty(grad.engine, [n, m * groups, height, width], grad.dtype);
   for (let ry = 0; ry < Math.min(stride[0], height); ry++) {
     const rows = tapsOfRemainder(ry, kh, stride[0], padding[0], dilation[0]);
     for (let rx = 0; rx < Math.min(stride[1], width); rx++) {
@@ -376,7 +376,7 @@ export function launchConvInputGrad(
   return c;
 }
 
-/** Gradient of the weight [o, c/groups, kh, kw] from that of the output and the input; all dense. */
+/** Gradient of the weight [o, c/groups, kh, kw] (f32) from that of the output and the input; all dense. */
 export function launchConvWeightGrad(
   grad: Tensor,
   x: Tensor,

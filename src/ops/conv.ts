@@ -1,14 +1,15 @@
 import { noGrad } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add } from './binary.ts';
+import { cast, checkParameters } from './cast.ts';
 import { type ConvAttrs, launchConv, launchConvInputGrad, launchConvWeightGrad } from './conv-launch.ts';
 import { checkGroups, checkImage, type Pair, pair, windowOutput } from './conv-window.ts';
 import { defineOp, type Tolerance } from './define.ts';
 import { matmul } from './matmul.ts';
 import { type NdArray, ndarray } from './ndarray.ts';
-import { sum } from './reduce.ts';
+import { sumAs } from './reduce.ts';
 import { contiguous, reshape, transpose } from './views.ts';
 
 export interface Conv2dOptions {
@@ -38,6 +39,17 @@ function flatImage(x: Tensor): Tensor {
 
 function flatWeight(weight: Tensor): Tensor {
   return reshape(weight, weight.shape.slice(0, 2));
+}
+
+/** What `fn` makes of an x and parameters in its dtype; a copy of a parameter lives as long as `fn` runs. */
+function inDTypeOf(
+  x: Tensor,
+  parameters: readonly (Tensor | undefined)[],
+  fn: (parameters: readonly (Tensor | undefined)[]) => Tensor,
+): Tensor {
+  const { engine } = x;
+  const dtype = floatDType('conv2d', x);
+  return engine.tidy(() => noGrad(engine, () => fn(parameters.map((p) => p && cast(p, dtype)))));
 }
 
 /** Calls `visit` with the flat index into output, input and weight for each product of a convolution. */
@@ -100,18 +112,22 @@ const conv2dOp = defineOp<ConvAttrs>({
   name: 'conv2d',
   forward: ([x, weight, bias], attrs) => {
     const out = outputShape(x!.shape, weight!.shape, attrs);
-    if (!isPointwise(weight!.shape.slice(2), attrs))
-      return launchConv(x!, weight!, bias, [out[2], out[3]], attrs);
-    return noGrad(x!.engine, () => {
-      const y = matmul(flatWeight(weight!), flatImage(x!));
-      return reshape(bias === undefined ? y : add(y, reshape(bias, [-1, 1])), out);
+    return inDTypeOf(x!, [weight!, bias], ([w, b]) => {
+      // Added to an f16 product, a bias would round it a second time: the window kernel adds it before.
+      const roundsTwice = b?.dtype === 'f16';
+      if (roundsTwice || !isPointwise(w!.shape.slice(2), attrs))
+        return launchConv(x!, w!, b, [out[2], out[3]], attrs);
+      const y = matmul(flatWeight(w!), flatImage(x!));
+      return reshape(b === undefined ? y : add(y, reshape(b, [-1, 1])), out);
     });
   },
-  backward: ({ grad, inputs: [x, weight], attrs, needs }) => [
+  backward: ({ grad, inputs: [x, weight, bias], attrs, needs }) => [
     needs[0] === true ? conv2dInputGrad(grad, weight!, x!.shape, attrs) : undefined,
-    needs[1] === true ? conv2dWeightGrad(grad, x!, weight!.shape, attrs) : undefined,
+    needs[1] === true ? conv2dWeightGrad(grad, x!, weight!, attrs) : undefined,
     // Rows first: a row of an image is dense.
-    needs[2] === true ? sum(sum(flatImage(grad), 2), 0) : undefined,
+    needs[2] === true
+      ? sumAs(sumAs(flatImage(grad), [2], 'f32'), [0], floatDType('conv2d', bias!))
+      : undefined,
   ],
   reference: ([x, weight, bias], attrs) => {
     const y = ndarray(outputShape(x!.shape, weight!.shape, attrs));
@@ -155,6 +171,7 @@ const conv2dOp = defineOp<ConvAttrs>({
       attrs: { ...plain, padding: [1, 1] },
     },
   ],
+  half: true,
   tolerance: TOLERANCE,
   bench: SIZES.map(({ n, c, o, size, kernel }) => ({
     inputs: [{ shape: [n, c, size, size] }, { shape: [o, c, kernel, kernel] }],
@@ -172,20 +189,16 @@ const inputGradOp = defineOp<InputGradAttrs>({
   name: 'conv2dInputGrad',
   forward: ([grad, weight], attrs) => {
     const [n, , height, width] = inputShape(grad!.shape, weight!.shape, attrs);
-    if (!isPointwise(weight!.shape.slice(2), attrs))
-      return launchConvInputGrad(grad!, weight!, [height, width], attrs);
-    return noGrad(grad!.engine, () =>
-      reshape(matmul(transpose(flatWeight(weight!)), flatImage(grad!)), [
-        n,
-        weight!.shape[1]!,
-        height,
-        width,
-      ]),
-    );
+    return inDTypeOf(grad!, [weight!], ([w]) => {
+      if (!isPointwise(w!.shape.slice(2), attrs))
+        return launchConvInputGrad(grad!, w!, [height, width], attrs);
+      const gx = matmul(transpose(flatWeight(w!)), flatImage(grad!));
+      return reshape(gx, [n, w!.shape[1]!, height, width]);
+    });
   },
   backward: ({ grad, inputs: [gradOut, weight], attrs, needs }) => [
     needs[0] === true ? conv2dOp([contiguous(grad), weight!], attrs) : undefined,
-    needs[1] === true ? conv2dWeightGrad(gradOut!, grad, weight!.shape, attrs) : undefined,
+    needs[1] === true ? conv2dWeightGrad(gradOut!, grad, weight!, attrs) : undefined,
   ],
   reference: ([grad, weight], attrs) => {
     const gx = ndarray(inputShape(grad!.shape, weight!.shape, attrs));
@@ -213,6 +226,7 @@ const inputGradOp = defineOp<InputGradAttrs>({
     },
     { inputs: [{ shape: [2, 3, 6, 5] }, { shape: [3, 4, 1, 1] }], attrs: { ...plain, size: [6, 5] } },
   ],
+  half: true,
   tolerance: TOLERANCE,
   bench: SIZES.map(({ n, c, o, size, kernel }) => ({
     inputs: [{ shape: [n, o, size, size] }, { shape: [o, c, kernel, kernel] }],
@@ -227,11 +241,19 @@ function inputShape(grad: Shape, weight: Shape, attrs: InputGradAttrs): [number,
 
 interface WeightGradAttrs extends ConvAttrs {
   readonly kernel: readonly [number, number];
+  /** Of the result; default that of the operands. */
+  readonly dtype?: FloatDType;
 }
 
 const weightGradOp = defineOp<WeightGradAttrs>({
   name: 'conv2dWeightGrad',
-  forward: ([grad, x], attrs) => launchConvWeightGrad(grad!, x!, attrs.kernel, attrs),
+  forward: ([grad, x], attrs) => {
+    const { dtype = floatDType('conv2dWeightGrad', x!) } = attrs;
+    const { engine } = x!;
+    return engine.tidy(() =>
+      noGrad(engine, () => cast(launchConvWeightGrad(grad!, x!, attrs.kernel, attrs), dtype)),
+    );
+  },
   backward: ({ grad, inputs: [gradOut, x], attrs, needs }) => [
     needs[0] === true ? conv2dOp([x!, contiguous(grad)], attrs) : undefined,
     needs[1] === true ? conv2dInputGrad(gradOut!, grad, x!.shape, attrs) : undefined,
@@ -263,6 +285,7 @@ const weightGradOp = defineOp<WeightGradAttrs>({
     // Positions enough for several partial sums.
     { inputs: [{ shape: [3, 2, 27, 29] }, { shape: [3, 3, 27, 29] }], attrs: { ...plain, kernel: [1, 1] } },
   ],
+  half: true,
   // 2,349 products of numbers of size up to 4.
   tolerance: { abs: 2e-4, rel: 1e-5 },
   bench: SIZES.map(({ n, c, o, size, kernel }) => ({
@@ -281,18 +304,20 @@ function conv2dInputGrad(grad: Tensor, weight: Tensor, x: Shape, attrs: ConvAttr
   return inputGradOp([contiguous(grad), contiguous(weight)], { ...shared(attrs), size: [x[2]!, x[3]!] });
 }
 
-function conv2dWeightGrad(grad: Tensor, x: Tensor, weight: Shape, attrs: ConvAttrs): Tensor {
+function conv2dWeightGrad(grad: Tensor, x: Tensor, weight: Tensor, attrs: ConvAttrs): Tensor {
   return weightGradOp([contiguous(grad), contiguous(x)], {
     ...shared(attrs),
-    kernel: [weight[2]!, weight[3]!],
+    kernel: [weight.shape[2]!, weight.shape[3]!],
+    dtype: floatDType('conv2d', weight),
   });
 }
 
 /**
  * Cross-correlation of images x [n, c, h, w] with weight [o, c / groups, kh, kw], plus bias [o] → [n, o, oh, ow] with
- * oh = ⌊(h + 2 padding − dilation (kh − 1) − 1) / stride⌋ + 1 (PyTorch's conv2d). Its gradients are ops themselves.
+ * oh = ⌊(h + 2 padding − dilation (kh − 1) − 1) / stride⌋ + 1 (PyTorch's conv2d). Its gradients are ops themselves. With
+ * an x of f16 the result is f16, and weight and bias may be f16, or f32 with gradients in f32; sums are f32.
  * @throws EliError `SHAPE` when channels, groups or bias do not fit or the kernel is larger than the padded image,
- * `ARGUMENT` for options that are no whole numbers, `DTYPE` unless all are f32.
+ * `ARGUMENT` for options that are no whole numbers, `DTYPE`.
  */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2dOptions = {}): Tensor {
   const { groups = 1 } = options;
@@ -303,7 +328,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
     groups,
   };
   const operands = bias === undefined ? [x, weight] : [x, weight, bias];
-  for (const operand of operands) checkDType('conv2d', operand, 'f32');
+  checkParameters('conv2d', floatDType('conv2d', x), operands.slice(1));
   checkImage('conv2d', x);
   checkGroups('conv2d', x.shape[1]!, weight.shape[0]!, groups);
   if (weight.rank !== 4 || weight.shape[1]! * groups !== x.shape[1]) {

@@ -1,12 +1,12 @@
 import { record } from '../autograd/tape.ts';
 import type { Shape } from '../tensor/shape.ts';
-import { type DType, engineOf, type Tensor } from '../tensor/tensor.ts';
+import { type DType, engineOf, type FloatDType, type Tensor } from '../tensor/tensor.ts';
 import type { NdArray } from './ndarray.ts';
 
 /** How a test case makes one input. Values are random: uniform in `range`, or integers below `below`. */
 export interface CaseInput {
   readonly shape: Shape;
-  readonly dtype?: DType;
+  readonly dtype?: Exclude<DType, 'f16'>;
   readonly range?: readonly [number, number];
   readonly below?: number;
   /** Fixed values instead, row-major. */
@@ -48,6 +48,13 @@ export interface OpDefinition<A> {
   /** Cases to test it with; odd sizes belong here. */
   readonly cases: readonly OpCase<A>[];
   readonly tolerance: Tolerance;
+  /**
+   * Whether it takes f16 too, and gives it: all its inputs of real numbers, or only those at these positions. Tests run
+   * its cases so as well, within `halfTolerance`.
+   */
+  readonly half?: true | readonly number[];
+  /** Of f16 results that are rounded more than once; else see `toleranceIn`. */
+  readonly halfTolerance?: Tolerance;
   /** Why the tolerance is what it is, where it is not plain rounding. */
   readonly toleranceNote?: string;
   /** Cases that `eli bench` times: sizes as they come in use. */
@@ -110,6 +117,16 @@ export function defineOp<A>(definition: OpDefinition<A>): Op<A> {
     }
     return output;
   };
+}
+
+/** Tolerance of an op whose results are stored as f32, or as f16: those are rounded once more, by less than 2⁻¹⁰. */
+export function toleranceIn(
+  dtype: FloatDType,
+  { tolerance, halfTolerance }: { tolerance: Tolerance; halfTolerance?: Tolerance },
+): Tolerance {
+  // What is exact in f32 (copies, comparisons) has results that f16 holds.
+  if (dtype === 'f32' || tolerance === EXACT) return tolerance;
+  return halfTolerance ?? { abs: tolerance.abs + 2 ** -24, rel: tolerance.rel + 2 ** -10 };
 }
 
 /** f32 rounding of a short computation. */

@@ -1,7 +1,8 @@
 import { EliError } from '../errors.ts';
 import { empty, launch1d, zeros } from '../tensor/create.ts';
 import { showShape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { checkDType, floatDType, movedAs, storedAs, type Tensor } from '../tensor/tensor.ts';
+import { cast } from './cast.ts';
 import { defineOp, EXACT, ROUNDING } from './define.ts';
 import { build } from './ndarray.ts';
 import { contiguous } from './views.ts';
@@ -11,11 +12,11 @@ const gatherOp = defineOp<null>({
   forward: ([table, index]) => {
     const y = empty(table!.engine, [...index!.shape, ...table!.shape.slice(1)], table!.dtype);
     const width = sizeOf(table!.shape.slice(1));
-    const four = width % 4 === 0 && table!.offset % 4 === 0;
+    const four = y.dtype !== 'f16' && width % 4 === 0 && table!.offset % 4 === 0;
     const pack = four ? 4 : 1;
     launch1d(y.engine, 'gather/gather.wgsl', y.size / pack, {
       storages: [table!.storage, index!.storage, y.storage],
-      consts: four ? { Element: 'vec4u' } : {},
+      consts: four ? { Element: 'vec4u' } : movedAs(y.dtype),
       params: {
         rows: index!.size,
         width: width / pack,
@@ -38,6 +39,7 @@ const gatherOp = defineOp<null>({
     { inputs: [{ shape: [3, 2, 2] }, { shape: [1], dtype: 'u32', below: 3 }], attrs: null },
   ],
   bench: [{ inputs: [{ shape: [29_404, 32] }, { shape: [8192], dtype: 'u32', below: 29_404 }], attrs: null }],
+  half: true,
   tolerance: EXACT,
   cost: (_, y) => ({ flops: 0, bytes: 8 * sizeOf(y) }),
 });
@@ -45,8 +47,9 @@ const gatherOp = defineOp<null>({
 const scatterAddOp = defineOp<{ rows: number }>({
   name: 'scatterAdd',
   forward: ([x, index], { rows }) => {
-    const y = zeros(x!.engine, [rows, ...x!.shape.slice(1)]);
+    const y = zeros(x!.engine, [rows, ...x!.shape.slice(1)], x!.dtype);
     launch1d(y.engine, 'gather/scatter_add.wgsl', x!.size, {
+      consts: storedAs({ Real: x!.dtype }),
       storages: [x!.storage, index!.storage, y.storage],
       params: {
         rows: index!.size,
@@ -75,6 +78,7 @@ const scatterAddOp = defineOp<{ rows: number }>({
     { inputs: [{ shape: [33, 5] }, { shape: [33], dtype: 'u32', below: 7 }], attrs: { rows: 7 } },
     { inputs: [{ shape: [1, 3] }, { shape: [1], dtype: 'u32', below: 1 }], attrs: { rows: 2 } },
   ],
+  half: true,
   tolerance: ROUNDING,
 });
 
@@ -91,7 +95,7 @@ export function gather(table: Tensor, index: Tensor): Tensor {
 /** [n, ...d] rows summed into `rows` rows by index [n] (u32) → [rows, ...d]; the order of addition is fixed. */
 export function scatterAdd(x: Tensor, index: Tensor, rows: number): Tensor {
   checkIndex('scatterAdd', index);
-  checkDType('scatterAdd', x, 'f32');
+  floatDType('scatterAdd', x);
   if (x.shape[0] !== index.shape[0]) {
     throw new EliError(
       'SHAPE',
@@ -134,15 +138,7 @@ function checkIndex(op: string, index: Tensor): void {
     throw new EliError('SHAPE', `${op}: the index has shape ${showShape(index.shape)}, not [n]`);
 }
 
-/** u32 or i32 numbers as f32 (exact up to 2^24). No gradient. */
+/** Numbers as f32: of u32 or i32 exact up to 2^24, without a gradient; f16 exactly. */
 export function toFloat(x: Tensor): Tensor {
-  if (x.dtype === 'f32') return x;
-  const dense = contiguous(x);
-  const y = empty(x.engine, x.shape);
-  launch1d(x.engine, 'elementwise/cast.wgsl', x.size, {
-    storages: [dense.storage, y.storage],
-    overrides: { SIGNED: x.dtype === 'i32' ? 1 : 0 },
-    params: { n: x.size, offset: dense.offset },
-  });
-  return y;
+  return cast(x, 'f32');
 }

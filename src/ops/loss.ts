@@ -1,8 +1,9 @@
 import { EliError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { showShape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { div, mul, sub } from './binary.ts';
+import { cast } from './cast.ts';
 import { defineOp, type Tolerance } from './define.ts';
 import { gather } from './gather.ts';
 import { build, type NdArray } from './ndarray.ts';
@@ -99,11 +100,11 @@ export function oneHot(index: Tensor, classes: number): Tensor {
 /**
  * Mean softmax cross-entropy: logits [n, classes], target [n] (u32 class indices) → a scalar. With `weight`
  * [classes], the weighted mean: each row counts by the weight of its target, divided by the sum of those weights.
- * A target outside 0..classes-1 makes the loss NaN.
+ * A target outside 0..classes-1 makes the loss NaN. Logits of f16 are cast: the loss is f32.
  * @throws EliError `SHAPE`, `DTYPE`.
  */
 export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): Tensor {
-  checkDType('crossEntropy', logits, 'f32');
+  floatDType('crossEntropy', logits);
   checkDType('crossEntropy', target, 'u32');
   if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
     throw new EliError(
@@ -114,7 +115,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): T
       },
     );
   }
-  const rows = crossEntropyRows([contiguous(logits), contiguous(target)], null);
+  const rows = crossEntropyRows([contiguous(cast(logits, 'f32')), contiguous(target)], null);
   if (weight === undefined) return mean(rows);
   const weights = reshape(gather(reshape(weight, [-1, 1]), target), [-1]);
   return div(sum(mul(rows, weights)), sum(weights));

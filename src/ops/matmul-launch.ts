@@ -1,6 +1,6 @@
 import { empty } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
-import { Tensor } from '../tensor/tensor.ts';
+import { storedAs, Tensor } from '../tensor/tensor.ts';
 import { sumPartsInto } from './reduce.ts';
 import { broadcastStrides } from './strided.ts';
 import { type Family, type Operand, operandOf, type Problem, sizeBucket, type Variant } from './variants.ts';
@@ -70,7 +70,7 @@ function run(file: string, problem: MatmulProblem, tile: Tile): void {
   engine.run(file, {
     storages: [a.storage, b.storage, (bias ?? b).storage, output.storage],
     overrides: tile.overrides ?? {},
-    consts: tile.consts ?? {},
+    consts: { ...tile.consts, ...storedAs({ Real: a.dtype, Result: output.dtype }) },
     params: {
       lanes: engine.subgroupLanes ?? 0,
       m,
@@ -250,7 +250,7 @@ function splitK(parts: number, base: MatmulVariant): MatmulVariant {
       const { m, n, output } = problem;
       const sums = empty(output.storage.engine, [parts, m, n]);
       base.launch(partial(problem, operandOf(sums)));
-      sumPartsInto(sums, output.storage);
+      sumPartsInto(sums, output.storage, output.dtype);
       sums.dispose();
     },
   };
@@ -321,7 +321,7 @@ export const MATMUL: Family<MatmulProblem> = {
     ),
   ],
   rule,
-  classOf: ({ inputs: [a, b], m, n, k, batch }) =>
-    `${a.dtype} ${layoutOf(a)}${layoutOf(b)} ${[batch, m, n, k].map(sizeBucket).join('×')}`,
+  classOf: ({ inputs: [a, b], output, m, n, k, batch }) =>
+    `${a.dtype}${output.dtype === a.dtype ? '' : ` to ${output.dtype}`} ${layoutOf(a)}${layoutOf(b)} ${[batch, m, n, k].map(sizeBucket).join('×')}`,
   flops: ({ m, n, k, batch }) => 2 * batch * m * n * k,
 };

@@ -2,8 +2,9 @@ import { isRecording } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { checkDType, floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { add, div, greater, mul, sub } from './binary.ts';
+import { cast } from './cast.ts';
 import { checkImage } from './conv-window.ts';
 import { defineOp, type Tolerance } from './define.ts';
 import { build, type NdArray, ravel } from './ndarray.ts';
@@ -57,12 +58,15 @@ function launchMoments(x: Tensor): Tensor {
   const { parts, images, layout } = channelRows(x);
   const partial = empty(x.engine, [channels, parts, 2]);
   const stats = empty(x.engine, [channels, 2]);
+  const consts = storedAs({ Real: x.dtype });
   x.engine.run('norm/moments.wgsl', {
+    consts,
     storages: [x.storage, partial.storage],
     params: { offset: x.offset, n, channels, plane, parts, images },
     ...layout,
   });
   launch1d(x.engine, 'norm/moments_finish.wgsl', channels, {
+    consts,
     storages: [x.storage, partial.storage, stats.storage],
     params: { offset: x.offset, channels, plane, parts, count },
   });
@@ -87,8 +91,9 @@ function launchNormalize(
   { epsilon, relu }: Attrs,
 ): Tensor {
   const { n, channels, plane } = planes(x);
-  const y = empty(x.engine, x.shape);
+  const y = empty(x.engine, x.shape, x.dtype);
   x.engine.run('norm/normalize.wgsl', {
+    consts: storedAs({ Real: x.dtype }),
     storages: [x, weight, bias, moments.mean, moments.variance, past ?? x, y].map((t) => t.storage),
     overrides: { RELU: relu ? 1 : 0, PAST: past === undefined ? 0 : 1 },
     params: {
@@ -123,7 +128,9 @@ function launchBackward(
   const { parts, images, layout } = channelRows(x);
   const partial = empty(engine, [channels, parts, 2]);
   const [dw, db] = [empty(engine, [channels]), empty(engine, [channels])];
+  const consts = storedAs({ Real: x.dtype });
   engine.run('norm/backward_sums.wgsl', {
+    consts,
     storages: [x, dy, relu ? y : x, stats, partial].map((t) => t.storage),
     params: { n, channels, plane, parts, images, offset_x: x.offset, offset_dy: dy.offset, epsilon },
     ...layout,
@@ -134,9 +141,10 @@ function launchBackward(
     params: { channels, parts },
   });
   partial.dispose();
-  const dx = empty(engine, x.shape);
-  const dpast = empty(engine, withPast ? x.shape : [1]);
+  const dx = empty(engine, x.shape, x.dtype);
+  const dpast = empty(engine, withPast ? x.shape : [1], x.dtype);
   engine.run('norm/backward.wgsl', {
+    consts,
     storages: [x, dy, relu ? y : x, stats, weight, dw, db, dx, dpast].map((t) => t.storage),
     overrides: { RELU: relu ? 1 : 0, PAST: withPast ? 1 : 0 },
     params: {
@@ -162,22 +170,26 @@ const spread = (t: Tensor): Tensor => reshape(t, [1, -1, 1, 1]);
 const beforeRelu = (dy: Tensor, y: Tensor, relu: boolean): Tensor =>
   relu ? mul(dy, greater(y, affine(y, 0, 0))) : dy;
 
-/** The same gradients made of ops. */
+const toF32 = (t: Tensor): Tensor => cast(t, 'f32');
+
+/** The same gradients made of ops, which compute in f32. */
 function composedBackward(
   dy: Tensor,
-  x: Tensor,
+  given: Tensor,
   weight: Tensor,
   y: Tensor,
   { epsilon, relu }: Attrs,
 ): [Tensor, Tensor, Tensor, Tensor] {
-  const h = beforeRelu(dy, y, relu);
+  const dtype = floatDType('batchNorm', given);
+  const x = toF32(given);
+  const h = beforeRelu(toF32(dy), toF32(y), relu);
   const centred = sub(x, mean(x, AXES, true));
   const deviation = sqrt(affine(mean(mul(centred, centred), AXES, true), 1, epsilon));
   const normalized = div(centred, deviation);
   const dw = sum(mul(h, normalized), AXES, true);
   const inner = sub(h, add(mean(h, AXES, true), affine(mul(normalized, dw), x.shape[1]! / x.size, 0)));
   const dx = mul(div(spread(weight), deviation), inner);
-  return [dx, reshape(dw, [-1]), sum(h, AXES), h];
+  return [cast(dx, dtype), reshape(dw, [-1]), sum(h, AXES), cast(h, dtype)];
 }
 
 function referenceOf(
@@ -269,6 +281,7 @@ const batchNormOp = defineOp<Attrs>({
     { inputs: [MAP, CHANNELS, CHANNELS], attrs: { epsilon: 1e-5, relu: true } },
     { inputs: [MAP, CHANNELS, CHANNELS, MAP], attrs: { epsilon: 1e-5, relu: true } },
   ],
+  half: [0, 3],
   tolerance: { abs: 5e-5, rel: 5e-5 },
   toleranceNote: 'x near 100 has 24 bits, of which the normalised value keeps 17',
   cost,
@@ -286,20 +299,21 @@ const batchNormEvalOp = defineOp<Attrs>({
       attrs,
     ),
   backward: ({ grad, inputs: [x, weight, , center, variance, past], output, attrs, needs }) => {
-    const h = beforeRelu(grad, output, attrs.relu);
+    const dtype = floatDType('batchNormEval', grad);
+    const h = beforeRelu(toF32(grad), toF32(output), attrs.relu);
     const deviation = sqrt(affine(spread(variance!), 1, attrs.epsilon));
     const scale = div(spread(weight!), deviation);
-    const normalized = (): Tensor => div(sub(x!, spread(center!)), deviation);
+    const normalized = (): Tensor => div(sub(toF32(x!), spread(center!)), deviation);
     // ∂/∂var = -½ Σ h x̂ · w / (σ · σ)
     const perVariance = (): Tensor =>
       affine(mul(sum(mul(h, normalized()), AXES, true), div(scale, deviation)), -0.5, 0);
     return [
-      needs[0] === true ? mul(h, scale) : undefined,
+      needs[0] === true ? cast(mul(h, scale), dtype) : undefined,
       needs[1] === true ? sum(mul(h, normalized()), AXES) : undefined,
       needs[2] === true ? sum(h, AXES) : undefined,
       needs[3] === true ? reshape(neg(mul(sum(h, AXES, true), scale)), [-1]) : undefined,
       needs[4] === true ? reshape(perVariance(), [-1]) : undefined,
-      past === undefined ? undefined : h,
+      past === undefined ? undefined : cast(h, dtype),
     ];
   },
   reference: ([x, weight, bias, center, variance, past], attrs) =>
@@ -317,12 +331,14 @@ const batchNormEvalOp = defineOp<Attrs>({
     },
   ],
   bench: [{ inputs: [MAP, CHANNELS, CHANNELS, CHANNELS, CHANNELS], attrs: { epsilon: 1e-5, relu: true } }],
+  half: [0, 5],
   tolerance: TOLERANCE,
   cost,
 });
 
 function check(op: string, x: Tensor, vectors: Record<string, Tensor>, past: Tensor | undefined): void {
   checkImage(op, x);
+  floatDType(op, x, ...(past === undefined ? [] : [past]));
   for (const [name, vector] of Object.entries(vectors)) {
     checkDType(op, vector, 'f32');
     if (vector.rank !== 1 || vector.shape[0] !== x.shape[1]) {
@@ -345,7 +361,7 @@ function check(op: string, x: Tensor, vectors: Record<string, Tensor>, past: Ten
  * Normalises each channel of x [n, channels, height, width] by mean and biased variance of this minibatch, then
  * scales by `weight` and adds `bias`, [channels] each (Ioffe and Szegedy, ICML 2015). With `past` and `relu` the sum
  * with what goes past and the ReLU are done in the same kernel. `running` is updated, with `momentum` as the share of
- * the new statistics and the variance unbiased, as PyTorch does.
+ * the new statistics and the variance unbiased, as PyTorch does. x and `past` may be f16, and y is then; all else is f32.
  *
  * @throws EliError `SHAPE` or `DTYPE` naming what does not fit; `ARGUMENT` when a channel has one value only
  */

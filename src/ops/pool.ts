@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair, type Window, windowOutput } from './conv-window.ts';
 import { defineOp, EXACT, type Op, ROUNDING } from './define.ts';
 import { build, ndarray } from './ndarray.ts';
@@ -63,6 +63,7 @@ const maxIndexOp = defineOp<MaxAttrs>({
     const [n, c, height, width] = x!.shape as [number, number, number, number];
     const y = empty(x!.engine, [n, c, ...out], 'u32');
     launch1d(y.engine, 'pool/max_index.wgsl', y.size, {
+      consts: storedAs({ Real: x!.dtype }),
       storages: [x!.storage, y.storage],
       overrides: { KERNEL_Y: kernel[0], KERNEL_X: kernel[1] },
       params: {
@@ -123,6 +124,7 @@ const maxIndexOp = defineOp<MaxAttrs>({
       attrs: { kernel: [1, 1], stride: [1, 1], padding: [0, 0], dilation: [1, 1], out: [1, 1] },
     },
   ],
+  half: true,
   tolerance: EXACT,
 });
 
@@ -145,8 +147,9 @@ const WHOLE_INDEX = { shape: WHOLE_OUT, dtype: 'u32', below: 12 } as const;
 const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolTake',
   forward: ([x, index], { size }) => {
-    const y = empty(x!.engine, index!.shape);
+    const y = empty(x!.engine, index!.shape, x!.dtype);
     launch1d(y.engine, 'pool/take.wgsl', y.size, {
+      consts: storedAs({ Real: x!.dtype }),
       storages: [x!.storage, index!.storage, y.storage],
       params: {
         n: y.size,
@@ -165,6 +168,7 @@ const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
       index!.data.map((at, i) => x!.data[planeOf(index!.shape, i) * size[0] * size[1] + at]!),
     ),
   cases: [{ inputs: [{ shape: [2, 3, 3, 4] }, WHOLE_INDEX], attrs: WHOLE }],
+  half: true,
   tolerance: EXACT,
   cost: (_, y) => ({ flops: 0, bytes: 12 * sizeOf(y) }),
 });
@@ -173,8 +177,9 @@ const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolPut',
   forward: ([y, index], attrs) => {
     const { kernel, stride, padding, dilation, size } = attrs;
-    const x = empty(y!.engine, [y!.shape[0]!, y!.shape[1]!, ...size]);
+    const x = empty(y!.engine, [y!.shape[0]!, y!.shape[1]!, ...size], y!.dtype);
     launch1d(x.engine, 'pool/put.wgsl', x.size, {
+      consts: storedAs({ Real: y!.dtype }),
       storages: [y!.storage, index!.storage, x.storage],
       overrides: {
         STRIDE_Y: stride[0],
@@ -205,6 +210,7 @@ const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
     return x;
   },
   cases: [{ inputs: [{ shape: WHOLE_OUT }, WHOLE_INDEX], attrs: WHOLE }],
+  half: true,
   tolerance: ROUNDING,
   cost: ([y], x) => ({ flops: sizeOf(y!), bytes: 4 * (2 * sizeOf(y!) + sizeOf(x)) }),
 });
@@ -222,7 +228,7 @@ function planeOf(shape: Shape, i: number): number {
  */
 export function maxPool2d(x: Tensor, kernel: Pair, options: MaxPoolOptions = {}): Tensor {
   checkImage('maxPool2d', x);
-  checkDType('maxPool2d', x, 'f32');
+  floatDType('maxPool2d', x);
   const window = poolWindow('maxPool2d', kernel, options);
   const out = windowOutput('maxPool2d', x.shape, window, options.ceilMode);
   checkTaps(x.shape, window, out);

@@ -1,8 +1,9 @@
 import type { Storage } from '../gpu/storage.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { collapse, normalizeAxes, normalizeAxis, type Shape, sameShape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, Tensor } from '../tensor/tensor.ts';
+import { type FloatDType, floatDType, storedAs, Tensor } from '../tensor/tensor.ts';
 import { div, equal, mul } from './binary.ts';
+import { cast } from './cast.ts';
 import { defineOp, EXACT, type Tolerance } from './define.ts';
 import { atBroadcast, build, type NdArray, ndarray, unravel } from './ndarray.ts';
 import { rowLayout } from './rows.ts';
@@ -12,6 +13,8 @@ import { contiguous, expand, permute, reshape } from './views.ts';
 interface Axes {
   /** Axes to reduce, from 0, sorted. They stay as dimensions of 1. */
   readonly axes: readonly number[];
+  /** Of the result; default that of x. */
+  readonly dtype?: FloatDType;
 }
 
 /** Inner elements one workgroup takes before the work is cut into parts. */
@@ -27,9 +30,10 @@ function launchReduce(
   x: Tensor,
   axes: readonly number[],
   scale: number,
-  y = empty(x.engine, keptShape(x.shape, axes)),
+  dtype: FloatDType = floatDType(op, x),
+  y = empty(x.engine, keptShape(x.shape, axes), dtype),
 ): Tensor {
-  checkDType(op, x, 'f32');
+  floatDType(op, x);
   const outerAxes = [...x.shape.keys()].filter((d) => !axes.includes(d));
   const outer = collapse(
     outerAxes.map((d) => x.shape[d]!),
@@ -53,6 +57,7 @@ function launchReduce(
     x.engine.run('reduce/reduce.wgsl', {
       storages: [source.storage, target.storage],
       overrides: { ...overrides, OP: code },
+      consts: storedAs({ Real: source.dtype, Result: target.dtype }),
       groups,
       params: { outputs: target.size, parts, part, offset: source.offset, scale: factor, ...layout } as never,
     });
@@ -94,10 +99,10 @@ function launchReduce(
   return y;
 }
 
-/** Writes the sum of x over its first dimension into the start of `target`. Leaves no trace on the tape. */
-export function sumPartsInto(x: Tensor, target: Storage): void {
-  const y = new Tensor({ storage: target.retain(), shape: keptShape(x.shape, [0]), dtype: x.dtype });
-  launchReduce('sum', 0, x, [0], 1, y);
+/** Writes the sum of x over its first dimension, as `dtype`, into the start of `target`. Leaves no trace on the tape. */
+export function sumPartsInto(x: Tensor, target: Storage, dtype: FloatDType): void {
+  const y = new Tensor({ storage: target.retain(), shape: keptShape(x.shape, [0]), dtype });
+  launchReduce('sum', 0, x, [0], 1, dtype, y);
   y.dispose();
 }
 
@@ -135,11 +140,12 @@ const SUM_NOTE = 'sums of up to 9,001 numbers of size 1 in f32';
 
 const sumOp = defineOp<Axes>({
   name: 'sum',
-  forward: ([x], { axes }) => launchReduce('sum', 0, x!, axes, 1),
-  backward: ({ grad, inputs }) => [expand(grad, inputs[0]!.shape)],
+  forward: ([x], { axes, dtype }) => launchReduce('sum', 0, x!, axes, 1, dtype),
+  backward: ({ grad, inputs: [x] }) => [expand(cast(grad, floatDType('sum', x!)), x!.shape)],
   reference: ([x], { axes }) => reduceReference(x!, axes, 0, (sum, v) => sum + v),
   cases: CASES,
   bench: BENCH,
+  half: true,
   tolerance: SUM_TOLERANCE,
   toleranceNote: SUM_NOTE,
   cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
@@ -160,6 +166,7 @@ const meanOp = defineOp<Axes>({
   },
   cases: CASES,
   bench: BENCH,
+  half: true,
   tolerance: { abs: 2e-6, rel: 2e-6 },
   cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
@@ -175,6 +182,7 @@ const maxOp = defineOp<Axes>({
   reference: ([x], { axes }) => reduceReference(x!, axes, Number.NEGATIVE_INFINITY, Math.max),
   cases: CASES,
   bench: BENCH,
+  half: true,
   tolerance: EXACT,
   cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
@@ -194,11 +202,23 @@ function reduction(name: string, op: (inputs: readonly Tensor[], attrs: Axes) =>
 
 type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boolean) => Tensor;
 
-/** Sum along `axes` (all by default); reduced axes are dropped unless `keepDims`. Fixed order: same bits each run. */
+/**
+ * Sum along `axes` (all by default); reduced axes are dropped unless `keepDims`. Fixed order: same bits each run. Sums
+ * and means of f16 are taken in f32 and stored as f16.
+ */
 export const sum: Reduction = reduction('sum', sumOp);
 export const mean: Reduction = reduction('mean', meanOp);
 /** Largest element along `axes`; equal maxima share the gradient evenly. */
 export const max: Reduction = reduction('max', maxOp);
+
+/** Sum over `axes`, which are dropped, as `dtype`: of f16 as f32 it is not rounded. */
+export function sumAs(x: Tensor, axes: readonly number[], dtype: FloatDType): Tensor {
+  const y = sumOp([x], { axes, dtype });
+  return reshape(
+    y,
+    x.shape.filter((_, d) => !axes.includes(d)),
+  );
+}
 
 /** Sums `x` down to `shape`, the reverse of broadcasting `shape` to x's. */
 export function sumTo(x: Tensor, shape: Shape): Tensor {
@@ -211,10 +231,11 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
 const argmaxOp = defineOp<null>({
   name: 'argmax',
   forward: ([x]) => {
-    checkDType('argmax', x!, 'f32');
+    const dtype = floatDType('argmax', x!);
     const n = x!.shape.at(-1)!;
     const y = empty(x!.engine, x!.shape.slice(0, -1), 'u32');
     launch1d(x!.engine, 'reduce/argmax.wgsl', y.size, {
+      consts: storedAs({ Real: dtype }),
       storages: [x!.storage, y.storage],
       params: { rows: y.size, n, offset: x!.offset },
     });
@@ -229,6 +250,7 @@ const argmaxOp = defineOp<null>({
     { inputs: [{ shape: [129, 5] }], attrs: null },
     { inputs: [{ shape: [2, 3], values: [1, 4, 4, 2, 2, 2] }], attrs: null },
   ],
+  half: true,
   tolerance: EXACT,
 });
 

@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair } from './conv-window.ts';
 import { defineOp, type Op, ROUNDING } from './define.ts';
 import { build, type NdArray } from './ndarray.ts';
@@ -104,7 +104,7 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
   name: 'resample',
   forward: ([x], attrs) => {
     const { axes, size, out, transposed } = attrs;
-    const y = empty(x!.engine, resultShape(x!.shape, attrs));
+    const y = empty(x!.engine, resultShape(x!.shape, attrs), x!.dtype);
     const average = axes.mode === 'average' ? axes : undefined;
     const places = ([0, 1] as const).map((d) =>
       bilinearPlaces(size[d], out[d], axes.mode === 'bilinear' && axes.alignCorners),
@@ -112,6 +112,7 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
     launch1d(y.engine, 'pool/resample.wgsl', y.size, {
       storages: [x!.storage, y.storage],
       overrides: { MODE: MODES[axes.mode], TRANSPOSED: transposed ? 1 : 0 },
+      consts: storedAs({ Real: x!.dtype }),
       params: {
         n: y.size,
         offset: x!.offset,
@@ -145,6 +146,7 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
     ...bothWays({ mode: 'bilinear', alignCorners: false }, [7, 9], [3, 1]),
     ...bothWays({ mode: 'bilinear', alignCorners: true }, [4, 3], [7, 1]),
   ],
+  half: true,
   tolerance: ROUNDING,
   cost: ([x], y) => ({ flops: 2 * Math.max(sizeOf(x!), sizeOf(y)), bytes: 4 * (sizeOf(x!) + sizeOf(y)) }),
 });
@@ -152,7 +154,7 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
 /** Applies a map to the planes of x [n, c, ...]; x must have the size that `attrs` says. */
 export function resample(op: string, x: Tensor, axes: Axes, out: readonly [number, number]): Tensor {
   checkImage(op, x);
-  checkDType(op, x, 'f32');
+  floatDType(op, x);
   const size = [x.shape[2]!, x.shape[3]!] as const;
   return resampleOp([contiguous(x)], { axes, size, out, transposed: false });
 }

@@ -1,6 +1,6 @@
 import { empty, launch1d } from '../tensor/create.ts';
 import { sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { add, div, leakyReluBackward, mul } from './binary.ts';
 import { type CaseInput, defineOp, EXACT, ROUNDING, type Tolerance } from './define.ts';
 import { ndarray } from './ndarray.ts';
@@ -191,6 +191,7 @@ function unary(name: keyof typeof ROWS): (x: Tensor, scalars?: Scalars) => Tenso
       ),
     cases: [inputs({ shape: [129] }), inputs({ shape: [3, 1, 7], transposed: true })],
     bench: [inputs({ shape: [1 << 20] })],
+    half: true,
     tolerance: row.tolerance ?? ROUNDING,
     ...(row.note === undefined ? {} : { toleranceNote: row.note }),
     cost: ([shape]) => ({ flops: sizeOf(shape!), bytes: 8 * sizeOf(shape!) }),
@@ -199,12 +200,13 @@ function unary(name: keyof typeof ROWS): (x: Tensor, scalars?: Scalars) => Tenso
 }
 
 function launchUnary(name: string, code: number, x: Tensor, alpha: number, beta: number): Tensor {
-  checkDType(name, x, 'f32');
-  const y = empty(x.engine, x.shape);
+  const dtype = floatDType(name, x);
+  const y = empty(x.engine, x.shape, dtype);
   const walk = stridedParams(x.shape, [x.strides]);
   launch1d(x.engine, 'elementwise/unary.wgsl', x.size, {
     storages: [x.storage, y.storage],
     overrides: { OP: code, DENSE: walk.dense ? 1 : 0 },
+    consts: storedAs({ Real: dtype }),
     params: {
       shape: walk.shape,
       stride: walk.strides[0]!,
@@ -218,7 +220,7 @@ function launchUnary(name: string, code: number, x: Tensor, alpha: number, beta:
   return y;
 }
 
-/** −x, elementwise; like all functions here: f32 of any shape and strides in, dense tensor of that shape out. */
+/** −x, elementwise; like all functions here: f32 or f16 of any shape and strides in, dense tensor of that shape and dtype out. */
 export const neg: (x: Tensor) => Tensor = unary('neg');
 export const abs: (x: Tensor) => Tensor = unary('abs');
 export const exp: (x: Tensor) => Tensor = unary('exp');

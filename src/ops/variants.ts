@@ -1,13 +1,13 @@
 import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../gpu/storage.ts';
-import type { DType, Tensor } from '../tensor/tensor.ts';
+import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 
 /** Where a kernel reads or writes. A family adds strides. */
 export interface Operand {
   readonly storage: Storage;
   /** First element, in elements. */
   readonly offset: number;
-  readonly dtype: DType;
+  readonly dtype: FloatDType;
 }
 
 /** What a family of kernels computes: `output` from `inputs`. A family adds what else its kernels must know. */
@@ -16,8 +16,9 @@ export interface Problem {
   readonly output: Operand;
 }
 
-export function operandOf({ storage, offset, dtype }: Tensor): Operand {
-  return { storage, offset, dtype };
+export function operandOf(tensor: Tensor): Operand {
+  const { storage, offset } = tensor;
+  return { storage, offset, dtype: floatDType('operand', tensor) };
 }
 
 /** A kernel with its tile: one way to compute the problems of a family. */

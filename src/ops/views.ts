@@ -9,7 +9,7 @@ import {
   showShape,
   sizeOf,
 } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { movedAs, type Tensor } from '../tensor/tensor.ts';
 import { defineOp, EXACT } from './define.ts';
 import { atBroadcast, build, ndarray, ravel, unravel } from './ndarray.ts';
 import { sumTo } from './reduce.ts';
@@ -29,6 +29,7 @@ export function copyInto(x: Tensor, target: Tensor, strides: readonly number[], 
     {
       storages: [x.storage, target.storage],
       overrides: { RANK: rank },
+      consts: movedAs(x.dtype),
       params: {
         shape,
         stride_x: from,
@@ -55,6 +56,7 @@ const contiguousOp = defineOp<null>({
     { inputs: [{ shape: [1] }], attrs: null },
   ],
   bench: [{ inputs: [{ shape: [1024, 1024], transposed: true }], attrs: null }],
+  half: true,
   tolerance: EXACT,
   cost: ([x]) => ({ flops: 0, bytes: 8 * sizeOf(x!) }),
 });
@@ -83,6 +85,7 @@ const reshapeOp = defineOp<{ shape: Shape }>({
   backward: ({ grad, inputs }) => [reshape(grad, inputs[0]!.shape)],
   reference: ([x], { shape }) => ndarray(shape, x!.data),
   cases: [{ inputs: [{ shape: [6, 7] }], attrs: { shape: [3, 14] } }],
+  half: true,
   tolerance: EXACT,
 });
 
@@ -118,6 +121,7 @@ const permuteOp = defineOp<{ axes: readonly number[] }>({
         ]!,
     ),
   cases: [{ inputs: [{ shape: [3, 5, 7] }], attrs: { axes: [2, 0, 1] } }],
+  half: true,
   tolerance: EXACT,
 });
 
@@ -173,6 +177,7 @@ const sliceOp = defineOp<SliceAttrs>({
         ]!,
     ),
   cases: [{ inputs: [{ shape: [5, 9] }], attrs: { axis: 1, start: 2, end: 7 } }],
+  half: true,
   tolerance: EXACT,
 });
 
@@ -213,6 +218,7 @@ const embedOp = defineOp<{ axis: number; before: number; after: number }>({
       },
     ),
   cases: [{ inputs: [{ shape: [3, 4] }], attrs: { axis: 0, before: 2, after: 1 } }],
+  half: true,
   tolerance: EXACT,
 });
 
@@ -227,6 +233,7 @@ const expandOp = defineOp<{ shape: Shape }>({
   backward: ({ grad, inputs }) => [sumTo(grad, inputs[0]!.shape)],
   reference: ([x], { shape }) => build(shape, (index) => atBroadcast(x!, index)),
   cases: [{ inputs: [{ shape: [3, 1] }], attrs: { shape: [2, 3, 5] } }],
+  half: true,
   tolerance: EXACT,
 });
 
@@ -282,6 +289,7 @@ const concatOp = defineOp<{ axis: number }>({
     { inputs: [{ shape: [2, 3] }, { shape: [2, 1] }, { shape: [2, 7] }], attrs: { axis: 1 } },
     { inputs: [{ shape: [2, 3] }, { shape: [5, 3], transposed: true }], attrs: { axis: 0 } },
   ],
+  half: true,
   tolerance: EXACT,
 });
 

@@ -1,6 +1,6 @@
 import { empty, launch1d } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { mul } from './binary.ts';
 import { defineOp, EXACT } from './define.ts';
 import { mapBroadcast } from './ndarray.ts';
@@ -11,16 +11,18 @@ import { abs, affine, sign } from './unary.ts';
 const whereOp = defineOp<null>({
   name: 'where',
   forward: ([c, a, b]) => {
-    for (const x of [c!, a!, b!]) checkDType('where', x, 'f32');
+    const dtype = floatDType('where', c!, a!, b!);
     const y = empty(
       c!.engine,
       broadcastShapes('where', broadcastShapes('where', c!.shape, a!.shape), b!.shape),
+      dtype,
     );
     const walk = stridedParams(
       y.shape,
       [c!, a!, b!].map((x) => broadcastStrides(x, y.shape)),
     );
     launch1d(y.engine, 'elementwise/where.wgsl', y.size, {
+      consts: storedAs({ Real: dtype }),
       storages: [c!.storage, a!.storage, b!.storage, y.storage],
       params: {
         shape: walk.shape,
@@ -57,6 +59,7 @@ const whereOp = defineOp<null>({
     { inputs: [{ shape: [1], values: [1] }, { shape: [33, 1] }, { shape: [1, 3] }], attrs: null },
   ],
   bench: [{ inputs: [1, 2, 3].map(() => ({ shape: [1 << 20] })), attrs: null }],
+  half: true,
   tolerance: EXACT,
   cost: (_, y) => ({ flops: 0, bytes: 16 * sizeOf(y) }),
 });

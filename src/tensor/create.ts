@@ -1,13 +1,29 @@
 import { EliError, refusePromise } from '../errors.ts';
+import { floatsToHalves, halvesToFloats } from '../files/floats.ts';
 import type { Engine } from '../gpu/engine.ts';
+import { launch1d } from './launch.ts';
 import { checkShape, type Shape, showShape, sizeOf } from './shape.ts';
-import { ARRAY_OF, type DType, ELEMENT_BYTES, Tensor } from './tensor.ts';
+import { ARRAY_OF, type DType, ELEMENT_BYTES, movedAs, Tensor } from './tensor.ts';
 
-/** An uninitialised dense tensor. @throws EliError `SHAPE` for an empty or malformed shape. */
+export { launch1d } from './launch.ts';
+
+/**
+ * An uninitialised dense tensor.
+ * @throws EliError `SHAPE` for an empty or malformed shape, `DTYPE` for f16 on an adapter without it.
+ */
 export function empty(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tensor {
   refusePromise('the engine', engine);
   checkShape('empty', shape);
-  return new Tensor({ storage: engine.allocate(sizeOf(shape) * ELEMENT_BYTES), shape, dtype });
+  if (dtype === 'f16') checkHalves(engine);
+  return new Tensor({ storage: engine.allocate(sizeOf(shape) * ELEMENT_BYTES[dtype]), shape, dtype });
+}
+
+/** @throws EliError `DTYPE` when the adapter has no f16. */
+export function checkHalves(engine: Engine): void {
+  if (engine.has('shader-f16')) return;
+  throw new EliError('DTYPE', `${engine.adapter.name} has no f16: its feature shader-f16 is missing`, {
+    hint: 'use f32, or another adapter',
+  });
 }
 
 /**
@@ -53,26 +69,16 @@ export function zeros(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tenso
 /** Sets every element of a contiguous tensor to `value`. */
 export function fill(target: Tensor, value: number): void {
   const bits = target.dtype === 'f32' ? new Uint32Array(new Float32Array([value]).buffer)[0]! : value >>> 0;
+  const half = target.dtype === 'f16';
   launch1d(target.engine, 'elementwise/fill.wgsl', target.size, {
     storages: [target.storage],
-    params: { n: target.size, offset: target.offset, bits },
+    overrides: { HALF: half ? 1 : 0 },
+    consts: movedAs(target.dtype),
+    params: {
+      n: target.size,
+      offset: target.offset,
+      bits,
+      value: half ? halvesToFloats(floatsToHalves([value]))[0]! : 0,
+    },
   });
-}
-
-/** Workgroup size of kernels with one invocation an element. */
-const WORKGROUP = 64;
-
-/**
- * Launches a kernel with one invocation an element over as many dimensions of workgroups as the limits ask for. The
- * kernel finds its element with `flat_index` of lib/index.wgsl.
- */
-export function launch1d(
-  engine: Engine,
-  file: string,
-  invocations: number,
-  launch: Omit<Parameters<Engine['run']>[1], 'groups'>,
-): void {
-  const groups = Math.ceil(invocations / WORKGROUP);
-  const x = Math.min(groups, 32768);
-  engine.run(file, { ...launch, groups: [x, Math.ceil(groups / x)] });
 }

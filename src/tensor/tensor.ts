@@ -1,20 +1,28 @@
 import { EliError, refusePromise } from '../errors.ts';
+import { floatsToHalves, halvesToFloats } from '../files/floats.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../gpu/storage.ts';
+import { launch1d } from './launch.ts';
 import { denseStrides, type Shape, showShape, sizeOf } from './shape.ts';
 
-export type DType = 'f32' | 'i32' | 'u32';
+/** f16 is a way to store real numbers: kernels compute with them in f32. It needs the feature shader-f16. */
+export type FloatDType = 'f32' | 'f16';
+export type DType = FloatDType | 'i32' | 'u32';
 
+/** What tensors are read as; f16 becomes f32 on the way, which is exact. */
 export interface TypedArrays {
   f32: Float32Array<ArrayBuffer>;
+  f16: Float32Array<ArrayBuffer>;
   i32: Int32Array<ArrayBuffer>;
   u32: Uint32Array<ArrayBuffer>;
 }
 
-export const ARRAY_OF = { f32: Float32Array, i32: Int32Array, u32: Uint32Array } as const;
+export const ARRAY_OF = { f32: Float32Array, f16: Float32Array, i32: Int32Array, u32: Uint32Array } as const;
 
-/** Bytes of an element: every dtype has 32 bits. */
-export const ELEMENT_BYTES = 4;
+export const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4, u32: 4 };
+
+/** What copies to and from a device come in multiples of, bytes. */
+const WORD = 4;
 
 export interface TensorInit {
   readonly storage: Storage;
@@ -111,27 +119,68 @@ export class Tensor {
         `tensor.write: ${data.length} numbers do not fill a dense tensor of shape ${showShape(this.shape)}`,
       );
     }
+    if (this.dtype === 'f16') {
+      this.#writeHalves(floatsToHalves(data));
+      return;
+    }
     const bytes =
       data instanceof ARRAY_OF[this.dtype] ? (data as TypedArrays[DType]) : ARRAY_OF[this.dtype].from(data);
-    this.engine.write(this.#storage, this.#offset * ELEMENT_BYTES, bytes);
+    this.engine.write(this.#storage, this.#offset * ELEMENT_BYTES[this.dtype], bytes);
+  }
+
+  /** Whole words are written as they are; a half next to one of another tensor in its word goes by a kernel. */
+  #writeHalves(halves: Uint16Array<ArrayBuffer>): void {
+    const { engine } = this;
+    const start = 2 * this.#offset;
+    const end = start + halves.byteLength;
+    const words = new Uint16Array(2 * Math.ceil(halves.length / 2));
+    words.set(halves);
+    if (start % WORD === 0 && (end % WORD === 0 || end >= this.#storage.bytes)) {
+      engine.write(this.#storage, start, words);
+      return;
+    }
+    const whole = engine.allocate(words.byteLength);
+    engine.write(whole, 0, words);
+    launch1d(engine, 'elementwise/copy.wgsl', halves.length, {
+      storages: [whole, this.#storage],
+      overrides: { RANK: 1 },
+      consts: { Element: 'f16' },
+      params: {
+        shape: [halves.length],
+        stride_x: [1],
+        stride_y: [1],
+        n: halves.length,
+        offset_x: 0,
+        offset_y: this.#offset,
+      },
+    });
+    whole.release();
   }
 
   /**
-   * The elements in row-major order, after everything recorded so far has run.
+   * The elements in row-major order, after everything recorded so far has run; those of f16 as float32.
    * @throws EliError of any failure the device met on the way.
    */
   async read(): Promise<Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>> {
     this.#alive();
     const span = 1 + this.shape.reduce((sum, n, i) => sum + (n - 1) * this.strides[i]!, 0);
-    const bytes = await this.engine.read(this.#storage, this.#offset * ELEMENT_BYTES, span * ELEMENT_BYTES);
-    const raw = new ARRAY_OF[this.dtype](bytes);
+    const element = ELEMENT_BYTES[this.dtype];
+    const start = this.#offset * element;
+    const before = start % WORD;
+    // Buffers are whole words.
+    const length = Math.ceil((before + span * element) / WORD) * WORD;
+    const bytes = await this.engine.read(this.#storage, start - before, length);
+    const raw =
+      this.dtype === 'f16'
+        ? halvesToFloats(new Uint16Array(bytes, before, span))
+        : new ARRAY_OF[this.dtype](bytes);
     return this.isContiguous ? raw : gather(raw, this.shape, this.strides);
   }
 
-  /** The elements of an f32 tensor. @throws EliError `DTYPE` for another dtype. */
+  /** The elements of an f32 or f16 tensor. @throws EliError `DTYPE` for another dtype. */
   async readFloats(): Promise<Float32Array<ArrayBuffer>> {
-    if (this.dtype !== 'f32')
-      throw new EliError('DTYPE', `readFloats: this tensor is ${this.dtype}, not f32`);
+    if (!isFloat(this.dtype))
+      throw new EliError('DTYPE', `readFloats: this tensor is ${this.dtype}, not f32 or f16`);
     return (await this.read()) as Float32Array<ArrayBuffer>;
   }
 
@@ -183,8 +232,36 @@ export function checkDType(op: string, tensor: Tensor, dtype: DType): void {
     throw new EliError(
       'DTYPE',
       `${op} needs ${dtype}, got ${tensor.dtype} of shape ${showShape(tensor.shape)}`,
+      isFloat(dtype) && isFloat(tensor.dtype) ? { hint: `cast(x, '${dtype}') makes it one` } : {},
     );
   }
+}
+
+export function isFloat(dtype: DType): dtype is FloatDType {
+  return dtype === 'f32' || dtype === 'f16';
+}
+
+/** The one dtype of operands that are real numbers. @throws EliError `DTYPE` when they are not, or differ. */
+export function floatDType(op: string, ...tensors: readonly Tensor[]): FloatDType {
+  const { dtype } = tensors[0]!;
+  if (!isFloat(dtype)) throw new EliError('DTYPE', `${op} needs f32 or f16, got ${tensors[0]!.toString()}`);
+  if (tensors.some((t) => t.dtype !== dtype)) {
+    const got = tensors.map((t) => `${t.dtype} ${showShape(t.shape)}`).join(', ');
+    throw new EliError('DTYPE', `${op}: operands of one dtype are needed, got ${got}`, {
+      hint: 'cast(x, dtype) converts between f32 and f16',
+    });
+  }
+  return dtype;
+}
+
+/** The launch consts for storage aliases of a shader, which are f32 in its file. */
+export function storedAs(types: Readonly<Record<string, DType>>): Readonly<Record<string, DType>> {
+  return Object.fromEntries(Object.entries(types).filter(([, dtype]) => dtype !== 'f32'));
+}
+
+/** The launch consts for a shader that moves elements as they are, through `alias Element = u32`. */
+export function movedAs(dtype: DType): Readonly<Record<string, 'f16'>> {
+  return dtype === 'f16' ? { Element: 'f16' } : {};
 }
 
 /** The one engine of all operands. @throws EliError `WRONG_ENGINE` when they come from different ones. */
