@@ -4,13 +4,18 @@ import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear } from '../src/nn/layers.ts';
+import { normalizeRows } from '../src/nn/losses.ts';
 import { Module } from '../src/nn/module.ts';
 import { div, mul, sub } from '../src/ops/binary.ts';
 import { checkNumerics } from '../src/ops/check-numerics.ts';
+import { crossEntropy } from '../src/ops/loss.ts';
+import { matmul } from '../src/ops/matmul.ts';
+import { batchNorm } from '../src/ops/norm.ts';
 import { sum } from '../src/ops/reduce.ts';
+import { logSumExp, softmax } from '../src/ops/softmax.ts';
 import { relu, sqrt } from '../src/ops/unary.ts';
 import { sgd } from '../src/optim/optimizer.ts';
-import { tensor, zeros } from '../src/tensor/create.ts';
+import { full, tensor, zeros } from '../src/tensor/create.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
 import { Trainer } from '../src/train/trainer.ts';
 import { fails } from './support/data.ts';
@@ -43,6 +48,33 @@ test('backward passes are looked at', async () => {
   // √0 is 0, its slope is not finite.
   await fails(() => checkNumerics(engine, () => grad(sqrt(x), [x])), 'NON_FINITE', /made (Infinity|NaN)/);
 });
+
+const row = (...values: number[]) => tensor(engine, values, [1, values.length]);
+
+for (const [what, work, named] of [
+  ['a norm beyond f32', () => normalizeRows(row(1e20, 1)), /mul of \[1, 2\], \[1, 2\] made Infinity/],
+  [
+    'a batch norm whose squares are beyond f32',
+    () =>
+      batchNorm(tensor(engine, [1e20, 1, 2, 3], [4, 1, 1, 1]), full(engine, [1], 1), full(engine, [1], 0)),
+    /batchNorm of .* made NaN/,
+  ],
+  [
+    'a label that is no class',
+    () => crossEntropy(row(1, 2), tensor(engine, Uint32Array.of(2))),
+    /crossEntropyRows of .* made NaN/,
+  ],
+  ['softmax over nothing but −∞', () => softmax(row(-Infinity, -Infinity)), /softmax of .* made NaN/],
+  ['log-sum-exp of ∞', () => logSumExp(row(Infinity, 0)), /logSumExp of .* made (NaN|Infinity)/],
+  ['a sum beyond f32', () => sum(row(3e38, 3e38)), /sum of \[1, 2\] made Infinity/],
+  [
+    'a product beyond f32',
+    () => matmul(row(1e20, 1), full(engine, [2, 1], 1e20)),
+    /matmul of .* made Infinity/,
+  ],
+] as const) {
+  test(`${what} is named`, () => fails(() => checkNumerics(engine, work), 'NON_FINITE', named));
+}
 
 /** y / (y − y₀), which breaks once it has learnt y₀. */
 class Breaks extends Module {
