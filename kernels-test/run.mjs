@@ -26,8 +26,8 @@ const { values: flags, positionals: words } = parseArgs({
 const all = words.length === 0 && Object.keys(flags).length === 0;
 if (flags.driver !== undefined) useDriver(flags.driver);
 if (flags.robustness !== undefined) useRobustness(flags.robustness);
-/** Kernels and random numbers: what a driver or its settings can change. Some two minutes on SwiftShader. */
-const AGAIN = /^(autograd|determinism|golden-conv|golden-ops|golden-optim|numerics|random|variants)\.test/;
+/** Kernels and random numbers: what a driver or its settings can change. Under a minute on SwiftShader. */
+const AGAIN = /^(autograd|determinism|golden-conv|golden-ops|golden-optim|numerics|random)\.test/;
 const files = readdirSync(folder, { recursive: true })
   .filter((file) => file.endsWith('.test.ts'))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
