@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import { readCifar } from '../src/data/cifar.ts';
 import { ImageSamples } from '../src/data/image-samples.ts';
-import { type ImageSet, selectClasses } from '../src/data/image-set.ts';
+import { selectClasses } from '../src/data/image-set.ts';
 import type { EliError } from '../src/errors.ts';
 import { train } from '../src/experiments/train.ts';
 import { type TrainConfig, trainConfig } from '../src/experiments/train-config.ts';
@@ -24,6 +24,7 @@ import { sgd } from '../src/optim/optimizer.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
 import { evaluate } from '../src/train/evaluate.ts';
 import { Trainer } from '../src/train/trainer.ts';
+import { bars } from './support/bars.ts';
 import { fails } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
@@ -108,18 +109,6 @@ const indices = [0, 20].map((first) =>
 );
 const tensorOf = (first: number) => indices[first / 20]!;
 
-/** Digits drawn by rule: a bright bar whose place is the class. */
-function bars(count: number, seed: number): ImageSet {
-  const images = new Uint8Array(count * 64);
-  const labels = Uint8Array.from({ length: count }, (_, i) => (i * 7 + seed) % 4);
-  labels.forEach((label, i) => {
-    for (let k = 0; k < 64; k++) {
-      const noise = (Math.imul(k + 64 * i + 7919 * seed, 2654435761) >>> 24) / 4;
-      images[64 * i + k] = noise + (Math.floor(k / 16) === label ? 150 : 0);
-    }
-  });
-  return { images, labels, count, channels: 1, height: 8, width: 8, classes: 4 };
-}
 const data = { train: bars(400, 1), test: bars(90, 2), source: 'bars' };
 const config = trainConfig({ model: 'cnn', epochs: 4, batch: 32, learningRate: 0.05, weightDecay: 1e-3 });
 
