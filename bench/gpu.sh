@@ -22,7 +22,10 @@ nvidia-smi 2>/dev/null | tee "$out/nvidia-smi.txt" # absent where the GPU is ano
 node src/cli/setup.mjs || exit 1
 part doctor eli doctor
 part tests node kernels-test/run.mjs
+part robustness-off node kernels-test/run.mjs --robustness off ops golden variants sampler
+part variants eli bench "op: " --variants --json "$out/variants.json" --tuning "$out/tuning.json"
 part bench eli bench --json "$out/bench.json" --picture "$out/roofline"
+part bench-tuned eli bench --tuning "$out/tuning.json" --json "$out/bench-tuned.json" --compare "$out/bench.json"
 part pytorch npx tsx bench/peers/gpu.mts --json "$out/pytorch.json"
 if npm --prefix bench/peers ci --no-audit --no-fund >"$out/peers-install.txt" 2>&1; then
   part peers npx tsx bench/peers/table.mts --json "$out/peers.json"

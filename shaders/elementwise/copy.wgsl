@@ -1,5 +1,6 @@
 // y[offset_y + Σ k_d stride_y[d]] = x[offset_x + Σ k_d stride_x[d]] for every index k of `shape`: copies
 // elements between two strided views of different buffers. One invocation an element.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
 
 // 32 bits of any type, or f16.
@@ -30,14 +31,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   var at_x = params.offset_x;
   var at_y = params.offset_y;
   var rest = i;
-  // The outermost index is what is left. A dense copy (rank 1) then has no loop and no division, which software
-  // drivers do lane by lane.
+  // The outermost index is what is left. A dense copy (rank 1) then has no loop.
   for (var d = RANK; d > 1u; d--) {
     let n = dim(params.shape, d - 1u);
-    let k = rest % n;
+    let q = quotient(rest, n);
+    let k = rest - q * n;
     at_x += k * dim(params.stride_x, d - 1u);
     at_y += k * dim(params.stride_y, d - 1u);
-    rest /= n;
+    rest = q;
   }
   at_x += rest * dim(params.stride_x, 0u);
   at_y += rest * dim(params.stride_y, 0u);

@@ -1,8 +1,9 @@
 // y[i, j] = table[index[i], j] for i < rows, j < width; elements of any type. An index past the table reads its
 // last row. One invocation an element of y.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
 
-// 32 bits of any type, or f16.
+// 32 bits of any type, four of them, or f16.
 alias Element = u32;
 
 struct Params {
@@ -24,6 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.rows * params.width) {
     return;
   }
-  let row = min(index[params.offset_index + i / params.width], params.table_rows - 1u);
-  y[i] = table[params.offset_table + row * params.width + i % params.width];
+  let place = quotient(i, params.width);
+  let row = min(index[params.offset_index + place], params.table_rows - 1u);
+  y[i] = table[params.offset_table + row * params.width + i - place * params.width];
 }

@@ -1,5 +1,6 @@
 // y[i, j] = scale · bytes[index[i], j]: rows of a table of unsigned bytes (packed four to a u32, little-endian) become
 // f32. An index past the table reads its last row. One invocation an element of y.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
 
 struct Params {
@@ -21,7 +22,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.rows * params.width) {
     return;
   }
-  let row = min(index[params.offset_index + i / params.width], params.table_rows - 1u);
-  let at = row * params.width + i % params.width;
+  let place = quotient(i, params.width);
+  let row = min(index[params.offset_index + place], params.table_rows - 1u);
+  let at = row * params.width + i - place * params.width;
   y[i] = params.scale * f32((table[at >> 2u] >> ((at & 3u) * 8u)) & 255u);
 }

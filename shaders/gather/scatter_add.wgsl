@@ -1,6 +1,7 @@
 // y[r, j] += Σ over i with index[i] = r of x[i, j], in the order of i: the same bits each time, without atomics.
 // y starts at zero. One invocation an element (i, j) of x; the one of the first i with a given index adds them all.
 // Work grows with rows², which suits minibatches.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
 
 // What numbers are stored as: f32, or f16 with f32 arithmetic.
@@ -25,8 +26,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.rows * params.width) {
     return;
   }
-  let mine = i / params.width;
-  let j = i % params.width;
+  let mine = quotient(i, params.width);
+  let j = i - mine * params.width;
   let row = min(index[params.offset_index + mine], params.table_rows - 1u);
   for (var k = 0u; k < mine; k++) {
     if (min(index[params.offset_index + k], params.table_rows - 1u) == row) {

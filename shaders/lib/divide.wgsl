@@ -7,3 +7,8 @@ fn divide(v: i32, d: i32) -> i32 {
   let rest = v - q * d;
   return q + select(0, 1, rest >= d) - select(0, 1, rest < 0);
 }
+
+// The same for unsigned numbers below 2³¹: indices.
+fn quotient(v: u32, d: u32) -> u32 {
+  return u32(divide(i32(v), i32(d)));
+}

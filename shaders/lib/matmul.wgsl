@@ -7,10 +7,8 @@
 @group(0) @binding(3) var<storage, read_write> c: array<Result>;
 
 fn load_bias(column: u32) -> f32 {
-  if (BIAS == 1u) {
-    return f32(bias[params.offset_bias + min(column, params.n - 1u)]);
-  }
-  return 0.0;
+  let value = f32(bias[params.offset_bias + min(column, params.n - 1u) * params.has_bias]);
+  return select(0.0, value, params.has_bias == 1u);
 }
 
 fn store_c(batch: u32, row: u32, column: u32, value: f32) {

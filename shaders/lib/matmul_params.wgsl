@@ -20,6 +20,9 @@ struct Params {
   col_a: u32,
   row_b: u32,
   col_b: u32,
+  // Whether there is a bias; without one the binding holds something else. No override: compiling a variant takes far
+  // longer than the selection.
+  has_bias: u32,
   offset_bias: u32,
   offset_c: u32,
   // Lanes of a subgroup for the variants that use one: a bound that is no constant keeps compilers from unrolling, which
@@ -28,5 +31,3 @@ struct Params {
 }
 
 @group(0) @binding(4) var<uniform> params: Params;
-
-override BIAS: u32 = 0u;

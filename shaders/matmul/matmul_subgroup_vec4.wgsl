@@ -35,10 +35,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     let column = min(n0 + j * (4u * LANES), params.n - 4u);
     at_b[j] = (base_b + column) / 4u;
     var start = vec4f();
-    if (BIAS == 1u) {
-      for (var v = 0u; v < 4u; v++) {
-        start[v] = f32(bias[params.offset_bias + column + v]);
-      }
+    for (var v = 0u; v < 4u; v++) {
+      let value = f32(bias[params.offset_bias + (column + v) * params.has_bias]);
+      start[v] = select(0.0, value, params.has_bias == 1u);
     }
     for (var i = 0u; i < TM; i++) {
       acc[i][j] = start;

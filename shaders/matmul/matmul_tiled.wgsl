@@ -177,7 +177,7 @@ fn main(
       let column = n0 + ((j / 4u) * WX + local.x) * 4u + (j % 4u);
       if (row < params.m && column < params.n) {
         var value = acc[i][j];
-        if (BIAS == 1u) {
+        if (params.has_bias == 1u) {
           value += f32(bias[params.offset_bias + column]);
         }
         c[params.offset_c + (group.z * params.m + row) * params.n + column] = Result(value);

@@ -7,7 +7,7 @@
 // corrections c₁ = 1 - β₁ᵗ, c₂ = 1 - β₂ᵗ, and with CLIP = 1 the factor of g that clip.wgsl or loss_scale.wgsl found; with
 // SCALED = 1 a factor of 0 leaves the step out. With GROUPED = 1 each
 // block of 64 elements, of which a parameter has whole ones, has its own factor of lr and its own wd. One invocation
-// an element.
+// four elements.
 //!include lib/index.wgsl
 
 override KIND: u32 = 0u;
@@ -16,6 +16,7 @@ override GROUPED: u32 = 0u;
 override SCALED: u32 = 0u;
 
 struct Params {
+  // Fours of elements.
   n: u32,
   nesterov: u32,
   momentum: f32,
@@ -26,10 +27,10 @@ struct Params {
   weight_decay: f32,
 }
 
-@group(0) @binding(0) var<storage, read_write> p: array<f32>;
-@group(0) @binding(1) var<storage, read> g: array<f32>;
-@group(0) @binding(2) var<storage, read_write> m: array<f32>;
-@group(0) @binding(3) var<storage, read_write> v: array<f32>;
+@group(0) @binding(0) var<storage, read_write> p: array<vec4f>;
+@group(0) @binding(1) var<storage, read> g: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> m: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> v: array<vec4f>;
 @group(0) @binding(4) var<storage, read> hyper: array<f32>;
 // (factor of lr, wd) of each block; not read unless GROUPED = 1.
 @group(0) @binding(5) var<storage, read> blocks: array<vec2f>;
@@ -47,7 +48,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   var rate = hyper[0];
   var decay = params.weight_decay;
   if (GROUPED == 1u) {
-    let own = blocks[i / 64u];
+    let own = blocks[i / 16u];
     rate *= own.x;
     decay = own.y;
   }

@@ -2,6 +2,7 @@
 // (kept) and `inner` dimensions (reduced). The inner elements are cut into `parts` of `part` elements; a second
 // launch over y[outer, parts] finishes, so that sums of millions of elements stay accurate and parallel.
 // OP: 0 sum, 1 max. ROWS × THREADS invocations: THREADS work on one output, ROWS outputs a workgroup.
+//!include lib/divide.wgsl
 //!include lib/index.wgsl
 //!include lib/reduce.wgsl
 
@@ -35,8 +36,9 @@ fn locate_outer(index: u32) -> u32 {
   var rest = index;
   for (var d = params.outer_rank; d > 0u; d--) {
     let n = dim(params.outer_shape, d - 1u);
-    at += (rest % n) * dim(params.outer_stride, d - 1u);
-    rest /= n;
+    let q = quotient(rest, n);
+    at += (rest - q * n) * dim(params.outer_stride, d - 1u);
+    rest = q;
   }
   return at;
 }
@@ -49,8 +51,9 @@ fn locate_inner(index: u32) -> u32 {
   var rest = index;
   for (var d = params.inner_rank; d > 0u; d--) {
     let n = dim(params.inner_shape, d - 1u);
-    at += (rest % n) * dim(params.inner_stride, d - 1u);
-    rest /= n;
+    let q = quotient(rest, n);
+    at += (rest - q * n) * dim(params.inner_stride, d - 1u);
+    rest = q;
   }
   return at;
 }

@@ -46,8 +46,10 @@ export async function runMnistSeeds(
     run.onSeed?.(seed, i);
     const folder = config.seeds === 1 ? run.folder : join(run.folder, `seed-${seed}`);
     const resume = run.resume && existsSync(folder);
-    if (resume) await removeTemporaries(folder);
-    else if (config.seeds > 1) await createRunFolder(folder);
+    if (config.seeds > 1) {
+      if (resume) await removeTemporaries(folder);
+      else await createRunFolder(folder);
+    }
     const { progress, signal, pictures, report } = run;
     all.push(
       await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, {

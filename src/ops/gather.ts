@@ -11,14 +11,17 @@ const gatherOp = defineOp<null>({
   name: 'gather',
   forward: ([table, index]) => {
     const y = empty(table!.engine, [...index!.shape, ...table!.shape.slice(1)], table!.dtype);
-    launch1d(y.engine, 'gather/gather.wgsl', y.size, {
-      consts: movedAs(y.dtype),
+    const width = sizeOf(table!.shape.slice(1));
+    const four = y.dtype !== 'f16' && width % 4 === 0 && table!.offset % 4 === 0;
+    const pack = four ? 4 : 1;
+    launch1d(y.engine, 'gather/gather.wgsl', y.size / pack, {
       storages: [table!.storage, index!.storage, y.storage],
+      consts: four ? { Element: 'vec4u' } : movedAs(y.dtype),
       params: {
         rows: index!.size,
-        width: sizeOf(table!.shape.slice(1)),
+        width: width / pack,
         table_rows: table!.shape[0]!,
-        offset_table: table!.offset,
+        offset_table: table!.offset / pack,
         offset_index: index!.offset,
       },
     });

@@ -1,9 +1,10 @@
 import { empty } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
-import { storedAs, type Tensor } from '../tensor/tensor.ts';
+import { storedAs, Tensor } from '../tensor/tensor.ts';
 import { sumPartsInto } from './reduce.ts';
 import { broadcastStrides } from './strided.ts';
 import { type Family, type Operand, operandOf, type Problem, sizeBucket, type Variant } from './variants.ts';
+import { copyInto } from './views.ts';
 
 /** A batch of matrices: elements from one row, column and batch element to the next. */
 interface Matrix extends Operand {
@@ -68,7 +69,7 @@ function run(file: string, problem: MatmulProblem, tile: Tile): void {
   const { engine } = output.storage;
   engine.run(file, {
     storages: [a.storage, b.storage, (bias ?? b).storage, output.storage],
-    overrides: { ...tile.overrides, BIAS: bias === undefined ? 0 : 1 },
+    overrides: tile.overrides ?? {},
     consts: { ...tile.consts, ...storedAs({ Real: a.dtype, Result: output.dtype }) },
     params: {
       lanes: engine.subgroupLanes ?? 0,
@@ -86,6 +87,7 @@ function run(file: string, problem: MatmulProblem, tile: Tile): void {
       col_a: a.column,
       row_b: b.row,
       col_b: b.column,
+      has_bias: bias === undefined ? 0 : 1,
       offset_bias: bias?.offset ?? 0,
       offset_c: output.offset,
     },
@@ -172,6 +174,36 @@ function tiled(WX: number, WY: number, TM: number, TN: number, TK: number): Matm
   };
 }
 
+/** Lays B out with dense rows first, for variants that load vectors of it: a small part of the work for many rows. */
+function copying(base: MatmulVariant): MatmulVariant {
+  const dense = (problem: MatmulProblem, b: Operand): MatmulProblem => {
+    const [a, , bias] = problem.inputs;
+    const rows = { ...b, row: problem.n, column: 1, batch: 0, batchOuter: 0 };
+    return { ...problem, inputs: [a, rows, bias] };
+  };
+  return {
+    name: `copying B, ${base.name}`,
+    supports: (problem) =>
+      problem.batch === 1 && base.supports(dense(problem, { ...problem.inputs[1], offset: 0 })),
+    launch: (problem) => {
+      const { k, n } = problem;
+      const { storage, offset, dtype, row, column } = problem.inputs[1];
+      const b = new Tensor({
+        storage: storage.retain(),
+        shape: [k, n],
+        strides: [row, column],
+        offset,
+        dtype,
+      });
+      const copy = empty(storage.engine, [k, n], dtype);
+      copyInto(b, copy, copy.strides, 0);
+      base.launch(dense(problem, operandOf(copy)));
+      b.dispose();
+      copy.dispose();
+    },
+  };
+}
+
 /** Elements of C for which a workgroup each can still pay. */
 const MAX_VECTOR_RESULTS = 1 << 14;
 
@@ -233,6 +265,7 @@ const REGISTERS = {
 };
 const SUBGROUP = { narrow: subgroup(16, 1), middle: subgroup(16, 4), wide: subgroup(16, 8) };
 const SUBGROUP_VEC4 = { middle: subgroupVec4(16, 1), wide: subgroupVec4(16, 2) };
+const COPYING = { middle: copying(SUBGROUP_VEC4.middle), wide: copying(SUBGROUP_VEC4.wide) };
 const TILED = {
   small: tiled(16, 16, 4, 4, 16),
   middle: tiled(16, 8, 8, 4, 16),
@@ -240,18 +273,24 @@ const TILED = {
   large: tiled(16, 16, 8, 8, 8),
 };
 
+/** Products below which a kernel that compiles in half the time is worth more than a faster one. */
+const MIN_PRODUCTS = 1 << 20;
+/** Rows of A from which on a copy of B pays. */
+const MIN_ROWS_TO_COPY = 64;
+
 /**
  * Without measurements: on a software device loads cost most, so there the operand rows go round by subgroup shuffles.
  * On a GPU large products go through workgroup memory, and smaller tiles give more invocations.
  */
 function rule(problem: MatmulProblem): MatmulVariant {
-  const { m, n, batch } = problem;
+  const { m, n, k, batch } = problem;
   const { engine } = problem.output.storage;
   if (engine.adapter.software) {
     if (engine.subgroupLanes === undefined) return n <= 8 ? REGISTERS.column : REGISTERS.wide;
-    if (n <= engine.subgroupLanes) return SUBGROUP.narrow;
+    if (n <= engine.subgroupLanes) return m * n * k < MIN_PRODUCTS ? REGISTERS.column : SUBGROUP.narrow;
     const size = m * n >= 256 * 128 ? 'wide' : 'middle';
-    return SUBGROUP_VEC4[size].supports(problem) ? SUBGROUP_VEC4[size] : SUBGROUP[size];
+    if (SUBGROUP_VEC4[size].supports(problem)) return SUBGROUP_VEC4[size];
+    return m >= MIN_ROWS_TO_COPY && COPYING[size].supports(problem) ? COPYING[size] : SUBGROUP[size];
   }
   if (batch * m * n <= 256 * 256) return REGISTERS.small;
   const tile = batch * m * n >= 1024 * 1024 ? TILED.large : TILED.small;
@@ -271,6 +310,7 @@ export const MATMUL: Family<MatmulProblem> = {
     ...Object.values(SUBGROUP),
     ...Object.values(SUBGROUP_VEC4),
     subgroupVec4(24, 2),
+    ...Object.values(COPYING),
     ...Object.values(TILED),
     vector(64),
     vector(256),

@@ -9,9 +9,11 @@ export function rowLayout(
   rows: number,
   length: number,
 ): { overrides: { THREADS: number; ROWS: number }; groups: [number, number] } {
-  const plenty = engine.adapter.software ? rows >= 16 : rows >= 16384;
-  const threads = length <= 32 || plenty ? 1 : length <= 1024 ? 64 : 256;
-  const rowsPerGroup = threads === 1 ? (engine.adapter.software ? 8 : 64) : 1;
+  const { software } = engine.adapter;
+  const plenty = software ? rows >= 16 : rows >= 16384;
+  // On a software device a barrier takes as long as some hundred additions.
+  const threads = length <= (software ? 512 : 32) || plenty ? 1 : length <= 1024 ? 64 : 256;
+  const rowsPerGroup = threads === 1 ? (software ? 8 : 64) : 1;
   const count = Math.ceil(rows / rowsPerGroup);
   const x = Math.min(count, 32768);
   return { overrides: { THREADS: threads, ROWS: rowsPerGroup }, groups: [x, Math.ceil(count / x)] };

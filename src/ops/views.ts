@@ -17,20 +17,29 @@ import { broadcastStrides, stridedParams } from './strided.ts';
 
 /** Copies `x` (any strides) into the place in `target` that starts at `offset` elements and has `strides`. */
 export function copyInto(x: Tensor, target: Tensor, strides: readonly number[], offset: number): void {
-  const walk = stridedParams(x.shape, [x.strides, strides]);
-  launch1d(x.engine, 'elementwise/copy.wgsl', x.size, {
-    storages: [x.storage, target.storage],
-    overrides: { RANK: walk.rank },
-    consts: movedAs(x.dtype),
-    params: {
-      shape: walk.shape,
-      stride_x: walk.strides[0]!,
-      stride_y: walk.strides[1]!,
-      n: x.size,
-      offset_x: x.offset,
-      offset_y: target.offset + offset,
+  const { shape, rank, strides: walks } = stridedParams(x.shape, [x.strides, strides]);
+  const [from, to] = walks as [number[], number[]];
+  const place = target.offset + offset;
+  const dense = denseStrides(shape);
+  const fours = to.every((stride, d) => stride === dense[d]) && shape.at(-1)! % 4 === 0 && place % 4 === 0;
+  launch1d(
+    x.engine,
+    fours ? 'elementwise/copy_fours.wgsl' : 'elementwise/copy.wgsl',
+    fours ? x.size / 4 : x.size,
+    {
+      storages: [x.storage, target.storage],
+      overrides: { RANK: rank },
+      consts: movedAs(x.dtype),
+      params: {
+        shape,
+        stride_x: from,
+        n: fours ? x.size / 4 : x.size,
+        offset_x: x.offset,
+        offset_y: fours ? place / 4 : place,
+        ...(fours ? {} : { stride_y: to }),
+      },
     },
-  });
+  );
 }
 
 const contiguousOp = defineOp<null>({

@@ -119,7 +119,7 @@ export class Optimizer {
         groups: [1],
       });
     }
-    launch1d(engine, 'optim/update.wgsl', values.size, {
+    launch1d(engine, 'optim/update.wgsl', values.size / 4, {
       storages: [
         values,
         this.#gradients,
@@ -135,7 +135,7 @@ export class Optimizer {
         SCALED,
       },
       params: {
-        n: values.size,
+        n: values.size / 4,
         nesterov: rule.nesterov ? 1 : 0,
         momentum: rule.momentum,
         beta: rule.beta,
