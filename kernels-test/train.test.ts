@@ -29,6 +29,7 @@ import { fails } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
+const halfTest = engine.has('shader-f16') ? test : test.skip;
 const root = mkdtempSync(join(tmpdir(), 'eli-train-'));
 test.after(async () => {
   rmSync(root, { recursive: true });
@@ -161,6 +162,23 @@ test('it learns; stopped and resumed, it ends with the same bits', async () => {
   );
 });
 
+halfTest('mixed precision too goes on with the same bits, and logs its loss scale', async () => {
+  const part: Partial<TrainConfig> = { precision: 'mixed', epochs: 2, emaDecay: 0.9 };
+  const { lossScaling, test: result } = await runTo('mixed', part);
+  assert.ok(result.top1 > 60, `test accuracy ${result.top1} %`);
+  await runTo('mixed-stopped', part, 1).catch((error: EliError) => assert.is(error.code, 'ABORTED'));
+  await runTo('mixed-stopped', part, undefined, true);
+  for (const file of ['metrics.json', 'model.safetensors', 'checkpoint.safetensors', 'log.jsonl']) {
+    assert.is(bytes('mixed-stopped', file), bytes('mixed', file), file);
+  }
+  const last = readFileSync(join(root, 'mixed', 'log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .at(-1)!;
+  const { lossScale, skippedSteps } = JSON.parse(last);
+  assert.equal({ scale: lossScale, skipped: skippedSteps }, lossScaling);
+});
+
 test('patience ends a training that gets no better', async () => {
   const { points } = await runTo('patience', { epochs: 50, learningRate: 0, patience: 2 });
   assert.is(points.length, 3);
@@ -228,6 +246,7 @@ test('wrong configs are refused, naming the key', async () => {
   await refuse({ momentum: 1 }, /momentum is 1, must be below 1/);
   await refuse({ schedule: 'multi-step', milestones: [5, 3] }, /milestones/);
   await refuse({ nesterov: 'yes' }, /nesterov/);
+  await refuse({ precision: 'f16' }, /precision is f16/, /mixed/);
   await fails(() => loadImages('cifar10', undefined), 'CONFIG', /--dir/);
 });
 

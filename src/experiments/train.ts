@@ -168,6 +168,7 @@ class Session {
       const { loss: testLoss, top1 } = last;
       const trainLoss = losses.reduce((a, b) => a + b, 0) / steps;
       points.push({ epoch, trainLoss, testLoss, testAccuracy: top1 });
+      const scaling = await this.trainer.lossScaling();
       log.write({
         event: 'epoch',
         epoch,
@@ -175,7 +176,7 @@ class Session {
         trainLoss,
         testLoss,
         top1,
-        ...(await this.trainer.lossScaling()),
+        ...(scaling === undefined ? {} : { lossScale: scaling.scale, skippedSteps: scaling.skipped }),
       });
       log.flush();
       await writeTrainCheckpoint(run.folder, {
