@@ -3,6 +3,9 @@
 
 override THREADS: u32 = 1u;
 
+// An invocation sums blocks of so many elements and then those sums: rounding grows with the longest chain of additions.
+const BLOCK = 64u;
+
 var<workgroup> scratch: array<f32, THREADS>;
 
 fn workgroup_sum(value: f32, lane: u32) -> f32 {

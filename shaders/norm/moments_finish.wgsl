@@ -1,5 +1,6 @@
 // Second half of the statistics of a batch, from the shifted sums of moments.wgsl: stats[c] = (mean, var), var biased.
-// One invocation a channel.
+// A channel whose squares are beyond f32 gets NaN, which is then caught as what is not finite: an infinite variance
+// would make every y = bias. One invocation a channel.
 //!include lib/index.wgsl
 
 // What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
@@ -30,5 +31,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   }
   let shifted = sums.x / params.count;
   let mean = f32(x[params.offset + c * params.plane]) + shifted;
-  stats[c] = vec2f(mean, max(sums.y / params.count - shifted * shifted, 0.0));
+  let variance = sums.y / params.count - shifted * shifted;
+  // The exponent of infinities and NaN. `c & 0u` keeps the compiler from seeing a constant NaN, which WGSL forbids.
+  let broken = (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u;
+  stats[c] = vec2f(mean, select(max(variance, 0.0), bitcast<f32>(0x7fc00000u | (c & 0u)), broken));
 }

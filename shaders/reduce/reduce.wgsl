@@ -70,13 +70,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   if (OP == 1u) {
     value = -3.4028234e38;
   }
-  for (var i = start + lane; i < end; i += THREADS) {
-    let v = f32(x[base + locate_inner(i)]);
-    if (OP == 0u) {
-      value += v;
-    } else {
-      value = max(value, v);
+  for (var first = start + lane; first < end; first += BLOCK * THREADS) {
+    let last = min(first + BLOCK * THREADS, end);
+    var subtotal = 0.0;
+    for (var i = first; i < last; i += THREADS) {
+      let v = f32(x[base + locate_inner(i)]);
+      if (OP == 0u) {
+        subtotal += v;
+      } else {
+        value = max(value, v);
+      }
     }
+    value += subtotal;
   }
   if (OP == 0u) {
     value = workgroup_sum(value, lane);

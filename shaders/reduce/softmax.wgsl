@@ -28,8 +28,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   }
   largest = workgroup_max(largest, lane);
   var sum = 0.0;
-  for (var i = lane; i < n; i += THREADS) {
-    sum += exp(x[base + i] - largest);
+  for (var first = lane; first < n; first += BLOCK * THREADS) {
+    let last = min(first + BLOCK * THREADS, n);
+    var subtotal = 0.0;
+    for (var i = first; i < last; i += THREADS) {
+      subtotal += exp(x[base + i] - largest);
+    }
+    sum += subtotal;
   }
   sum = workgroup_sum(sum, lane);
   if (LOG == 2u) {

@@ -94,13 +94,7 @@ export class Engine {
     this.#pipelines = new PipelineCache(device, (error) => this.#fail(error));
     this.#arena = new ParamArena(device, ARENA_BYTES);
     this.#bindGroups = new BindGroups(device, this.#arena.buffer);
-    device.addEventListener('uncapturederror', (event) => {
-      event.preventDefault();
-      const { error } = event as GPUUncapturedErrorEvent;
-      const full = error instanceof GPUOutOfMemoryError;
-      const code = full ? 'OUT_OF_MEMORY' : 'VALIDATION';
-      this.#fail(new EliError(code, `the GPU device reported: ${error.message}`));
-    });
+    device.addEventListener('uncapturederror', this.#onUncaptured);
     device.lost.then((info) => {
       if (info.reason === 'destroyed' && this.#disposed) return;
       this.#fail(
@@ -143,6 +137,14 @@ export class Engine {
   get memory(): PoolStats {
     return this.#pool.stats;
   }
+
+  readonly #onUncaptured = (event: Event): void => {
+    event.preventDefault();
+    const { error } = event as GPUUncapturedErrorEvent;
+    const full = error instanceof GPUOutOfMemoryError;
+    const code = full ? 'OUT_OF_MEMORY' : 'VALIDATION';
+    this.#fail(new EliError(code, `the GPU device reported: ${error.message}`));
+  };
 
   /** Keeps the first failure; a compile error or a missing buffer explains the validation errors that it causes. */
   #fail(error: EliError): void {
@@ -417,6 +419,8 @@ export class Engine {
     this.#pending = [];
     this.#pool.dispose();
     this.device.destroy();
+    // Dawn's list of listeners is a root of the garbage collector: it would hold this engine for ever.
+    this.device.removeEventListener('uncapturederror', this.#onUncaptured);
   }
 
   [Symbol.dispose](): void {
