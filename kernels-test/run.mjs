@@ -1,6 +1,8 @@
 // Runs the uvu tests: `npm test` for all, `npm test -- ops nn` for the files with one of these words in their names.
 // `--driver swiftshader` runs them on the software driver that Chromium brings, instead of the machine's own.
 // `--robustness off` runs them without Dawn's checks of bounds in shaders: kernels must not need them.
+// On a build server (CI=true) a part of the files runs again on SwiftShader, which is fetched where it is missing, and
+// again without those checks.
 // Every file runs in a process of its own, so that a crash or a hang is a failure of that file and of no other.
 // The last line says `N passed, N failed`; a file that crashes, hangs or holds no test counts as one failure.
 import { spawn } from 'node:child_process';
@@ -8,7 +10,7 @@ import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
-import { swiftShader } from '../src/cli/setup-vulkan.mjs';
+import { fetchSwiftShader, swiftShader } from '../src/cli/setup-vulkan.mjs';
 
 const MINUTE = 60_000;
 const FILE_LIMIT = 10 * MINUTE;
@@ -21,8 +23,11 @@ const { values: flags, positionals: words } = parseArgs({
   options: { driver: { type: 'string' }, robustness: { type: 'string' } },
   allowPositionals: true,
 });
+const all = words.length === 0 && Object.keys(flags).length === 0;
 if (flags.driver !== undefined) useDriver(flags.driver);
 if (flags.robustness !== undefined) useRobustness(flags.robustness);
+/** Kernels and random numbers: what a driver or its settings can change. Under a minute on SwiftShader. */
+const AGAIN = /^(autograd|determinism|golden-conv|golden-ops|golden-optim|numerics|random)\.test/;
 const files = readdirSync(folder, { recursive: true })
   .filter((file) => file.endsWith('.test.ts'))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
@@ -75,19 +80,23 @@ function totals(output) {
   return { passed, failed: total - passed, skipped };
 }
 
-/** Runs one file and prints its output in one piece; resolves to the numbers of tests passed and failed. */
-function runFile(file) {
+/**
+ * Runs one file and prints its output in one piece; resolves to the numbers of tests passed and failed.
+ * @param setting what it runs with, if not as the others.
+ */
+function runFile(file, { name = '', env: setting = {} } = {}) {
+  const title = name === '' ? file : `${file} ${name}`;
   const start = performance.now();
   const limit = Math.min(FILE_LIMIT, deadline - start);
   if (limit <= 0) {
-    console.log(`\n── ${file} not run: no time left`);
+    console.log(`\n── ${title} not run: no time left`);
     return { passed: 0, failed: 1 };
   }
   return new Promise((resolve) => {
     const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
     const child = spawn(process.execPath, ['--import', 'tsx', join(folder, file)], {
       cwd: dirname(folder),
-      env: { ...process.env, ...color },
+      env: { ...process.env, ...color, ...setting },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: process.platform !== 'win32',
     });
@@ -124,17 +133,30 @@ function runFile(file) {
         problem,
       ];
       const seconds = ((performance.now() - start) / 1000).toFixed(1);
-      console.log(`\n── ${file}  ${counts.filter(Boolean).join(', ')}  (${seconds} s)\n${output.trimEnd()}`);
+      console.log(`\n── ${title}  ${counts.filter(Boolean).join(', ')}  (${seconds} s)\n${output.trimEnd()}`);
       resolve({ passed, failed: failed + (problem === undefined ? 0 : 1) });
     });
   });
 }
 
 const sum = { passed: 0, failed: 0 };
-const queue = [...files];
+const queue = files.map((file) => [file]);
+if (all && process.env.CI === 'true') {
+  const say = (text) => console.log(text);
+  if (swiftShader().length === 0 && !fetchSwiftShader({ say }))
+    say('SwiftShader could not be fetched: not run on it');
+  const settings = [
+    ...swiftShader()
+      .slice(0, 1)
+      .map((env) => ({ name: 'on SwiftShader', env })),
+    { name: 'without robustness', env: { ELI_ROBUSTNESS: 'off' } },
+  ];
+  const again = files.filter((file) => AGAIN.test(file));
+  queue.push(...settings.flatMap((setting) => again.map((file) => [file, setting])));
+}
 async function worker() {
-  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-    const { passed, failed } = await runFile(file);
+  for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
+    const { passed, failed } = await runFile(...job);
     sum.passed += passed;
     sum.failed += failed;
   }

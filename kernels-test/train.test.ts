@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import { readCifar } from '../src/data/cifar.ts';
 import { ImageSamples } from '../src/data/image-samples.ts';
-import { type ImageSet, selectClasses } from '../src/data/image-set.ts';
+import { selectClasses } from '../src/data/image-set.ts';
 import type { EliError } from '../src/errors.ts';
 import { train } from '../src/experiments/train.ts';
 import { type TrainConfig, trainConfig } from '../src/experiments/train-config.ts';
@@ -24,10 +24,12 @@ import { sgd } from '../src/optim/optimizer.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
 import { evaluate } from '../src/train/evaluate.ts';
 import { Trainer } from '../src/train/trainer.ts';
+import { bars } from './support/bars.ts';
 import { fails } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
+const halfTest = engine.has('shader-f16') ? test : test.skip;
 const root = mkdtempSync(join(tmpdir(), 'eli-train-'));
 test.after(async () => {
   rmSync(root, { recursive: true });
@@ -108,18 +110,6 @@ const indices = [0, 20].map((first) =>
 );
 const tensorOf = (first: number) => indices[first / 20]!;
 
-/** Digits drawn by rule: a bright bar whose place is the class. */
-function bars(count: number, seed: number): ImageSet {
-  const images = new Uint8Array(count * 64);
-  const labels = Uint8Array.from({ length: count }, (_, i) => (i * 7 + seed) % 4);
-  labels.forEach((label, i) => {
-    for (let k = 0; k < 64; k++) {
-      const noise = (Math.imul(k + 64 * i + 7919 * seed, 2654435761) >>> 24) / 4;
-      images[64 * i + k] = noise + (Math.floor(k / 16) === label ? 150 : 0);
-    }
-  });
-  return { images, labels, count, channels: 1, height: 8, width: 8, classes: 4 };
-}
 const data = { train: bars(400, 1), test: bars(90, 2), source: 'bars' };
 const config = trainConfig({ model: 'cnn', epochs: 4, batch: 32, learningRate: 0.05, weightDecay: 1e-3 });
 
@@ -170,6 +160,23 @@ test('it learns; stopped and resumed, it ends with the same bits', async () => {
     'CONFIG',
     /learningRate was 0\.05, is now 0\.01/,
   );
+});
+
+halfTest('mixed precision too goes on with the same bits, and logs its loss scale', async () => {
+  const part: Partial<TrainConfig> = { precision: 'mixed', epochs: 2, emaDecay: 0.9 };
+  const { lossScaling, test: result } = await runTo('mixed', part);
+  assert.ok(result.top1 > 60, `test accuracy ${result.top1} %`);
+  await runTo('mixed-stopped', part, 1).catch((error: EliError) => assert.is(error.code, 'ABORTED'));
+  await runTo('mixed-stopped', part, undefined, true);
+  for (const file of ['metrics.json', 'model.safetensors', 'checkpoint.safetensors', 'log.jsonl']) {
+    assert.is(bytes('mixed-stopped', file), bytes('mixed', file), file);
+  }
+  const last = readFileSync(join(root, 'mixed', 'log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .at(-1)!;
+  const { lossScale, skippedSteps } = JSON.parse(last);
+  assert.equal({ scale: lossScale, skipped: skippedSteps }, lossScaling);
 });
 
 test('patience ends a training that gets no better', async () => {
@@ -239,6 +246,7 @@ test('wrong configs are refused, naming the key', async () => {
   await refuse({ momentum: 1 }, /momentum is 1, must be below 1/);
   await refuse({ schedule: 'multi-step', milestones: [5, 3] }, /milestones/);
   await refuse({ nesterov: 'yes' }, /nesterov/);
+  await refuse({ precision: 'f16' }, /precision is f16/, /mixed/);
   await fails(() => loadImages('cifar10', undefined), 'CONFIG', /--dir/);
 });
 

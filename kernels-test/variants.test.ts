@@ -5,13 +5,13 @@ import * as assert from 'uvu/assert';
 import '../src/ops/all.ts';
 import { grad } from '../src/autograd/tape.ts';
 import { conv2d } from '../src/ops/conv.ts';
-import { registry, type Tolerance } from '../src/ops/define.ts';
+import { registry, type Tolerance, toleranceIn } from '../src/ops/define.ts';
 import { matmul } from '../src/ops/matmul.ts';
 import { choices, classKey, observeLaunches } from '../src/ops/variants.ts';
 import { transpose } from '../src/ops/views.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
-import { caseInputs, compare, toTensor } from './support/compare.ts';
+import { caseInputs, compare, dtypeOfInput, dtypesOf, roundedTo, toTensor } from './support/compare.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
@@ -55,21 +55,23 @@ async function byVariant(fn: () => readonly Tensor[]): Promise<Map<string, Float
 
 for (const name of ['matmul', 'linear', 'conv2d', 'conv2dInputGrad', 'conv2dWeightGrad']) {
   const op = registry.get(name)!;
-  op.cases.forEach((c, number) => {
-    test(`variants of ${op.name}, case ${number}`, async () => {
-      const inputs = caseInputs(op, c, number);
-      const want = op.reference(inputs, c.attrs);
-      const apply = () => [
-        op.forward(
-          inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!)),
-          c.attrs,
-        ),
-      ];
-      const results = await byVariant(apply);
-      assert.ok(results.size > 2, 'several variants');
-      for (const [name, [got]] of results) compare(got!, want.data, op.tolerance, name);
+  for (const dtype of dtypesOf(op, engine)) {
+    op.cases.forEach((c, number) => {
+      test(`variants of ${op.name}, case ${number}, ${dtype}`, async () => {
+        const inputs = roundedTo(dtype, op, caseInputs(op, c, number));
+        const want = op.reference(inputs, c.attrs);
+        const apply = () => [
+          op.forward(
+            inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!, dtypeOfInput(op, i, dtype))),
+            c.attrs,
+          ),
+        ];
+        const results = await byVariant(apply);
+        assert.ok(results.size > 2, 'several variants');
+        for (const [name, [got]] of results) compare(got!, want.data, toleranceIn(dtype, op), name);
+      });
     });
-  });
+  }
 }
 
 const SHAPES = [

@@ -125,6 +125,7 @@ export { logStep, takeBatch } from './ops/batch.ts';
 export { checkNumerics } from './ops/check-numerics.ts';
 export { type Application, defineOp, type Op, type OpDefinition, observeOps } from './ops/define.ts';
 export { Ema } from './optim/ema.ts';
+export { type LossScaleOptions, LossScaler, type LossScaling } from './optim/loss-scale.ts';
 export {
   type AdamOptions,
   adam,
@@ -145,4 +146,5 @@ export { type DType, type FloatDType, Tensor } from './tensor/tensor.ts';
 export { type Evaluation, evaluate } from './train/evaluate.ts';
 export { decayGroups } from './train/groups.ts';
 export type { LabelledSamples } from './train/labelled-samples.ts';
+export type { Precision } from './train/precision.ts';
 export { Trainer, type TrainerMemory, type TrainerOptions, type TrainerState } from './train/trainer.ts';

@@ -6,7 +6,7 @@ import type { NdArray } from '../../src/ops/ndarray.ts';
 import { permute, slice } from '../../src/ops/views.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { denseStrides, type Shape, sizeOf } from '../../src/tensor/shape.ts';
-import type { Tensor } from '../../src/tensor/tensor.ts';
+import type { DType, Tensor } from '../../src/tensor/tensor.ts';
 
 /** How an input lies in memory: dense, with its axes in another order, or inside a larger tensor. */
 export interface Layout {
@@ -169,6 +169,7 @@ const positive = (n: number): CaseInput => ({ shape: [n], range: [0.5, 1.5] });
 /** One generator an op that is not elementwise. */
 const CASES: Readonly<Record<string, Cases>> = {
   contiguous: shape(1, 4).map((s) => of([s])),
+  cast: shape(1, 4).map((s) => of([s], { dtype: 'f32' })),
   reshape: fc.tuple(shape(1, 4), fc.nat(4)).map(([s, cut]) => {
     const at = cut % (s.length + 1);
     return of([s], { shape: [sizeOf(s.slice(0, at)), sizeOf(s.slice(at))] });
@@ -224,10 +225,13 @@ const CASES: Readonly<Record<string, Cases>> = {
   matmul: fc
     .tuple(matmulDims, fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 }), fc.nat(2))
     .map(([[m, k, n], batch, which]) =>
-      of([
-        [...(which === 1 ? [] : batch), m!, k!],
-        [...(which === 2 ? [] : batch), k!, n!],
-      ]),
+      of(
+        [
+          [...(which === 1 ? [] : batch), m!, k!],
+          [...(which === 2 ? [] : batch), k!, n!],
+        ],
+        {},
+      ),
     ),
   linear: matmulDims.map(([m, k, n]) => of([[m!, k!], [n!, k!], [n!]])),
   conv2d: fc.tuple(convolutions, fc.boolean()).map(([c, bias]) => {
@@ -270,6 +274,7 @@ const CASES: Readonly<Record<string, Cases>> = {
  * views of every kind.
  */
 const DENSE: Readonly<Record<string, readonly number[] | true>> = {
+  cast: true,
   reshape: true,
   argmax: true,
   softmax: true,
@@ -326,19 +331,14 @@ export function randomCase(op: OpDefinition<unknown>): fc.Arbitrary<RandomCase> 
   });
 }
 
-/** The array on the device in a layout. What lies around it is 1e30, which no result may see. */
-export function placed(
-  engine: Engine,
-  x: NdArray,
-  dtype: 'f32' | 'u32' | 'i32' | undefined,
-  how: Layout,
-): Tensor {
+/** The array on the device in a layout. What lies around it is large, which no result may see. */
+export function placed(engine: Engine, x: NdArray, dtype: DType | undefined, how: Layout): Tensor {
   const rank = x.shape.length;
   const order = orderOf(rank, how.order);
   const axis = rank === 0 ? 0 : how.axis % rank;
   const outer = order.map((d) => x.shape[d]! + (d === axis ? how.before + how.after : 0));
   const strides = denseStrides(outer);
-  const around = dtype === 'u32' ? 0xffffffff : 1e30;
+  const around = dtype === 'u32' ? 0xffffffff : dtype === 'f16' ? 6e4 : 1e30;
   const data = dtype === 'u32' ? new Uint32Array(sizeOf(outer)) : new Float32Array(sizeOf(outer));
   data.fill(around);
   const dense = denseStrides(x.shape);
@@ -350,7 +350,7 @@ export function placed(
     });
     data[at] = value;
   });
-  const whole = tensor(engine, data, outer);
+  const whole = tensor(engine, data, outer, dtype);
   const inner = order.indexOf(axis);
   const cut =
     how.before + how.after === 0 ? whole : slice(whole, inner, how.before, how.before + x.shape[axis]!);

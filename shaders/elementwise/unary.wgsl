@@ -1,54 +1,15 @@
 // y[i] = f(x[i]) for every element of a strided x; y is dense. One invocation an element.
-// OP selects f (src/ops/unary.ts has the same numbers), DENSE = 1 says that x is dense as well.
+// OP selects f (src/ops/unary.ts has the same numbers).
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
-//!include lib/functions.wgsl
+//!include lib/unary.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
-alias Real = f32;
-
-override OP: u32 = 0u;
-override DENSE: u32 = 1u;
-
-struct Params {
-  shape: array<vec4u, 2>,
-  stride: array<vec4u, 2>,
-  n: u32,
-  rank: u32,
-  offset: u32,
-  alpha: f32,
-  beta: f32,
-}
+// Dimensions, 1 to 8; 0 where x is dense.
+override RANK: u32 = 0u;
 
 @group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read_write> y: array<Real>;
 @group(0) @binding(2) var<uniform> params: Params;
-
-fn apply(v: f32) -> f32 {
-  switch OP {
-    case 0u: { return v; }
-    case 1u: { return -v; }
-    case 2u: { return abs(v); }
-    case 3u: { return exp(v); }
-    case 4u: { return log(v); }
-    case 5u: { return sqrt(v); }
-    case 6u: { return sigmoid(v); }
-    case 7u: { return tanh(clamp(v, -15.0, 15.0)); }
-    case 8u: { return max(v, 0.0); }
-    case 9u: { return select(params.alpha * v, v, v > 0.0); }
-    case 10u: { return softplus(v); }
-    case 11u: { return v * sigmoid(v); }
-    case 12u: { return 0.5 * v * (1.0 + erf(v * 0.70710678118654752)); }
-    case 13u: { return clamp(v, params.alpha, params.beta); }
-    case 14u: { return sign(v); }
-    case 15u: { return select(0.0, 1.0, v >= params.alpha && v <= params.beta); }
-    case 16u: { return params.alpha * v + params.beta; }
-    case 17u: { return power(v, params.alpha, params.n); }
-    case 18u: { return erf(v); }
-    case 19u: { return 1.0 / v; }
-    default: { return v; }
-  }
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -57,16 +18,18 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     return;
   }
   var at = params.offset;
-  if (DENSE == 1u) {
+  if (RANK == 0u) {
     at += i;
   } else {
     var rest = i;
-    for (var d = params.rank; d > 0u; d--) {
+    // The outermost index is what is left.
+    for (var d = RANK; d > 1u; d--) {
       let n = dim(params.shape, d - 1u);
       let q = quotient(rest, n);
       at += (rest - q * n) * dim(params.stride, d - 1u);
       rest = q;
     }
+    at += rest * dim(params.stride, 0u);
   }
   y[i] = Real(apply(f32(x[at])));
 }

@@ -6,13 +6,15 @@
 // What numbers are stored as: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
+// Dimensions, 1 to 8.
+override RANK: u32 = 1u;
+
 struct Params {
   shape: array<vec4u, 2>,
   stride_c: array<vec4u, 2>,
   stride_a: array<vec4u, 2>,
   stride_b: array<vec4u, 2>,
   n: u32,
-  rank: u32,
   offset_c: u32,
   offset_a: u32,
   offset_b: u32,
@@ -24,6 +26,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<Real>;
 @group(0) @binding(4) var<uniform> params: Params;
 
+fn strides(d: u32) -> vec3u {
+  return vec3u(dim(params.stride_c, d), dim(params.stride_a, d), dim(params.stride_b, d));
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = flat_index(id, groups);
@@ -32,12 +38,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   }
   var at = vec3u(params.offset_c, params.offset_a, params.offset_b);
   var rest = i;
-  for (var d = params.rank; d > 0u; d--) {
+  // The outermost index is what is left.
+  for (var d = RANK; d > 1u; d--) {
     let n = dim(params.shape, d - 1u);
-    let stride = vec3u(dim(params.stride_c, d - 1u), dim(params.stride_a, d - 1u), dim(params.stride_b, d - 1u));
     let q = quotient(rest, n);
-    at += (rest - q * n) * stride;
+    at += (rest - q * n) * strides(d - 1u);
     rest = q;
   }
+  at += rest * strides(0u);
   y[i] = select(b[at.z], a[at.y], f32(c[at.x]) != 0.0);
 }

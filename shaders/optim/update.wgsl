@@ -4,7 +4,8 @@
 //   2 Adam:     g += wd p;  m = β₁ m + (1 - β₁) g;  v = β₂ v + (1 - β₂) g²;  p -= lr / c₁ · m / (√v / √c₂ + ε)
 //   3 AdamW:    p *= 1 - lr wd;  then as Adam without wd
 // as in PyTorch 1.13 (torch.optim). hyper holds lr, so that it can change without a new capture, Adam's bias
-// corrections c₁ = 1 - β₁ᵗ, c₂ = 1 - β₂ᵗ, and with CLIP = 1 the factor of g that clip.wgsl found. With GROUPED = 1 each
+// corrections c₁ = 1 - β₁ᵗ, c₂ = 1 - β₂ᵗ, and with CLIP = 1 the factor of g that clip.wgsl or loss_scale.wgsl found; with
+// SCALED = 1 a factor of 0 leaves the step out. With GROUPED = 1 each
 // block of 64 elements, of which a parameter has whole ones, has its own factor of lr and its own wd. One invocation
 // four elements.
 //!include lib/index.wgsl
@@ -12,6 +13,7 @@
 override KIND: u32 = 0u;
 override CLIP: u32 = 0u;
 override GROUPED: u32 = 0u;
+override SCALED: u32 = 0u;
 
 struct Params {
   // Fours of elements.
@@ -38,6 +40,9 @@ struct Params {
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = flat_index(id, groups);
   if (i >= params.n) {
+    return;
+  }
+  if (SCALED == 1u && hyper[3] == 0.0) {
     return;
   }
   var rate = hyper[0];

@@ -127,6 +127,7 @@ function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefin
     { head: 'share', cell: share },
     { head: 'a second', cell: (row) => `${(1000 / row.median).toPrecision(3)} ${row.unit}` },
     { head: 'first ms', cell: (row) => row.first.toFixed(0) },
+    { head: 'longest kernel', align: 'left', cell: (row) => row.kernel?.replace(/^.*\/|\.wgsl/g, '') },
     ...(before === undefined
       ? []
       : [{ head: 'before', cell: (row: BenchRow) => changeOf(before.get(row.name), row) }]),

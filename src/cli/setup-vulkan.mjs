@@ -1,6 +1,8 @@
 // A software Vulkan driver for setup.mjs: Mesa's lavapipe, by the machine's own package manager.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const PACKAGES = ['mesa-vulkan-drivers', 'libvulkan1'];
@@ -107,14 +109,38 @@ function backportsSource(codename) {
   return { path, text: `${text}\n` };
 }
 
+/** Where `fetchSwiftShader` puts it. */
+const CACHED = fileURLToPath(new URL('../../.cache/swiftshader', import.meta.url));
+
 /** The environments in which the SwiftShader that comes with a Chromium or Chrome on this machine may be found. */
 export function swiftShader() {
-  const folders = ['/usr/lib/chromium', '/usr/lib64/chromium-browser', '/opt/google/chrome'];
+  const chromium = '/usr/lib/chromium';
+  const folders = [chromium, '/usr/lib64/chromium-browser', '/opt/google/chrome', join(CACHED, chromium)];
   return folders.flatMap((folder) => {
-    const driver = { VK_DRIVER_FILES: `${folder}/vk_swiftshader_icd.json` };
+    const driver = { VK_DRIVER_FILES: join(folder, 'vk_swiftshader_icd.json') };
     // The browser also brings a Vulkan loader, for machines that have none.
     return existsSync(driver.VK_DRIVER_FILES) ? [driver, { ...driver, LD_LIBRARY_PATH: folder }] : [];
   });
+}
+
+/** Unpacks SwiftShader from Debian's chromium-common (30 MB) into this clone's cache; installs nothing. False where it fails. */
+export function fetchSwiftShader({ say }) {
+  if (!has('apt-get') || !has('dpkg-deb')) return false;
+  const folder = mkdtempSync(join(tmpdir(), 'eli-swiftshader-'));
+  try {
+    say('fetching a second software driver, SwiftShader (apt-get download chromium-common)');
+    const download = spawnSync('apt-get', ['-q', 'download', 'chromium-common'], { cwd: folder });
+    const archive = readdirSync(folder).find((name) => name.endsWith('.deb'));
+    if (download.status !== 0 || archive === undefined) return false;
+    const { status, stdout } = spawnSync('dpkg-deb', ['--fsys-tarfile', join(folder, archive)], {
+      maxBuffer: 1 << 30,
+    });
+    mkdirSync(CACHED, { recursive: true });
+    const files = ['--wildcards', '*/chromium/*swiftshader*', '*/chromium/libvulkan.so*'];
+    return status === 0 && spawnSync('tar', ['-x', '-C', CACHED, ...files], { input: stdout }).status === 0;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** The lines that tell the user what to do when nothing could be installed for them. */

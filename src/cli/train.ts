@@ -22,7 +22,14 @@ interface Flags extends Record<string, unknown> {
 }
 
 /** Keys with a value that is no number. */
-const NAMES: ReadonlySet<string> = new Set(['model', 'data', 'optimizer', 'schedule', 'augment']);
+const NAMES: ReadonlySet<string> = new Set([
+  'model',
+  'data',
+  'optimizer',
+  'schedule',
+  'augment',
+  'precision',
+]);
 
 export function addTrain(program: Command): void {
   const command = program
@@ -77,7 +84,7 @@ async function trainCommand(flags: Flags): Promise<void> {
     process.stderr.write(`run folder: ${folder}\n`);
     if (flags.tuning !== undefined)
       await tuneTraining(engine, config, data.train, flags.tuning, createProgress());
-    const { test, imagesPerSecond, parameters, memory } = await train(engine, config, data, {
+    const { test, imagesPerSecond, parameters, memory, lossScaling } = await train(engine, config, data, {
       folder,
       progress: createProgress(),
       signal: stop.signal,
@@ -90,6 +97,9 @@ async function trainCommand(flags: Flags): Promise<void> {
       `test accuracy  ${test.top1.toFixed(2)} % (top 5: ${test.top5.toFixed(2)} %), loss ${test.loss.toFixed(4)}`,
       `network        ${parameters.toLocaleString('en')} parameters`,
       `memory         weights ${mebibytes(memory.parameters)}, gradients and optimiser ${mebibytes(memory.optimizer)}, activations and the rest of a step ${mebibytes(memory.step)}`,
+      ...(lossScaling === undefined
+        ? []
+        : [`loss scale     ${lossScaling.scale}, ${lossScaling.skipped} steps left out for it`]),
       ...(imagesPerSecond > 0 ? [`training       ${imagesPerSecond.toFixed(0)} images/s`] : []),
       `${flags.pictures ? 'pictures, ' : ''}weights, metrics, log and checkpoint: ${folder}`,
     ];

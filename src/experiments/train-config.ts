@@ -9,6 +9,7 @@ import {
   stepRate,
   warmUp,
 } from '../optim/schedules.ts';
+import { PRECISIONS, type Precision } from '../train/precision.ts';
 import { MODELS } from './train-models.ts';
 
 export const DATASETS = ['mnist', 'fashion-mnist', 'cifar10', 'cifar100'] as const;
@@ -39,6 +40,7 @@ export interface TrainConfig {
   readonly cutout: number;
   readonly mixup: number;
   readonly patience: number;
+  readonly precision: Precision;
 }
 
 /** What each key means, for the help text; also the list of all keys. */
@@ -65,6 +67,7 @@ export const TRAIN_KEYS: Readonly<Record<keyof TrainConfig, string>> = {
   cutout: 'side of a square cut out of each training image; 0: none',
   mixup: 'α of mixup; 0: none',
   patience: 'epochs without a better test accuracy after which training stops; 0: never',
+  precision: `${PRECISIONS.join(', ')}: f16 activations and a scaled loss beside f32 weights, where the adapter has f16`,
 };
 
 /**
@@ -104,6 +107,7 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
     cutout: 0,
     mixup: 0,
     patience: 0,
+    precision: 'f32',
     ...part,
   };
   checkName(config, 'model', Object.keys(MODELS));
@@ -111,6 +115,7 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
   checkName(config, 'optimizer', OPTIMIZERS);
   checkName(config, 'schedule', SCHEDULES);
   checkName(config, 'augment', AUGMENTATIONS);
+  checkName(config, 'precision', PRECISIONS);
   for (const key of ['seed', 'cutout', 'patience'] as const) checkNumber(config, key, 0, 2 ** 53 - 1, true);
   checkNumber(config, 'epochs', 1, 1e6, true);
   checkNumber(config, 'batch', 1, 65_536, true);

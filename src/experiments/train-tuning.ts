@@ -7,6 +7,7 @@ import { crossEntropy } from '../ops/loss.ts';
 import type { Progress } from '../report/progress.ts';
 import { zeros } from '../tensor/create.ts';
 import { randomNormal } from '../tensor/random.ts';
+import { inPrecision } from '../train/precision.ts';
 import type { TrainConfig } from './train-config.ts';
 import { MODELS } from './train-models.ts';
 
@@ -36,7 +37,10 @@ export async function tuneTraining(
       engine,
       () => {
         const images = randomNormal(engine, [config.batch, channels, height, width], { seed: 1 });
-        const loss = crossEntropy(model.forward(images), zeros(engine, [config.batch], 'u32'));
+        const loss = crossEntropy(
+          model.forward(inPrecision(config.precision, images)),
+          zeros(engine, [config.batch], 'u32'),
+        );
         grad(loss, model.parameters());
       },
       {

@@ -7,6 +7,7 @@ import type { Engine } from '../gpu/engine.ts';
 import { Initializer } from '../nn/init.ts';
 import { smoothedCrossEntropy, softCrossEntropy } from '../nn/losses.ts';
 import type { Module } from '../nn/module.ts';
+import type { LossScaling } from '../optim/loss-scale.ts';
 import { everyEpoch } from '../optim/schedules.ts';
 import { confusionSpec } from '../report/confusion.ts';
 import { writeJson } from '../report/json.ts';
@@ -40,6 +41,8 @@ export interface TrainResult {
   readonly imagesPerSecond: number;
   readonly parameters: number;
   readonly memory: TrainerMemory;
+  /** In mixed precision. */
+  readonly lossScaling: LossScaling | undefined;
 }
 
 /** Steps between updates of the progress bar. */
@@ -74,7 +77,9 @@ export async function train(
     const test = last ?? (await session.evaluate(run.progress));
     await session.save(run, points, test);
     const parameters = session.model.parameters().reduce((total, p) => total + p.size, 0);
-    return { points, test, imagesPerSecond, parameters, memory: session.trainer.memory };
+    const { memory } = session.trainer;
+    const lossScaling = await session.trainer.lossScaling();
+    return { points, test, imagesPerSecond, parameters, memory, lossScaling };
   } finally {
     session.dispose();
     log.close();
@@ -125,6 +130,7 @@ class Session {
       seed,
       rate: everyEpoch(scheduleOf(config), steps),
       checkNumerics,
+      precision: config.precision,
       ...(emaDecay > 0 ? { emaDecay } : {}),
       ...(mixup > 0
         ? { shares: softCrossEntropy }
@@ -162,6 +168,7 @@ class Session {
       const { loss: testLoss, top1 } = last;
       const trainLoss = losses.reduce((a, b) => a + b, 0) / steps;
       points.push({ epoch, trainLoss, testLoss, testAccuracy: top1 });
+      const scaling = await this.trainer.lossScaling();
       log.write({
         event: 'epoch',
         epoch,
@@ -169,6 +176,7 @@ class Session {
         trainLoss,
         testLoss,
         top1,
+        ...(scaling === undefined ? {} : { lossScale: scaling.scale, skippedSteps: scaling.skipped }),
       });
       log.flush();
       await writeTrainCheckpoint(run.folder, {
@@ -192,7 +200,11 @@ class Session {
     const bar = progress('test', this.#test.count, 'images');
     const { ema } = this.trainer;
     try {
-      const measure = () => evaluate(this.model, this.#test, { onProgress: (done) => bar.update(done) });
+      const measure = () =>
+        evaluate(this.model, this.#test, {
+          precision: this.#config.precision,
+          onProgress: (done) => bar.update(done),
+        });
       return await (ema === undefined ? measure() : ema.during(measure));
     } finally {
       bar.done();

@@ -1,6 +1,6 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { contiguous, copyInto } from '../ops/views.ts';
+import { compact, contiguous, copyInto } from '../ops/views.ts';
 import { zeros } from '../tensor/create.ts';
 import { denseStrides, sameShape, showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
@@ -81,22 +81,22 @@ export class FlatParameters {
         );
       }
     });
-    // A gradient may be a view (of a transposed or expanded result): the kernel reads dense ones.
-    const dense = gradients.map(contiguous);
+    // A gradient may be a view (of a transposed or expanded result): the kernel reads dense ones, by vectors of four.
+    const dense = gradients.map((g) => (g.offset % 4 === 0 ? contiguous(g) : compact(g)));
     for (let first = 0; first < dense.length; first += SOURCES) {
       const chunk = dense.slice(first, first + SOURCES);
       const sizes = chunk.map((g) => g.size);
-      const total = sizes.reduce((a, b) => a + b, 0);
+      const fours = sizes.reduce((total, size) => total + Math.ceil(size / 4), 0);
       // Bindings without a source get the first one and a size of zero.
       const sources = Array.from({ length: SOURCES }, (_, i) => chunk[i] ?? chunk[0]!);
       this.engine.run('optim/pack.wgsl', {
         storages: [...sources.map((g) => g.storage), target.storage],
         params: {
           sizes: Array.from({ length: SOURCES }, (_, i) => sizes[i] ?? 0),
-          start: sources.map((g) => g.offset),
-          place: Array.from({ length: SOURCES }, (_, i) => this.offsets[first + i] ?? 0),
+          start: sources.map((g) => g.offset / 4),
+          place: Array.from({ length: SOURCES }, (_, i) => (this.offsets[first + i] ?? 0) / 4),
         },
-        groups: [Math.min(Math.ceil(total / 64), 32768), Math.ceil(total / 64 / 32768)],
+        groups: [Math.min(Math.ceil(fours / 64), 32768), Math.ceil(fours / 64 / 32768)],
       });
     }
     dense.forEach((tensor, i) => {

@@ -5,7 +5,7 @@ import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { defineOp, EXACT, type OpCase, ROUNDING, type Tolerance } from './define.ts';
 import { mapBroadcast } from './ndarray.ts';
 import { sumTo } from './reduce.ts';
-import { broadcastStrides, stridedParams } from './strided.ts';
+import { broadcastStrides, packOf, stridedParams } from './strided.ts';
 import { affine, log, neg, powScalar, reciprocal } from './unary.ts';
 
 interface Slope {
@@ -90,6 +90,7 @@ function binary(name: keyof typeof ROWS): (a: Tensor, b: Tensor, alpha?: number)
   ].map((shapes) => ({ inputs: shapes.map((shape) => ({ shape, range })), attrs }));
   const cases: OpCase<Slope>[] = [
     { inputs: [input([129]), input([129])], attrs },
+    { inputs: [input([9, 4]), input([9, 4])], attrs },
     { inputs: [input([7, 1, 5]), input([33, 1])], attrs },
     { inputs: [input([1]), { ...input([3, 7]), transposed: true }], attrs },
   ];
@@ -119,21 +120,26 @@ function launchBinary(name: string, code: number, a: Tensor, b: Tensor, alpha: n
   const dtype = floatDType(name, a, b);
   const y = empty(a.engine, broadcastShapes(name, a.shape, b.shape), dtype);
   const walk = stridedParams(y.shape, [broadcastStrides(a, y.shape), broadcastStrides(b, y.shape)]);
-  launch1d(a.engine, 'elementwise/binary.wgsl', y.size, {
-    storages: [a.storage, b.storage, y.storage],
-    overrides: { OP: code, DENSE: walk.dense ? 1 : 0 },
-    consts: storedAs({ Real: dtype }),
-    params: {
-      shape: walk.shape,
-      stride_a: walk.strides[0]!,
-      stride_b: walk.strides[1]!,
-      n: y.size,
-      rank: walk.rank,
-      offset_a: a.offset,
-      offset_b: b.offset,
-      alpha,
+  const pack = packOf(walk.dense, y.size, [a.offset, b.offset]);
+  launch1d(
+    a.engine,
+    pack === 4 ? 'elementwise/binary_fours.wgsl' : 'elementwise/binary.wgsl',
+    y.size / pack,
+    {
+      storages: [a.storage, b.storage, y.storage],
+      overrides: { OP: code, ...(pack === 4 ? {} : { RANK: walk.dense ? 0 : walk.rank }) },
+      consts: storedAs({ Real: dtype }),
+      params: {
+        shape: walk.shape,
+        stride_a: walk.strides[0]!,
+        stride_b: walk.strides[1]!,
+        n: y.size / pack,
+        offset_a: a.offset / pack,
+        offset_b: b.offset / pack,
+        alpha,
+      },
     },
-  });
+  );
   return y;
 }
 

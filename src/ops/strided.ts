@@ -27,3 +27,8 @@ export function stridedParams(shape: Shape, strides: readonly (readonly number[]
     dense: merged.strides.every((list) => list.every((stride, i) => stride === dense[i])),
   };
 }
+
+/** Elements that one invocation of an elementwise kernel takes: four neighbours where all operands allow vectors. */
+export function packOf(dense: boolean, size: number, offsets: readonly number[]): 1 | 4 {
+  return dense && [size, ...offsets].every((n) => n % 4 === 0) ? 4 : 1;
+}

@@ -4,7 +4,7 @@ import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { add, div, leakyReluBackward, mul } from './binary.ts';
 import { type CaseInput, defineOp, EXACT, ROUNDING, type Tolerance } from './define.ts';
 import { ndarray } from './ndarray.ts';
-import { stridedParams } from './strided.ts';
+import { packOf, stridedParams } from './strided.ts';
 
 interface Scalars {
   readonly alpha: number;
@@ -189,7 +189,11 @@ function unary(name: keyof typeof ROWS): (x: Tensor, scalars?: Scalars) => Tenso
         x!.shape,
         x!.data.map((v) => row.value(v, scalars)),
       ),
-    cases: [inputs({ shape: [129] }), inputs({ shape: [3, 1, 7], transposed: true })],
+    cases: [
+      inputs({ shape: [129] }),
+      inputs({ shape: [9, 4] }),
+      inputs({ shape: [3, 1, 7], transposed: true }),
+    ],
     bench: [inputs({ shape: [1 << 20] })],
     half: true,
     tolerance: row.tolerance ?? ROUNDING,
@@ -203,16 +207,16 @@ function launchUnary(name: string, code: number, x: Tensor, alpha: number, beta:
   const dtype = floatDType(name, x);
   const y = empty(x.engine, x.shape, dtype);
   const walk = stridedParams(x.shape, [x.strides]);
-  launch1d(x.engine, 'elementwise/unary.wgsl', x.size, {
+  const pack = packOf(walk.dense, x.size, [x.offset]);
+  launch1d(x.engine, pack === 4 ? 'elementwise/unary_fours.wgsl' : 'elementwise/unary.wgsl', x.size / pack, {
     storages: [x.storage, y.storage],
-    overrides: { OP: code, DENSE: walk.dense ? 1 : 0 },
+    overrides: { OP: code, ...(pack === 4 ? {} : { RANK: walk.dense ? 0 : walk.rank }) },
     consts: storedAs({ Real: dtype }),
     params: {
       shape: walk.shape,
       stride: walk.strides[0]!,
-      n: x.size,
-      rank: walk.rank,
-      offset: x.offset,
+      n: x.size / pack,
+      offset: x.offset / pack,
       alpha,
       beta,
     },

@@ -23,6 +23,7 @@ const whereOp = defineOp<null>({
     );
     launch1d(y.engine, 'elementwise/where.wgsl', y.size, {
       consts: storedAs({ Real: dtype }),
+      overrides: { RANK: walk.rank },
       storages: [c!.storage, a!.storage, b!.storage, y.storage],
       params: {
         shape: walk.shape,
@@ -30,7 +31,6 @@ const whereOp = defineOp<null>({
         stride_a: walk.strides[1]!,
         stride_b: walk.strides[2]!,
         n: y.size,
-        rank: walk.rank,
         offset_c: c!.offset,
         offset_a: a!.offset,
         offset_b: b!.offset,

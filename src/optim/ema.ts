@@ -15,10 +15,14 @@ export class Ema {
     this.average = flat.like(true);
   }
 
-  /** average ← decay · average + (1 − decay) · parameters. */
-  update(): void {
+  /**
+   * average ← decay · average + (1 − decay) · parameters. After a step with a loss scale `hyper` is the optimiser's
+   * `state.hyper`: where the step was left out, so is this.
+   */
+  update(hyper?: Tensor): void {
     launch1d(this.average.engine, 'optim/ema.wgsl', this.average.size, {
-      storages: [this.average.storage, this.#flat.values.storage],
+      storages: [this.average, this.#flat.values, hyper ?? this.#flat.values].map((t) => t.storage),
+      overrides: { SCALED: hyper === undefined ? 0 : 1 },
       params: { n: this.average.size, decay: this.decay, one_minus_decay: 1 - this.decay },
     });
   }

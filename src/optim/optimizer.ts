@@ -5,6 +5,7 @@ import { mul } from '../ops/binary.ts';
 import { sum } from '../ops/reduce.ts';
 import { launch1d, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { LossScaler } from './loss-scale.ts';
 
 const KIND = { sgd: 0, rmsprop: 1, adam: 2, adamw: 3 } as const;
 
@@ -90,24 +91,25 @@ export class Optimizer {
     this.flat.engine.write(this.state.hyper.storage, 0, Float32Array.of(rate));
   }
 
-  /** Updates the parameters; `gradients` in their order and shapes, as `grad(loss, parameters)` gives them. */
-  step(gradients: readonly Tensor[]): void {
+  /**
+   * Updates the parameters; `gradients` in their order and shapes, as `grad(loss, parameters)` gives them. With a
+   * `scaler` they are those of the scaled loss; where one is not finite, nothing but the scale changes.
+   */
+  step(gradients: readonly Tensor[], scaler?: LossScaler): void {
     const { engine, values } = this.flat;
     const rule = this.#rule;
     this.flat.pack(gradients, this.#gradients);
-    if (rule.clipNorm !== undefined) {
+    const SCALED = scaler === undefined ? 0 : 1;
+    if (rule.clipNorm !== undefined || scaler !== undefined) {
       // What lies between the parameters is zero in the gradients too.
       const squares = engine.tidy(() => noGrad(engine, () => sum(mul(this.#gradients, this.#gradients))));
-      engine.run('optim/clip.wgsl', {
-        storages: [squares.storage, this.state.hyper.storage],
-        params: { limit: rule.clipNorm },
-        groups: [1],
-      });
+      this.#clip(squares, scaler);
       squares.dispose();
     }
     if (rule.kind === 'adam' || rule.kind === 'adamw') {
       engine.run('optim/adam_correction.wgsl', {
         storages: [this.state.hyper.storage],
+        overrides: { SCALED },
         params: {
           beta1: rule.momentum,
           one_minus_beta1: 1 - rule.momentum,
@@ -128,8 +130,9 @@ export class Optimizer {
       ].map((t) => t.storage),
       overrides: {
         KIND: KIND[rule.kind],
-        CLIP: rule.clipNorm === undefined ? 0 : 1,
+        CLIP: rule.clipNorm === undefined && scaler === undefined ? 0 : 1,
         GROUPED: this.#blocks === undefined ? 0 : 1,
+        SCALED,
       },
       params: {
         n: values.size / 4,
@@ -141,6 +144,27 @@ export class Optimizer {
         epsilon: rule.epsilon,
         weight_decay: rule.weightDecay,
       },
+    });
+  }
+
+  /** Finds the factor of the gradients whose squares sum up to `squares`. */
+  #clip(squares: Tensor, scaler: LossScaler | undefined): void {
+    const { clipNorm } = this.#rule;
+    const { engine } = this.flat;
+    const { hyper } = this.state;
+    if (scaler === undefined) {
+      engine.run('optim/clip.wgsl', {
+        storages: [squares.storage, hyper.storage],
+        params: { limit: clipNorm! },
+        groups: [1],
+      });
+      return;
+    }
+    engine.run('optim/loss_scale.wgsl', {
+      storages: [squares.storage, scaler.state.storage, hyper.storage],
+      overrides: { CLIP: clipNorm === undefined ? 0 : 1 },
+      params: { limit: clipNorm ?? 0, interval: scaler.interval },
+      groups: [1],
     });
   }
 

@@ -2,6 +2,7 @@ import { noGrad } from '../autograd/tape.ts';
 import type { Module } from '../nn/module.ts';
 import { tensor } from '../tensor/create.ts';
 import type { LabelledSamples } from './labelled-samples.ts';
+import { inPrecision, type Precision } from './precision.ts';
 
 export interface Evaluation {
   /** Mean cross-entropy. */
@@ -20,9 +21,9 @@ export interface Evaluation {
 export async function evaluate(
   model: Module,
   samples: LabelledSamples,
-  options: { batch?: number; onProgress?: (done: number) => void } = {},
+  options: { batch?: number; precision?: Precision; onProgress?: (done: number) => void } = {},
 ): Promise<Evaluation> {
-  const { batch = 256, onProgress } = options;
+  const { batch = 256, precision = 'f32', onProgress } = options;
   const { engine } = model.parameters()[0]!;
   const { count, classes } = samples;
   const wasTraining = model.training;
@@ -38,7 +39,8 @@ export async function evaluate(
             engine,
             Uint32Array.from({ length: rows }, (_, i) => first + i),
           );
-          return [model.forward(samples.inputs(index)), samples.labels(index)] as const;
+          const output = model.forward(inPrecision(precision, samples.inputs(index)));
+          return [output, samples.labels(index)] as const;
         }),
       );
       const [values, targets] = await Promise.all([output.readFloats(), labels.read()]);

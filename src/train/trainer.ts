@@ -6,12 +6,15 @@ import type { Program } from '../gpu/program.ts';
 import type { Module, StateDict } from '../nn/module.ts';
 import { logStep, takeBatch } from '../ops/batch.ts';
 import { checkNumerics } from '../ops/check-numerics.ts';
+import { toFloat } from '../ops/gather.ts';
 import { crossEntropy } from '../ops/loss.ts';
 import { Ema } from '../optim/ema.ts';
+import { LossScaler, type LossScaling } from '../optim/loss-scale.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
-import { zeros } from '../tensor/create.ts';
+import { checkHalves, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LabelledSamples } from './labelled-samples.ts';
+import { inPrecision, type Precision } from './precision.ts';
 
 export interface TrainerOptions {
   /** Samples of a step; the last incomplete minibatch of an epoch is dropped. */
@@ -20,12 +23,18 @@ export interface TrainerOptions {
   readonly seed: number;
   /** Learning rate of step k = 0, 1, …; without it the optimiser's stays. */
   readonly rate?: (step: number) => number;
-  /** Loss, one number, of the model's output for a minibatch and its labels [batch]. Default: cross-entropy. */
+  /** Loss, one number, of the model's output (as f32) for a minibatch and its labels [batch]. Default: cross-entropy. */
   readonly loss?: (output: Tensor, labels: Tensor) => Tensor;
   /** Instead: loss of the output and the samples' shares of the classes, as mixup gives them. */
   readonly shares?: (output: Tensor, shares: Tensor) => Tensor;
   /** Decay of a moving average of the parameters, `trainer.ema`. Default: none is kept. */
   readonly emaDecay?: number;
+  /**
+   * With `mixed`, activations and their gradients are f16; parameters, their gradients and the loss stay f32. The loss is
+   * scaled on the device (`LossScaler`): a step whose gradients overflow changes nothing but the scale, and the running
+   * statistics of normalisation. Default `f32`.
+   */
+  readonly precision?: Precision;
   /** Look at what every op makes, step by step, and stop at the first NaN or infinity: slow. Default false. */
   readonly checkNumerics?: boolean;
 }
@@ -34,7 +43,7 @@ export interface TrainerOptions {
 export interface TrainerState {
   readonly step: number;
   readonly model: StateDict;
-  /** The optimiser's and the average's flat buffers. */
+  /** The optimiser's and the average's flat buffers, and the loss scale. */
   readonly optimizer: StateDict;
 }
 
@@ -65,6 +74,7 @@ export class Trainer {
   readonly #indices: Tensor;
   readonly #counter: Tensor;
   readonly #losses: Tensor;
+  readonly #scaler: LossScaler | undefined;
   /** The captured step, unless ops are looked at one by one. */
   readonly #program: Program<void> | undefined;
   readonly #samples: LabelledSamples;
@@ -72,10 +82,23 @@ export class Trainer {
   #step = 0;
   #epochOnDevice = -1;
 
-  /** @throws EliError `CONFIG` when a minibatch is larger than the samples. */
+  /**
+   * @throws EliError `CONFIG` when a minibatch is larger than the samples, or mixed precision is to be looked at op by
+   * op; `DTYPE` for mixed precision on an adapter without f16
+   */
   constructor(model: Module, samples: LabelledSamples, optimizer: Optimizer, options: TrainerOptions) {
     const { engine } = optimizer.flat;
-    const { batch, seed } = options;
+    const { batch, seed, precision = 'f32' } = options;
+    if (precision === 'mixed') checkHalves(engine);
+    if (precision === 'mixed' && options.checkNumerics === true) {
+      throw new EliError(
+        'CONFIG',
+        'checkNumerics does not go with mixed precision, whose gradients may overflow',
+        {
+          hint: 'look for the op in f32',
+        },
+      );
+    }
     this.engine = engine;
     this.model = model;
     this.optimizer = optimizer;
@@ -92,6 +115,7 @@ export class Trainer {
     this.#indices = engine.keep(zeros(engine, [this.stepsPerEpoch * batch], 'u32'));
     this.#counter = engine.keep(zeros(engine, [1], 'u32'));
     this.#losses = engine.keep(zeros(engine, [STRETCH]));
+    if (precision === 'mixed') this.#scaler = new LossScaler(engine);
     const before = engine.memory.bytesInUse;
     model.train(true);
     model.useStep(this.#counter);
@@ -105,6 +129,11 @@ export class Trainer {
     return this.#step;
   }
 
+  /** Scale of the loss and steps left out so far, read from the device; undefined in f32. */
+  async lossScaling(): Promise<LossScaling | undefined> {
+    return this.#scaler?.read();
+  }
+
   get memory(): TrainerMemory {
     const flat = this.optimizer.flat.values.size * 4;
     const copies = 3 + (this.ema === undefined ? 0 : 1);
@@ -113,15 +142,18 @@ export class Trainer {
 
   #record(): void {
     const samples = this.#samples;
-    const { batch, loss: lossOf = crossEntropy, shares } = this.#options;
+    const { batch, loss: lossOf = crossEntropy, shares, precision = 'f32' } = this.#options;
+    const scaler = this.#scaler;
     const index = takeBatch(this.#indices, this.#counter, batch);
-    const output = this.model.forward(samples.inputs(index, this.#counter));
+    const output = toFloat(this.model.forward(inPrecision(precision, samples.inputs(index, this.#counter))));
     const loss =
       shares === undefined
         ? lossOf(output, samples.labels(index))
         : shares(output, this.#sharesOf(samples, index));
-    this.optimizer.step(grad(loss, this.optimizer.flat.parameters));
-    this.ema?.update();
+    const { flat, state } = this.optimizer;
+    const gradOutput = scaler === undefined ? {} : { gradOutput: scaler.scale };
+    this.optimizer.step(grad(loss, flat.parameters, gradOutput), scaler);
+    this.ema?.update(scaler === undefined ? undefined : state.hyper);
     logStep(loss, this.#losses, this.#counter);
   }
 
@@ -231,13 +263,20 @@ export class Trainer {
 
   #buffers(): Record<string, Tensor> {
     const { momentum, squares, hyper } = this.optimizer.state;
-    return { momentum, squares, hyper, ...(this.ema === undefined ? {} : { average: this.ema.average }) };
+    return {
+      momentum,
+      squares,
+      hyper,
+      ...(this.ema === undefined ? {} : { average: this.ema.average }),
+      ...(this.#scaler === undefined ? {} : { lossScale: this.#scaler.state }),
+    };
   }
 
   /** The model and the optimiser stay. */
   dispose(): void {
     this.#program?.dispose();
     this.ema?.dispose();
+    this.#scaler?.dispose();
     for (const tensor of [this.#indices, this.#counter, this.#losses]) tensor.dispose();
   }
 }
