@@ -19,6 +19,7 @@ const castOp = defineOp<{ dtype: FloatDType }>({
   backward: ({ grad, inputs: [x] }) => [isFloat(x!.dtype) ? cast(grad, x!.dtype) : undefined],
   reference: ([x]) => x!,
   cases: [{ inputs: [{ shape: [129] }], attrs: { dtype: 'f32' } }],
+  bench: [{ inputs: [{ shape: [1 << 20], below: 1000 }], attrs: { dtype: 'f32' } }],
   half: true,
   tolerance: EXACT,
   cost: ([x]) => ({ flops: 0, bytes: 8 * sizeOf(x!) }),
