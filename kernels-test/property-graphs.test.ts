@@ -49,7 +49,7 @@ function plan(shapes: readonly (readonly number[])[], { op, a, b }: Step) {
   if (op === 'permute') return { inputs: [x], attrs: { axes: [...left.keys()].reverse() } };
   if (op === 'matmul') {
     const fits = left.length === 2 && right.length === 2 && left[1] === right[0];
-    return fits ? { inputs: [x, y], attrs: null } : undefined;
+    return fits ? { inputs: [x, y], attrs: {} } : undefined;
   }
   try {
     broadcastShapes(op, left, right);

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { EliError } from '../errors.ts';
 import { readFileBytes } from '../files/files.ts';
-import { duplicateKey } from '../files/json.ts';
+import { brief, duplicateKey, isRecord } from '../files/json.ts';
 import type { AdapterReport } from '../gpu/adapter.ts';
 import { writeJson } from '../report/json.ts';
 
@@ -64,12 +64,12 @@ export function parseTuning(bytes: Uint8Array, path: string): Parts {
   }
   const twice = duplicateKey(text);
   if (twice !== undefined) throw wrong(`it has ${JSON.stringify(twice)} twice`);
-  if (!isObject(content)) throw wrong('it is no object');
-  if (content.version !== VERSION) throw wrong(`its version is ${String(content.version)}, not ${VERSION}`);
-  if (!isObject(content.adapters)) throw wrong('it has no "adapters"');
+  if (!isRecord(content)) throw wrong('it is no object');
+  if (content.version !== VERSION) throw wrong(`its version is ${brief(content.version)}, not ${VERSION}`);
+  if (!isRecord(content.adapters)) throw wrong('it has no "adapters"');
   const parts: Parts = new Map();
   for (const [adapter, part] of Object.entries(content.adapters)) {
-    if (!isObject(part)) throw wrong(`its part for ${adapter} is no object`);
+    if (!isRecord(part)) throw wrong(`its part for ${adapter} is no object`);
     const tuning: Tuning = new Map();
     for (const [key, name] of Object.entries(part)) {
       if (typeof name !== 'string') throw wrong(`the variant of ${key} is no name`);
@@ -78,8 +78,4 @@ export function parseTuning(bytes: Uint8Array, path: string): Parts {
     parts.set(adapter, tuning);
   }
   return parts;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -8,6 +8,7 @@ import { measureRoofline, type Roofline } from '../bench/roofline.ts';
 import { type ShaderSpec, shaderWorkloads } from '../bench/shader.ts';
 import { inGroups, measureTogether } from '../bench/together.ts';
 import { EliError } from '../errors.ts';
+import { brief, isRecord } from '../files/json.ts';
 import { Engine } from '../gpu/engine.ts';
 import '../ops/all.ts';
 import { writeJson } from '../report/json.ts';
@@ -143,10 +144,19 @@ export function changeOf(before: BenchRow | undefined, now: BenchRow): string | 
   return `${ratio} (noise)`;
 }
 
-function readBench(path: string): Map<string, BenchRow> {
+/** What a comparison needs of a row. */
+function checkRow(row: unknown, i: number): BenchRow {
+  const { name, low, median, high } = (isRecord(row) ? row : {}) as Record<string, unknown>;
+  if (typeof name !== 'string' || ![low, median, high].every(Number.isFinite))
+    throw new Error(`row ${i} is ${brief(row)}`);
+  return row as BenchRow;
+}
+
+/** @throws EliError `FILE` when the file holds no such rows. */
+export function readBench(path: string): Map<string, BenchRow> {
   try {
-    const { rows } = JSON.parse(readFileSync(path, 'utf8')) as BenchFile;
-    return new Map(rows.map((row) => [row.name, row]));
+    const { rows } = JSON.parse(readFileSync(path, 'utf8')) as { rows: unknown[] };
+    return new Map(rows.map((row, i) => [checkRow(row, i).name, row as BenchRow]));
   } catch (cause) {
     throw new EliError('FILE', `${path} holds no figures of eli bench: ${(cause as Error).message}`, {
       hint: 'write such a file with --json',

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
 import { EliError } from '../errors.ts';
+import { brief, duplicateKey, isRecord } from '../files/json.ts';
 
 /** A config's key as a flag, with dashes: stepSize is --step-size. */
 export function flagOf(key: string): string {
@@ -25,11 +26,16 @@ export async function refuseExisting(path: string, force: boolean | undefined): 
   });
 }
 
+/** Far more than all keys take. */
+const MAX_CONFIG_BYTES = 1 << 20;
+
 /** Config keys from a JSON file. @throws EliError `FILE` or `CONFIG` when it cannot be read or is no JSON object. */
 export function readConfig<T>(path: string | undefined): Partial<T> {
   if (path === undefined) return {};
   let text: string;
   try {
+    if (statSync(path).size > MAX_CONFIG_BYTES)
+      throw new Error(`it is larger than ${MAX_CONFIG_BYTES} bytes`);
     text = readFileSync(path, 'utf8');
   } catch (cause) {
     throw new EliError('FILE', `the config ${path} cannot be read: ${(cause as Error).message}`, { cause });
@@ -40,8 +46,9 @@ export function readConfig<T>(path: string | undefined): Partial<T> {
   } catch (cause) {
     throw new EliError('CONFIG', `the config ${path} is no JSON: ${(cause as Error).message}`, { cause });
   }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
-    throw new EliError('CONFIG', `the config ${path} is no JSON object`);
-  }
+  if (!isRecord(value)) throw new EliError('CONFIG', `the config ${path} is no JSON object`);
+  const twice = duplicateKey(text);
+  if (twice !== undefined)
+    throw new EliError('CONFIG', `the config ${path} has the key ${brief(twice)} twice`);
   return value as Partial<T>;
 }

@@ -1,16 +1,17 @@
 import { EnergyModel } from '../ebm/energy-model.ts';
 import { langevin, type Samples } from '../ebm/langevin.ts';
 import { EliError } from '../errors.ts';
+import { wholeNumber } from '../files/json.ts';
 import {
   readSafetensors,
   type Safetensors,
   type SafetensorsInput,
-  toFloat32,
   writeSafetensors,
 } from '../files/safetensors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { Initializer } from '../nn/init.ts';
 import type { StateDict } from '../nn/module.ts';
+import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
 import { neg } from '../ops/unary.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
@@ -215,23 +216,16 @@ export class EnergyAligner {
     if (file.metadata.format !== FORMAT) {
       throw new EliError('FORMAT', `${path} is no aligner: its metadata has no format "${FORMAT}"`);
     }
-    let config: AlignerConfig;
+    let aligner: EnergyAligner | undefined;
     try {
-      config = alignerConfig(JSON.parse(file.metadata.config ?? '{}') as AlignerOptions);
-    } catch (cause) {
-      throw new EliError('FORMAT', `${path}: its config cannot be used: ${(cause as Error).message}`, {
-        cause,
-      });
-    }
-    const latent = wholeNumber(path, 'latent', file.metadata.latent);
-    const iteration = wholeNumber(path, 'iteration', file.metadata.iteration);
-    const aligner = new EnergyAligner(engine, latent, config);
-    try {
-      aligner.#load(stateOf(file, iteration));
+      const { config, latent, iteration } = file.metadata;
+      const options = alignerConfig(JSON.parse(config ?? '{}') as AlignerOptions);
+      aligner = new EnergyAligner(engine, wholeNumber('latent', Number(latent ?? Number.NaN)), options);
+      aligner.#load(stateOf(file, wholeNumber('iteration', Number(iteration ?? Number.NaN))));
       return aligner;
     } catch (cause) {
-      aligner.dispose();
-      throw new EliError('FORMAT', `${path}: ${(cause as Error).message}`, { cause });
+      aligner?.dispose();
+      throw new EliError('FORMAT', `${path} is no whole aligner: ${(cause as Error).message}`, { cause });
     }
   }
 
@@ -259,41 +253,17 @@ function checkHooks(hooks: FitHooks, samples: number, config: AlignerConfig): vo
   }
 }
 
-function wholeNumber(path: string, name: string, text: string | undefined): number {
-  const value = Number(text ?? Number.NaN);
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new EliError('FORMAT', `${path}: its metadata has ${name} "${text ?? ''}", must be a whole number`);
-  }
-  return value;
-}
+const PARTS = ['model', 'average', 'squares', 'start'] as const;
 
 /** The tensors of a state as a safetensors file holds them, names prefixed. */
 export function stateTensors(state: AlignerState, prefix = ''): Record<string, SafetensorsInput> {
-  const tensors: Record<string, SafetensorsInput> = {};
-  for (const part of ['model', 'average', 'squares', 'start'] as const) {
-    for (const [name, value] of Object.entries(state[part])) {
-      tensors[`${prefix}${part}.${name}`] = { dtype: 'F32', shape: [...value.shape], data: value.data };
-    }
-  }
-  return tensors;
+  return Object.assign({}, ...PARTS.map((part) => stateToTensors(state[part], `${prefix}${part}.`)));
 }
 
 /** The state that `stateTensors` wrote. */
-export function stateOf(file: Safetensors, iteration: number, prefix = ''): AlignerState {
-  const part = (name: string): StateDict => {
-    const state: StateDict = {};
-    for (const [key, entry] of Object.entries(file.tensors)) {
-      const start = `${prefix}${name}.`;
-      if (key.startsWith(start))
-        state[key.slice(start.length)] = { shape: entry.shape, data: toFloat32(entry) };
-    }
-    return state;
-  };
-  return {
-    iteration,
-    model: part('model'),
-    average: part('average'),
-    squares: part('squares'),
-    start: part('start'),
-  };
+export function stateOf({ tensors }: Safetensors, iteration: number, prefix = ''): AlignerState {
+  const [model, average, squares, start] = PARTS.map((part) =>
+    stateFromTensors(tensors, `${prefix}${part}.`),
+  ) as [StateDict, StateDict, StateDict, StateDict];
+  return { iteration, model, average, squares, start };
 }

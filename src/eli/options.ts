@@ -1,6 +1,7 @@
 import { ENERGY_DEFAULTS } from '../ebm/energy-model.ts';
 import type { SamplerVariant } from '../ebm/langevin.ts';
 import { EliError } from '../errors.ts';
+import { brief } from '../files/json.ts';
 import { STARTS, type Start } from './chain-start.ts';
 
 /** How an aligner is learnt; the defaults are those of the original's MNIST experiment. */
@@ -74,8 +75,8 @@ export const ALIGNER_KEYS: Readonly<Record<keyof AlignerConfig, string>> = {
 export function alignerConfig(options: AlignerOptions): AlignerConfig {
   const config = { ...ALIGNER_DEFAULTS };
   for (const [name, value] of Object.entries(options)) {
-    if (!(name in config)) {
-      throw new EliError('CONFIG', `unknown aligner option ${name}`, {
+    if (!Object.hasOwn(ALIGNER_DEFAULTS, name)) {
+      throw new EliError('CONFIG', `unknown aligner option ${brief(name)}`, {
         hint: `known: ${Object.keys(config).join(', ')}`,
       });
     }
@@ -94,7 +95,7 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
     if (!Number.isInteger(value) || value < low || value > high) {
       throw new EliError(
         'CONFIG',
-        `aligner option ${name} is ${value}, must be a whole number from ${low} to ${high}`,
+        `aligner option ${name} is ${brief(value)}, must be a whole number from ${low} to ${high}`,
       );
     }
   }
@@ -108,9 +109,12 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
     ['energyL2', 0, 1e6],
   ];
   for (const [name, low, high] of ranges) {
-    const value = config[name] as number;
-    if (!(value >= low && value <= high)) {
-      throw new EliError('CONFIG', `aligner option ${name} is ${value}, must be from ${low} to ${high}`);
+    const value: unknown = config[name];
+    if (!(typeof value === 'number' && value >= low && value <= high)) {
+      throw new EliError(
+        'CONFIG',
+        `aligner option ${name} is ${brief(value)}, must be from ${low} to ${high}`,
+      );
     }
   }
   const names: [keyof AlignerConfig, readonly string[]][] = [
@@ -121,7 +125,7 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
     if (!known.includes(config[name] as string)) {
       throw new EliError(
         'CONFIG',
-        `aligner option ${name} is ${config[name]}, must be one of ${known.join(', ')}`,
+        `aligner option ${name} is ${brief(config[name])}, must be one of ${known.join(', ')}`,
       );
     }
   }

@@ -2,14 +2,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AlignerState, stateOf, stateTensors } from '../eli/aligner.ts';
 import { EliError } from '../errors.ts';
-import {
-  readSafetensors,
-  type Safetensors,
-  type SafetensorsInput,
-  toFloat32,
-  writeSafetensors,
-} from '../files/safetensors.ts';
+import { brief, isRecord, wholeNumber } from '../files/json.ts';
+import { readSafetensors, writeSafetensors } from '../files/safetensors.ts';
 import type { StateDict } from '../nn/module.ts';
+import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
 import { type MnistConfig, mnistConfig } from './mnist-config.ts';
 import type { ClassifierState } from './two-task.ts';
 
@@ -41,21 +37,13 @@ export function checkpointPath(folder: string): string {
 
 /** Writes a checkpoint atomically: a run that is killed keeps the one before. */
 export async function writeCheckpoint(folder: string, checkpoint: MnistCheckpoint): Promise<void> {
-  const tensors: Record<string, SafetensorsInput> = {
-    'optimizer.momentum': {
-      dtype: 'F32',
-      shape: checkpoint.classifier.momentum.shape,
-      data: checkpoint.classifier.momentum.data,
-    },
+  const { classifier, afterTask1 = {}, aligner } = checkpoint;
+  const tensors = {
+    ...stateToTensors({ momentum: classifier.momentum }, 'optimizer.'),
+    ...stateToTensors(classifier.net, 'net.'),
+    ...stateToTensors(afterTask1, 'after_task1.'),
+    ...(aligner === undefined ? {} : stateTensors(aligner, 'aligner.')),
   };
-  const addState = (prefix: string, state: StateDict | undefined): void => {
-    for (const [name, value] of Object.entries(state ?? {})) {
-      tensors[`${prefix}.${name}`] = { dtype: 'F32', shape: value.shape, data: value.data };
-    }
-  };
-  addState('net', checkpoint.classifier.net);
-  addState('after_task1', checkpoint.afterTask1);
-  if (checkpoint.aligner !== undefined) Object.assign(tensors, stateTensors(checkpoint.aligner, 'aligner.'));
   await writeSafetensors(checkpointPath(folder), tensors, {
     format: FORMAT,
     config: JSON.stringify(checkpoint.config),
@@ -83,19 +71,16 @@ export async function readCheckpoint(folder: string): Promise<MnistCheckpoint | 
     );
   }
   try {
-    const progress = JSON.parse(file.metadata.progress!) as {
-      epochs: [number, number];
-      iteration: number | null;
-      curve: CurvePoint[];
-      logLength: number;
-    };
-    const momentum = file.tensors['optimizer.momentum']!;
-    const afterTask1 = part(file, 'after_task1.');
+    // Keys that came later have their defaults.
+    const config = mnistConfig(JSON.parse(file.metadata.config ?? '{}') as Partial<MnistConfig>);
+    const progress = progressOf(JSON.parse(file.metadata.progress ?? 'null'), config);
+    const { momentum } = stateFromTensors(file.tensors, 'optimizer.');
+    if (momentum === undefined) throw new EliError('FORMAT', 'optimizer.momentum is missing');
+    const afterTask1 = stateFromTensors(file.tensors, 'after_task1.');
     return {
-      // Keys that came later have their defaults.
-      config: mnistConfig(JSON.parse(file.metadata.config!) as Partial<MnistConfig>),
+      config,
       epochs: progress.epochs,
-      classifier: { net: part(file, 'net.'), momentum: { shape: momentum.shape, data: toFloat32(momentum) } },
+      classifier: { net: stateFromTensors(file.tensors, 'net.'), momentum },
       ...(Object.keys(afterTask1).length === 0 ? {} : { afterTask1 }),
       ...(progress.iteration === null ? {} : { aligner: stateOf(file, progress.iteration, 'aligner.') }),
       curve: progress.curve,
@@ -109,11 +94,35 @@ export async function readCheckpoint(folder: string): Promise<MnistCheckpoint | 
   }
 }
 
-function part(file: Safetensors, prefix: string): StateDict {
-  const state: StateDict = {};
-  for (const [name, entry] of Object.entries(file.tensors)) {
-    if (name.startsWith(prefix))
-      state[name.slice(prefix.length)] = { shape: entry.shape, data: toFloat32(entry) };
-  }
-  return state;
+interface Progress {
+  readonly epochs: readonly [number, number];
+  /** Of the aligner; null before its first. */
+  readonly iteration: number | null;
+  readonly curve: readonly CurvePoint[];
+  readonly logLength: number;
+}
+
+function progressOf(value: unknown, config: MnistConfig): Progress {
+  if (!isRecord(value)) throw new EliError('FORMAT', `its progress is ${brief(value)}`);
+  const { epochs, iteration, curve, logLength } = value;
+  if (!Array.isArray(epochs) || epochs.length !== 2)
+    throw new EliError('FORMAT', `epochs is ${brief(epochs)}, must be two numbers`);
+  if (!Array.isArray(curve)) throw new EliError('FORMAT', `curve is ${brief(curve)}, must be a list`);
+  const [first, second] = epochs.map((n, i) => wholeNumber(`epochs[${i}]`, n, config.epochs)) as [
+    number,
+    number,
+  ];
+  return {
+    epochs: [first, second],
+    iteration: iteration === null ? null : wholeNumber('iteration', iteration, config.iterations),
+    curve: curve.map((point, i) => pointOf(point, i, config)),
+    logLength: wholeNumber('logLength', logLength),
+  };
+}
+
+function pointOf(value: unknown, i: number, config: MnistConfig): CurvePoint {
+  const { iteration, accuracy } = isRecord(value) ? value : {};
+  if (typeof accuracy !== 'number')
+    throw new EliError('FORMAT', `curve[${i}] is ${brief(value)}, must have an accuracy`);
+  return { iteration: wholeNumber(`curve[${i}].iteration`, iteration, config.iterations), accuracy };
 }

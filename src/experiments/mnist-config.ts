@@ -1,6 +1,7 @@
 import type { Start } from '../eli/chain-start.ts';
 import { ALIGNER_DEFAULTS, ALIGNER_KEYS, type AlignerOptions, alignerConfig } from '../eli/options.ts';
 import { EliError } from '../errors.ts';
+import { brief } from '../files/json.ts';
 
 /** Everything that decides the outcome of a run of the MNIST experiment (ELI, section 3.3). */
 export interface MnistConfig {
@@ -69,8 +70,8 @@ export const MNIST_KEYS: Readonly<Record<keyof MnistConfig, string>> = {
  */
 export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
   for (const key of Object.keys(part)) {
-    if (!(key in MNIST_KEYS)) {
-      throw new EliError('CONFIG', `unknown config key ${key}`, {
+    if (!Object.hasOwn(MNIST_KEYS, key)) {
+      throw new EliError('CONFIG', `unknown config key ${brief(key)}`, {
         hint: `known: ${Object.keys(MNIST_KEYS).join(', ')}`,
       });
     }
@@ -105,14 +106,15 @@ export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
   checkWhole(config, 'seeds', 1, 1000);
   checkWhole(config, 'epochs', 1, 10_000);
   checkWhole(config, 'curveEvery', 1, 1e9);
-  for (const key of ['learningRate', 'momentum'] as const) {
-    if (!(config[key] >= 0 && config[key] <= 100)) {
-      throw new EliError('CONFIG', `${key} is ${String(config[key])}, must be a number from 0 to 100`);
-    }
-  }
-  for (const key of ['gateQuantile', 'statisticsQuantile'] as const) {
-    if (!(config[key] >= 0 && config[key] <= 1)) {
-      throw new EliError('CONFIG', `${key} is ${String(config[key])}, must be a number from 0 to 1`);
+  for (const [key, high] of [
+    ['learningRate', 100],
+    ['momentum', 100],
+    ['gateQuantile', 1],
+    ['statisticsQuantile', 1],
+  ] as const) {
+    const value: unknown = config[key];
+    if (!(typeof value === 'number' && value >= 0 && value <= high)) {
+      throw new EliError('CONFIG', `${key} is ${brief(value)}, must be a number from 0 to ${high}`);
     }
   }
   alignerConfig(alignerOptions(config));
@@ -127,7 +129,7 @@ function checkWhole(
 ): void {
   const value = config[key];
   if (!Number.isInteger(value) || value < low || value > high) {
-    throw new EliError('CONFIG', `${key} is ${String(value)}, must be a whole number from ${low} to ${high}`);
+    throw new EliError('CONFIG', `${key} is ${brief(value)}, must be a whole number from ${low} to ${high}`);
   }
 }
 

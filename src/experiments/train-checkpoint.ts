@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { EliError } from '../errors.ts';
-import { readSafetensors, type SafetensorsInput, toFloat32, writeSafetensors } from '../files/safetensors.ts';
-import type { StateDict } from '../nn/module.ts';
+import { brief, isRecord, wholeNumber } from '../files/json.ts';
+import { readSafetensors, writeSafetensors } from '../files/safetensors.ts';
+import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
 import type { EpochPoint } from '../report/training.ts';
 import type { TrainerState } from '../train/trainer.ts';
 import { type TrainConfig, trainConfig } from './train-config.ts';
@@ -22,19 +23,13 @@ export function trainCheckpointPath(folder: string): string {
   return join(folder, 'checkpoint.safetensors');
 }
 
-const withPrefix = (prefix: string, state: StateDict): [string, SafetensorsInput][] =>
-  Object.entries(state).map(([name, { shape, data }]) => [
-    `${prefix}.${name}`,
-    { dtype: 'F32', shape, data },
-  ]);
-
 /** Writes a checkpoint atomically: a run that is killed keeps the one before. */
 export async function writeTrainCheckpoint(folder: string, checkpoint: TrainCheckpoint): Promise<void> {
   const { config, trainer, points, logLength } = checkpoint;
-  const tensors = Object.fromEntries([
-    ...withPrefix('model', trainer.model),
-    ...withPrefix('optimizer', trainer.optimizer),
-  ]);
+  const tensors = {
+    ...stateToTensors(trainer.model, 'model.'),
+    ...stateToTensors(trainer.optimizer, 'optimizer.'),
+  };
   await writeSafetensors(trainCheckpointPath(folder), tensors, {
     format: FORMAT,
     config: JSON.stringify(config),
@@ -56,26 +51,21 @@ export async function readTrainCheckpoint(folder: string): Promise<TrainCheckpoi
       `${path} is no checkpoint of a training: its metadata has no format "${FORMAT}"`,
     );
   }
-  const part = (prefix: string): StateDict =>
-    Object.fromEntries(
-      Object.entries(file.tensors)
-        .filter(([name]) => name.startsWith(`${prefix}.`))
-        .map(([name, entry]) => [
-          name.slice(prefix.length + 1),
-          { shape: entry.shape, data: toFloat32(entry) },
-        ]),
-    );
   try {
-    const progress = JSON.parse(file.metadata.progress!) as {
-      step: number;
-      points: EpochPoint[];
-      logLength: number;
-    };
+    const config = trainConfig(JSON.parse(file.metadata.config ?? '{}') as Partial<TrainConfig>);
+    const progress: unknown = JSON.parse(file.metadata.progress ?? 'null');
+    if (!isRecord(progress)) throw new EliError('FORMAT', `its progress is ${brief(progress)}`);
+    const { step, points, logLength } = progress;
+    if (!Array.isArray(points)) throw new EliError('FORMAT', `points is ${brief(points)}, must be a list`);
     return {
-      config: trainConfig(JSON.parse(file.metadata.config!) as Partial<TrainConfig>),
-      trainer: { step: progress.step, model: part('model'), optimizer: part('optimizer') },
-      points: progress.points,
-      logLength: progress.logLength,
+      config,
+      trainer: {
+        step: wholeNumber('step', step),
+        model: stateFromTensors(file.tensors, 'model.'),
+        optimizer: stateFromTensors(file.tensors, 'optimizer.'),
+      },
+      points: points.map(pointOf),
+      logLength: wholeNumber('logLength', logLength),
     };
   } catch (cause) {
     throw new EliError('FORMAT', `${path} is no whole checkpoint: ${(cause as Error).message}`, {
@@ -83,4 +73,20 @@ export async function readTrainCheckpoint(folder: string): Promise<TrainCheckpoi
       cause,
     });
   }
+}
+
+/** The point of the epoch at place i: its numbers by name; a loss that was not finite is null in JSON. */
+function pointOf(value: unknown, i: number): EpochPoint {
+  const number = (name: 'trainLoss' | 'testLoss' | 'testAccuracy'): number => {
+    const found = isRecord(value) ? value[name] : undefined;
+    if (found === null) return Number.NaN;
+    if (typeof found === 'number') return found;
+    throw new EliError('FORMAT', `points[${i}].${name} is ${brief(found)}, must be a number`);
+  };
+  return {
+    epoch: i + 1,
+    trainLoss: number('trainLoss'),
+    testLoss: number('testLoss'),
+    testAccuracy: number('testAccuracy'),
+  };
 }

@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { brief } from '../files/json.ts';
 import type { Optimizer, ParameterGroup } from '../optim/optimizer.ts';
 import { adamw, sgd } from '../optim/optimizer.ts';
 import {
@@ -77,13 +78,13 @@ export const TRAIN_KEYS: Readonly<Record<keyof TrainConfig, string>> = {
 export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
   for (const key of Object.keys(part)) {
     if (!Object.hasOwn(TRAIN_KEYS, key)) {
-      throw new EliError('CONFIG', `unknown config key ${key}`, {
+      throw new EliError('CONFIG', `unknown config key ${brief(key)}`, {
         hint: `known: ${Object.keys(TRAIN_KEYS).join(', ')}`,
       });
     }
   }
   const { data = 'mnist', optimizer = 'sgd', batch = 128 } = part;
-  const cifar = data.startsWith('cifar');
+  const cifar = data === 'cifar10' || data === 'cifar100';
   const { epochs = cifar ? 100 : 5 } = part;
   const config: TrainConfig = {
     model: cifar ? 'resnet20' : 'cnn',
@@ -129,13 +130,15 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
     checkNumber(config, key, 0, 1);
     if (config[key] === 1) throw wrong(config, key, 'must be below 1');
   }
+  if (!Array.isArray(config.milestones) || !config.milestones.every(Number.isFinite))
+    throw wrong(config, 'milestones', 'must be a list of numbers');
   if (typeof config.nesterov !== 'boolean') throw wrong(config, 'nesterov', 'must be true or false');
   scheduleOf(config);
   return config;
 }
 
 function wrong(config: TrainConfig, key: keyof TrainConfig, what: string): EliError {
-  return new EliError('CONFIG', `${key} is ${String(config[key])}, ${what}`);
+  return new EliError('CONFIG', `${key} is ${brief(config[key])}, ${what}`);
 }
 
 function checkName(config: TrainConfig, key: keyof TrainConfig, names: readonly string[]): void {

@@ -1,3 +1,5 @@
+import { EliError } from '../errors.ts';
+
 const QUOTE = 34;
 const COLON = 58;
 const BACKSLASH = 92;
@@ -33,4 +35,28 @@ export function duplicateKey(text: string): string | undefined {
 function nextCode(text: string, at: number): number {
   while (' \t\r\n'.includes(text.charAt(at)) && at < text.length) at++;
   return text.charCodeAt(at);
+}
+
+/** A JSON object: neither null nor an array. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A value of a file for a message, cut where it is long. Unlike `String`, it takes any value that JSON can hold. */
+export function brief(value: unknown): string {
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? 'missing';
+  } catch {
+    // Nested deeper than the stack.
+    text = Array.isArray(value) ? 'a deep list' : 'a deep object';
+  }
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+/** @throws EliError `FORMAT` unless `value` is a whole number from 0 to `high`. */
+export function wholeNumber(name: string, value: unknown, high = Number.MAX_SAFE_INTEGER): number {
+  if (Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= high)
+    return value as number;
+  throw new EliError('FORMAT', `${name} is ${brief(value)}, must be a whole number from 0 to ${high}`);
 }

@@ -3,7 +3,7 @@ import { writeFileAtomic } from './atomic.ts';
 import { MAX_FILE_BYTES, readFileBytes } from './files.ts';
 import { halvesToFloats, upperHalvesToFloats } from './floats.ts';
 import type { InputFile } from './input.ts';
-import { duplicateKey } from './json.ts';
+import { brief, duplicateKey, isRecord } from './json.ts';
 
 /**
  * The element types and the arrays that hold them, with the bits as they are in the file: halves (F16, BF16) are
@@ -346,14 +346,4 @@ function byteLength(shape: readonly number[], dtype: SafetensorsDtype): number |
 /** JSON can say -0, which is no count. */
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** A value of the header for a message, cut where it is long. */
-function brief(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'missing';
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }

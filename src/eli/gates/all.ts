@@ -1,4 +1,5 @@
 import { EliError } from '../../errors.ts';
+import { brief, isRecord } from '../../files/json.ts';
 import type { Safetensors, SafetensorsInput } from '../../files/safetensors.ts';
 import type { Gate, GateState } from './gate.ts';
 import { ConfidenceGate, EnergyGate, HeadsGate } from './heads.ts';
@@ -52,22 +53,36 @@ function encode(gate: Gate, prefix: string, into: Record<string, SafetensorsInpu
 export function decodeGate(file: Safetensors): Gate | undefined {
   const text = file.metadata[KEY];
   if (text === undefined) return undefined;
-  let head: Head;
   try {
-    head = JSON.parse(text) as Head;
+    return decode(JSON.parse(text), `${KEY}.`, file.tensors);
   } catch (cause) {
-    throw new EliError('FORMAT', `the gate's metadata is no JSON: ${(cause as Error).message}`, { cause });
+    throw new EliError('FORMAT', `the gate is not whole: ${(cause as Error).message}`, { cause });
   }
-  return decode(head, `${KEY}.`, file.tensors);
 }
 
-function decode(head: Head, prefix: string, all: Safetensors['tensors']): Gate {
+/** Sums of sums of sums: no gate is made of more. */
+const MAX_DEPTH = 4;
+
+function checkHead(head: unknown, depth: number): asserts head is Head {
+  const { kind, threshold, settings, parts } = isRecord(head) ? head : {};
+  const bad =
+    (!isRecord(head) && `${brief(head)} is no object`) ||
+    (typeof kind !== 'string' && `its kind is ${brief(kind)}`) ||
+    (threshold !== null && !Number.isFinite(threshold) && `its threshold is ${brief(threshold)}`) ||
+    (!isRecord(settings) && `its settings are ${brief(settings)}`) ||
+    (parts !== undefined && !Array.isArray(parts) && `its parts are ${brief(parts)}`) ||
+    (depth > MAX_DEPTH && `it is a sum of sums ${depth} deep`);
+  if (bad) throw new EliError('FORMAT', bad);
+}
+
+function decode(head: unknown, prefix: string, all: Safetensors['tensors'], depth = 0): Gate {
+  checkHead(head, depth);
   const tensors = Object.fromEntries(
     Object.entries(all)
       .filter(([name]) => name.startsWith(prefix))
       .map(([name, entry]) => [name.slice(prefix.length), entry]),
   );
-  const parts = head.parts?.map((part, i) => decode(part, `${prefix}${i}.`, all));
+  const parts = head.parts?.map((part, i) => decode(part, `${prefix}${i}.`, all, depth + 1));
   return gateFromState({ ...head, threshold: head.threshold ?? Number.NaN, tensors }, parts);
 }
 
@@ -93,6 +108,6 @@ export function gateFromState(state: GateState, parts: readonly Gate[] = []): Ga
     case 'sum':
       return SumGate.fromState(state, parts);
     default:
-      throw new EliError('FORMAT', `there is no kind of gate "${state.kind}"`);
+      throw new EliError('FORMAT', `there is no kind of gate ${brief(state.kind)}`);
   }
 }

@@ -1,6 +1,7 @@
 import { EliError } from '../../errors.ts';
 import { type SafetensorsEntry, type SafetensorsInput, toFloat32 } from '../../files/safetensors.ts';
 import type { Basis } from './basis.ts';
+import { type ClassMoments, dimensionsOf } from './gaussians.ts';
 
 export function basisToTensors(basis: Basis | undefined): Record<string, SafetensorsInput> {
   if (basis === undefined) return {};
@@ -11,13 +12,20 @@ export function basisToTensors(basis: Basis | undefined): Record<string, Safeten
   };
 }
 
-/** @throws EliError `FORMAT` when half of it is missing or the halves do not fit */
-export function basisFromTensors(tensors: Readonly<Record<string, SafetensorsInput>>): Basis | undefined {
+/** @throws EliError `FORMAT` when half of it is missing, or it does not lead to where the moments are */
+export function basisFromTensors(
+  tensors: Readonly<Record<string, SafetensorsInput>>,
+  moments: ClassMoments,
+): Basis | undefined {
   const mean = tensors['basis.mean'];
   const columns = tensors['basis.columns'];
   if (mean === undefined && columns === undefined) return undefined;
-  if (mean === undefined || columns === undefined || columns.shape[0] !== mean.shape[0]) {
-    throw new EliError('FORMAT', "the gate's basis.mean and basis.columns do not fit each other");
+  const k = dimensionsOf(moments);
+  if (columns?.shape.join() !== `${mean?.shape.join()},${k}` || mean?.shape.length !== 1) {
+    throw new EliError(
+      'FORMAT',
+      `the gate's basis.mean [${mean?.shape}] and basis.columns [${columns?.shape}] must be [p] and [p, ${k}]`,
+    );
   }
   return {
     mean: toFloat32(mean as SafetensorsEntry),

@@ -25,6 +25,11 @@ export interface ClassMoments {
   readonly covariances: Float32Array<ArrayBuffer>;
 }
 
+/** k, the size of what the moments are of. */
+export function dimensionsOf({ counts, means }: ClassMoments): number {
+  return means.length / counts.length;
+}
+
 /**
  * Moments of x [n, k] by class; without labels all rows are one class. Classes with fewer than two samples are left out.
  * @throws EliError `SHAPE` when there are not as many labels as rows
@@ -84,8 +89,7 @@ export class ClassGaussians {
 
   /** @param shrinkage share of the mean variance that is added to each variance, against noise in small ones. */
   constructor({ counts, means, covariances }: ClassMoments, shrinkage: number) {
-    const classes = counts.length;
-    const k = means.length / classes;
+    const k = dimensionsOf({ counts, means, covariances });
     const whitened = Array.from({ length: covariances.length / (k * k) }, (_, i) =>
       whiten(covariances.subarray(i * k * k, (i + 1) * k * k), k, shrinkage),
     );
@@ -144,7 +148,7 @@ function whiten(covariance: Float32Array, k: number, shrinkage: number): Whiteni
 export function momentsToTensors(moments: ClassMoments, prefix = ''): Record<string, SafetensorsInput> {
   const { counts, means, covariances } = moments;
   const classes = counts.length;
-  const k = means.length / classes;
+  const k = dimensionsOf(moments);
   return {
     [`${prefix}counts`]: { dtype: 'F32', shape: [classes], data: counts },
     [`${prefix}means`]: { dtype: 'F32', shape: [classes, k], data: means },
@@ -168,7 +172,7 @@ export function momentsFromTensors(
   };
   const moments = { counts: part('counts'), means: part('means'), covariances: part('covariances') };
   const classes = moments.counts.length;
-  const k = moments.means.length / classes;
+  const k = dimensionsOf(moments);
   if (![classes * k * k, k * k].includes(moments.covariances.length) || !Number.isInteger(k) || k < 1) {
     throw new EliError(
       'FORMAT',

@@ -1,4 +1,5 @@
 import { EliError } from '../../errors.ts';
+import { brief } from '../../files/json.ts';
 import type { SafetensorsInput } from '../../files/safetensors.ts';
 import { neg } from '../../ops/unary.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
@@ -33,10 +34,14 @@ export function gaussianSettings(part: Partial<GaussianSettings>): GaussianSetti
   const settings = { ...DEFAULTS, ...part };
   const { of, dimensions, covariance, shrinkage } = settings;
   const bad =
-    (!['inputs', 'current', 'aligned'].includes(of) && `of is ${of}, must be inputs, current or aligned`) ||
-    (!(Number.isInteger(dimensions) && dimensions >= 1) && `dimensions is ${dimensions}, must be from 1`) ||
-    (!['class', 'shared'].includes(covariance) && `covariance is ${covariance}, must be class or shared`) ||
-    (!(shrinkage >= 0 && shrinkage <= 100) && `shrinkage is ${shrinkage}, must be from 0 to 100`);
+    (!['inputs', 'current', 'aligned'].includes(of) &&
+      `of is ${brief(of)}, must be inputs, current or aligned`) ||
+    (!(Number.isInteger(dimensions) && dimensions >= 1) &&
+      `dimensions is ${brief(dimensions)}, must be a whole number from 1`) ||
+    (!['class', 'shared'].includes(covariance) &&
+      `covariance is ${brief(covariance)}, must be class or shared`) ||
+    (!(typeof shrinkage === 'number' && shrinkage >= 0 && shrinkage <= 100) &&
+      `shrinkage is ${brief(shrinkage)}, must be from 0 to 100`);
   if (bad) throw new EliError('CONFIG', `gate with Gaussians: ${bad}`);
   return settings;
 }
@@ -61,8 +66,9 @@ export class NoveltyGate extends Gate {
 
   static fromState({ settings, tensors, threshold }: GateState): NoveltyGate {
     const gate = new NoveltyGate(settings as Partial<GaussianSettings>);
-    gate.#basis = basisFromTensors(tensors);
-    gate.#set(momentsFromTensors(tensors));
+    const moments = momentsFromTensors(tensors);
+    gate.#basis = basisFromTensors(tensors, moments);
+    gate.#set(moments);
     gate.threshold = threshold;
     return gate;
   }

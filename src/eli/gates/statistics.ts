@@ -10,7 +10,13 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
 import { basisFromTensors, basisToTensors } from './basis-tensors.ts';
 import { Gate, type GateBatch, type GateData, type GateState, need, readOnce } from './gate.ts';
-import { ClassGaussians, type ClassMoments, momentsFromTensors, momentsToTensors } from './gaussians.ts';
+import {
+  ClassGaussians,
+  type ClassMoments,
+  dimensionsOf,
+  momentsFromTensors,
+  momentsToTensors,
+} from './gaussians.ts';
 import { fitted, type GaussianSettings, gaussianSettings, momentsOf } from './novelty.ts';
 
 const FORMAT = 'eli-webgpu task statistics';
@@ -59,7 +65,7 @@ export class TaskStatistics {
     settings: Partial<GaussianSettings>,
   ): TaskStatistics {
     const moments = momentsFromTensors(tensors, 'old.');
-    return new TaskStatistics(gaussianSettings(settings), basisFromTensors(tensors), moments);
+    return new TaskStatistics(gaussianSettings(settings), basisFromTensors(tensors, moments), moments);
   }
 
   /** Writes them to a safetensors file, atomically. @throws EliError `FILE` */
@@ -112,7 +118,11 @@ export class StatisticsGate extends Gate {
     const gate = new StatisticsGate(
       TaskStatistics.fromTensors(tensors, settings as Partial<GaussianSettings>),
     );
-    gate.#set(momentsFromTensors(tensors, 'new.'));
+    const current = momentsFromTensors(tensors, 'new.');
+    if (dimensionsOf(current) !== dimensionsOf(gate.statistics.moments)) {
+      throw new EliError('FORMAT', "the gate's old and new moments are of different dimensions");
+    }
+    gate.#set(current);
     gate.threshold = threshold;
     return gate;
   }
@@ -125,8 +135,7 @@ export class StatisticsGate extends Gate {
   override async fit(data: GateData): Promise<void> {
     const { basis, settings } = this.statistics;
     const x = need(this.name, data, settings.of);
-    const width =
-      basis?.mean.length ?? this.statistics.moments.means.length / this.statistics.moments.counts.length;
+    const width = basis?.mean.length ?? dimensionsOf(this.statistics.moments);
     if (x.shape[1] !== width) {
       throw new EliError(
         'SHAPE',

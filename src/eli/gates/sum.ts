@@ -1,4 +1,5 @@
 import { EliError } from '../../errors.ts';
+import { brief } from '../../files/json.ts';
 import { type SafetensorsEntry, type SafetensorsInput, toFloat32 } from '../../files/safetensors.ts';
 import { Gate, type GateBatch, type GateData, type GateState, quantileOf } from './gate.ts';
 import { fitted } from './novelty.ts';
@@ -27,7 +28,10 @@ export class SumGate extends Gate {
   }
 
   static fromState({ settings, tensors, threshold }: GateState, parts: readonly Gate[]): SumGate {
-    const gate = new SumGate(parts, settings.combine as Combine);
+    const { combine } = settings;
+    if (combine !== 'z' && combine !== 'fisher')
+      throw new EliError('FORMAT', `combine is ${brief(combine)}, must be z or fisher`);
+    const gate = new SumGate(parts, combine);
     gate.#heldOut = parts.map((_, i) => {
       const entry = tensors[`held_out.${i}`];
       if (entry === undefined) throw new EliError('FORMAT', `the gate's tensor held_out.${i} is missing`);

@@ -1,11 +1,12 @@
 import { grad } from '../../autograd/tape.ts';
 import { EliError } from '../../errors.ts';
-import type { SafetensorsEntry, SafetensorsInput } from '../../files/safetensors.ts';
-import { toFloat32 } from '../../files/safetensors.ts';
+import { brief, wholeNumber } from '../../files/json.ts';
+import type { Safetensors } from '../../files/safetensors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { Initializer } from '../../nn/init.ts';
 import { Activation, Linear, Sequential } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
+import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import { logStep, takeBatch } from '../../ops/batch.ts';
 import { mul } from '../../ops/binary.ts';
 import { gather } from '../../ops/gather.ts';
@@ -68,12 +69,17 @@ export class TransformGate extends Gate {
   constructor(settings: Partial<TransformSettings> = {}) {
     super();
     this.settings = { ...DEFAULTS, ...settings };
-    const { side, pool, steps, batch } = this.settings;
+    const { side, pool, steps, batch, hidden, learningRate, seed } = this.settings;
+    const wrong = (name: string, value: unknown, what: string): EliError =>
+      new EliError('CONFIG', `gate transforms: ${name} is ${brief(value)}, must be ${what}`);
     for (const [name, value] of Object.entries({ side, pool, steps, batch })) {
-      if (!Number.isInteger(value) || value < 1) {
-        throw new EliError('CONFIG', `gate transforms: ${name} is ${value}, must be a whole number from 1`);
-      }
+      if (!Number.isInteger(value) || value < 1) throw wrong(name, value, 'a whole number from 1');
     }
+    if (!Array.isArray(hidden) || !hidden.every((units) => Number.isInteger(units) && units >= 1))
+      throw wrong('hidden', hidden, 'a list of whole numbers from 1');
+    if (!(typeof learningRate === 'number' && learningRate >= 0))
+      throw wrong('learningRate', learningRate, 'a number from 0');
+    if (!Number.isSafeInteger(seed) || seed < 0) throw wrong('seed', seed, 'a whole number from 0');
     if (side % pool !== 0) {
       throw new EliError('CONFIG', `gate transforms: a pool of ${pool} does not divide the side ${side}`);
     }
@@ -82,13 +88,9 @@ export class TransformGate extends Gate {
   static fromState({ settings, tensors, threshold }: GateState): TransformGate {
     const { classes, ...rest } = settings as unknown as { classes: number } & TransformSettings;
     const gate = new TransformGate(rest);
-    gate.#classes = classes;
-    gate.#weights = Object.fromEntries(
-      Object.entries(tensors).map(([name, entry]) => [
-        name,
-        { shape: entry.shape, data: toFloat32(entry as SafetensorsEntry) },
-      ]),
-    );
+    gate.#classes = wholeNumber('classes', classes, 1e6);
+    gate.#weights = stateFromTensors(tensors as Safetensors['tensors'], '');
+    gate.#checkWeights(gate.#weights);
     gate.threshold = threshold;
     return gate;
   }
@@ -184,26 +186,44 @@ export class TransformGate extends Gate {
   }
 
   override state(): GateState {
-    const tensors: Record<string, SafetensorsInput> = {};
-    for (const [name, { shape, data }] of Object.entries(fitted(this.name, this.#weights))) {
-      tensors[name] = { dtype: 'F32', shape, data };
-    }
+    const tensors = stateToTensors(fitted(this.name, this.#weights), '');
     const settings = { ...this.settings, classes: this.#classes };
     return { kind: 'transforms', threshold: this.threshold, settings, tensors };
   }
 
+  /** Sizes of the network's input, hidden layers and output. */
+  #widths(): number[] {
+    const { side, pool, hidden } = this.settings;
+    return [(side / pool) ** 2, ...hidden, TRANSFORMS * this.#classes];
+  }
+
+  /** What `loadStateDict` would say, but when the gate is read: there is no engine yet. */
+  #checkWeights(weights: StateDict): void {
+    const shapes = this.#widths()
+      .slice(1)
+      .flatMap((out, i, outs) => [
+        `${2 * i}.weight [${out},${outs[i - 1] ?? this.#widths()[0]}]`,
+        `${2 * i}.bias [${out}]`,
+      ]);
+    const found = Object.entries(weights).map(([name, { shape }]) => `${name} [${shape}]`);
+    if (shapes.toSorted().join() !== found.toSorted().join()) {
+      throw new EliError(
+        'FORMAT',
+        `gate transforms: its weights are ${brief(found)}, its settings need ${brief(shapes)}`,
+      );
+    }
+  }
+
   /** A fresh network of the gate's shape, kept until disposed. */
   #network(engine: Engine): Sequential {
-    const { side, pool, hidden, seed } = this.settings;
     return engine.tidy(() => {
-      const init = new Initializer(engine, seed, STREAM.energy + 1000);
+      const init = new Initializer(engine, this.settings.seed, STREAM.energy + 1000);
+      const widths = this.#widths();
       const layers: (Linear | Activation)[] = [];
-      let width = (side / pool) ** 2;
-      for (const units of hidden) {
-        layers.push(new Linear(init, width, units), new Activation(relu));
-        width = units;
+      for (let i = 1; i < widths.length; i++) {
+        if (i > 1) layers.push(new Activation(relu));
+        layers.push(new Linear(init, widths[i - 1]!, widths[i]!));
       }
-      layers.push(new Linear(init, width, TRANSFORMS * this.#classes));
       const network = new Sequential(layers);
       for (const parameter of network.parameters()) engine.keep(parameter);
       return network;

@@ -1,0 +1,18 @@
+import { type Safetensors, type SafetensorsInput, toFloat32 } from '../files/safetensors.ts';
+import type { StateDict } from './module.ts';
+
+/** A state as a safetensors file holds it: f32, each name behind `prefix`. */
+export function stateToTensors(state: StateDict, prefix: string): Record<string, SafetensorsInput> {
+  return Object.fromEntries(
+    Object.entries(state).map(([name, { shape, data }]) => [prefix + name, { dtype: 'F32', shape, data }]),
+  );
+}
+
+/** The state that a file holds behind `prefix`; empty where there is none. */
+export function stateFromTensors(tensors: Safetensors['tensors'], prefix: string): StateDict {
+  return Object.fromEntries(
+    Object.entries(tensors)
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, entry]) => [name.slice(prefix.length), { shape: entry.shape, data: toFloat32(entry) }]),
+  );
+}
