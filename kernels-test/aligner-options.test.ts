@@ -93,7 +93,7 @@ test('an unknown start and a file that lacks its map are refused', async () => {
   await fails(
     () => fit('nowhere' as Start, pairs),
     'CONFIG',
-    /start is nowhere/,
+    /start is "nowhere"/,
     /current, mean-shift, ridge/,
   );
   const path = join(folder, 'without.safetensors');

@@ -76,7 +76,7 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
   const config = { ...ALIGNER_DEFAULTS };
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(ALIGNER_DEFAULTS, name)) {
-      throw new EliError('CONFIG', `unknown aligner option ${brief(name)}`, {
+      throw new EliError('CONFIG', `unknown aligner option ${name}`, {
         hint: `known: ${Object.keys(config).join(', ')}`,
       });
     }

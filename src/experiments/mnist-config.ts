@@ -71,7 +71,7 @@ export const MNIST_KEYS: Readonly<Record<keyof MnistConfig, string>> = {
 export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
   for (const key of Object.keys(part)) {
     if (!Object.hasOwn(MNIST_KEYS, key)) {
-      throw new EliError('CONFIG', `unknown config key ${brief(key)}`, {
+      throw new EliError('CONFIG', `unknown config key ${key}`, {
         hint: `known: ${Object.keys(MNIST_KEYS).join(', ')}`,
       });
     }

@@ -78,7 +78,7 @@ export const TRAIN_KEYS: Readonly<Record<keyof TrainConfig, string>> = {
 export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
   for (const key of Object.keys(part)) {
     if (!Object.hasOwn(TRAIN_KEYS, key)) {
-      throw new EliError('CONFIG', `unknown config key ${brief(key)}`, {
+      throw new EliError('CONFIG', `unknown config key ${key}`, {
         hint: `known: ${Object.keys(TRAIN_KEYS).join(', ')}`,
       });
     }
@@ -86,6 +86,8 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
   const { data = 'mnist', optimizer = 'sgd', batch = 128 } = part;
   const cifar = data === 'cifar10' || data === 'cifar100';
   const { epochs = cifar ? 100 : 5 } = part;
+  // Before the others: the default milestones are made of it.
+  checkNumber({ epochs }, 'epochs', 1, 1e6, true);
   const config: TrainConfig = {
     model: cifar ? 'resnet20' : 'cnn',
     data,
@@ -118,7 +120,6 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
   checkName(config, 'augment', AUGMENTATIONS);
   checkName(config, 'precision', PRECISIONS);
   for (const key of ['seed', 'cutout', 'patience'] as const) checkNumber(config, key, 0, 2 ** 53 - 1, true);
-  checkNumber(config, 'epochs', 1, 1e6, true);
   checkNumber(config, 'batch', 1, 65_536, true);
   checkNumber(config, 'learningRate', 0, 1e3);
   checkNumber(config, 'weightDecay', 0, 1e3);
@@ -137,7 +138,7 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
   return config;
 }
 
-function wrong(config: TrainConfig, key: keyof TrainConfig, what: string): EliError {
+function wrong(config: Partial<TrainConfig>, key: keyof TrainConfig, what: string): EliError {
   return new EliError('CONFIG', `${key} is ${brief(config[key])}, ${what}`);
 }
 
@@ -148,7 +149,7 @@ function checkName(config: TrainConfig, key: keyof TrainConfig, names: readonly 
 }
 
 function checkNumber(
-  config: TrainConfig,
+  config: Partial<TrainConfig>,
   key: keyof TrainConfig,
   low: number,
   high: number,

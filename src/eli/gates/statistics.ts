@@ -86,10 +86,11 @@ export class TaskStatistics {
       );
     }
     try {
-      return TaskStatistics.fromTensors(
-        file.tensors,
-        JSON.parse(file.metadata.settings!) as Partial<GaussianSettings>,
-      );
+      const settings = JSON.parse(file.metadata.settings!) as Partial<GaussianSettings>;
+      const statistics = TaskStatistics.fromTensors(file.tensors, settings);
+      // Moments that are those of no data are refused here, where the file's name is known.
+      new ClassGaussians(statistics.moments, statistics.settings.shrinkage);
+      return statistics;
     } catch (cause) {
       throw new EliError('FORMAT', `${path}: ${(cause as Error).message}`, { cause });
     }

@@ -1,4 +1,4 @@
-import { grad } from '../../autograd/tape.ts';
+import { detach, grad } from '../../autograd/tape.ts';
 import { EliError } from '../../errors.ts';
 import { brief, wholeNumber } from '../../files/json.ts';
 import type { Safetensors } from '../../files/safetensors.ts';
@@ -107,7 +107,8 @@ export class TransformGate extends Gate {
     const network = this.#network(engine);
     const optimizer = adam(network.parameters(), { learningRate });
     const kept = engine.tidy(() => ({
-      images: engine.keep(this.#pooled(inputs)),
+      // A handle of its own: with a pool of 1 the images are the caller's.
+      images: engine.keep(detach(this.#pooled(inputs))),
       targets: engine.keep(this.#targets(engine, labels)),
       order: engine.keep(zeros(engine, [STRETCH * batch], 'u32')),
       counter: engine.keep(zeros(engine, [1], 'u32')),
