@@ -26,6 +26,8 @@ part robustness-off node kernels-test/run.mjs --robustness off ops golden varian
 part variants eli bench "op: " --variants --json "$out/variants.json" --tuning "$out/tuning.json"
 part bench eli bench --json "$out/bench.json" --picture "$out/roofline"
 part bench-tuned eli bench --tuning "$out/tuning.json" --json "$out/bench-tuned.json" --compare "$out/bench.json"
+part subgroup-matrices env ELI_SUBGROUP_MATRICES=on node kernels-test/run.mjs subgroup variants
+part matrices env ELI_SUBGROUP_MATRICES=on node src/cli/eli.mjs bench "op: matmul" --variants --json "$out/matrices.json"
 part pytorch npx tsx bench/peers/gpu.mts --json "$out/pytorch.json"
 if npm --prefix bench/peers ci --no-audit --no-fund >"$out/peers-install.txt" 2>&1; then
   part peers npx tsx bench/peers/table.mts --json "$out/peers.json"

@@ -91,7 +91,7 @@ export { type ByteSource, InputFile } from './files/input.ts';
 export { type LatentSource, openLatents } from './files/latents.ts';
 export { writeNpy } from './files/npy.ts';
 export * from './files/safetensors.ts';
-export type { AdapterChoice, AdapterReport } from './gpu/adapter.ts';
+export type { AdapterChoice, AdapterReport, SubgroupMatrix } from './gpu/adapter.ts';
 export { Engine, type EngineOptions, type Launch } from './gpu/engine.ts';
 export type { PoolStats } from './gpu/pool.ts';
 export type { Program } from './gpu/program.ts';

@@ -28,7 +28,7 @@ if (flags.device !== 'cuda' && flags.device !== 'cpu') {
 const { device, small } = flags;
 const NAME = device === 'cuda' ? 'PyTorch CUDA' : 'PyTorch CPU';
 
-const engine = await Engine.create();
+const engine = await Engine.create({ subgroupMatrices: true });
 const started = await startTorch();
 const torch = device === 'cuda' && started?.cuda === null ? undefined : started;
 const { name, driver } = engine.adapter;
@@ -95,7 +95,15 @@ async function products(): Promise<Comparison> {
     expected,
     tolerance: 1e-5,
     contenders: [
-      async () => matmulOurs(engine, n, a, b, rows),
+      async () => matmulOurs(engine, n, a, b, { rows }),
+      async () => matmulOurs(engine, n, a, b, { rows, tuned: true }),
+      async () =>
+        engine.has('shader-f16')
+          ? {
+              ...(await matmulOurs(engine, n, a, b, { rows, dtype: 'f16', tuned: true })),
+              tolerance: ROUNDED,
+            }
+          : undefined,
       ...torchWays(work, [
         { label: 'f32' },
         { label: 'TF32', tf32: true, tolerance: ROUNDED },

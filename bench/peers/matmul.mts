@@ -1,5 +1,14 @@
 // Product of two n × n matrices.
-import { type Engine, matmul, randomNormal, tensor } from '../../src/index.ts';
+import {
+  autotune,
+  cast,
+  type Engine,
+  type FloatDType,
+  matmul,
+  randomNormal,
+  type Tensor,
+  tensor,
+} from '../../src/index.ts';
 import type { Comparison, Contender } from './compare.mts';
 import { type Jax, type Libraries, OURS, type TensorFlow, type Untyped } from './libraries.mts';
 
@@ -51,11 +60,19 @@ async function tfMatmul(
   };
 }
 
-export function matmulOurs(engine: Engine, n: number, a: Operand, b: Operand, rows = n): Contender {
-  const [x, y] = [tensor(engine, a, [n, n]), tensor(engine, b, [n, n])];
+/** Our product, by the rule's variant or by the one that is fastest here; `rows` of it are compared. */
+export async function matmulOurs(
+  engine: Engine,
+  n: number,
+  a: Operand,
+  b: Operand,
+  { rows = n, dtype = 'f32' as FloatDType, tuned = false } = {},
+): Promise<Contender> {
+  const [x, y] = [a, b].map((values) => cast(tensor(engine, values, [n, n]), dtype)) as [Tensor, Tensor];
+  if (tuned) await autotune(engine, () => matmul(x, y));
   const program = engine.capture(() => matmul(x, y));
   return {
-    library: OURS,
+    library: [OURS, ...(dtype === 'f32' ? [] : [dtype]), ...(tuned ? ['tuned'] : [])].join(', '),
     run: async (times) => {
       program.run(times);
       await engine.sync();

@@ -122,11 +122,17 @@ fn main(
   }
 
   if (row <= last_row) {
-    for (var i = 0u; i < TM; i++) {
+    // One store in a loop whose length compilers do not know, with the row picked out of the registers: software
+    // drivers take some 10 ms to compile each store.
+    let end = min(m0 + TM, params.m);
+    for (var m = m0; m < end; m++) {
       for (var j = 0u; j < TN; j++) {
-        let inside = ox + i32(j) < params.grid_width;
-        if (m0 + i < params.m && inside) {
-          c[base_c + i32(m0 + i) * params.row_c + place.w + i32(j) * params.column_grid] = Result(acc[i][j]);
+        var value = acc[0][j];
+        for (var i = 1u; i < TM; i++) {
+          value = select(value, acc[i][j], m0 + i == m);
+        }
+        if (ox + i32(j) < params.grid_width) {
+          c[base_c + i32(m) * params.row_c + place.w + i32(j) * params.column_grid] = Result(value);
         }
       }
     }

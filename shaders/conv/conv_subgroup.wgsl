@@ -67,11 +67,17 @@ fn main(
     }
   }
 
-  for (var i = 0u; i < TM; i++) {
+  // One store in a loop whose length compilers do not know, with the row picked out of the registers: software drivers
+  // take some 10 ms to compile each store.
+  let last = min(m0 + TM, params.m);
+  for (var row = m0; row < last; row++) {
     for (var j = 0u; j < TN; j++) {
-      let column = column0 + j * LANES;
-      if (m0 + i < params.m && column < params.columns) {
-        c[base_c + i32(m0 + i) * params.row_c + columns[j].w] = Result(acc[i][j]);
+      var value = acc[0][j];
+      for (var i = 1u; i < TM; i++) {
+        value = select(value, acc[i][j], m0 + i == row);
+      }
+      if (column0 + j * LANES < params.columns) {
+        c[base_c + i32(row) * params.row_c + columns[j].w] = Result(value);
       }
     }
   }

@@ -132,13 +132,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
   }
 
-  for (var c = 0u; c < CHAINS; c++) {
-    let row = row0 + c;
-    if (row < params.current) {
-      for (var u = 0u; u < UNITS; u++) {
-        ends[row * H + unit0 + u] = h[c][u];
-        total[(unit0 + u) * params.pitch + row] = sum[c][u];
+  // One chain's stores in a loop whose length compilers do not know, with the chain picked out of the registers:
+  // software drivers take some 10 ms to compile each store.
+  let end = min(row0 + CHAINS, params.current);
+  for (var row = row0; row < end; row++) {
+    for (var u = 0u; u < UNITS; u++) {
+      var h_end = h[0][u];
+      var s_total = sum[0][u];
+      for (var c = 1u; c < CHAINS; c++) {
+        h_end = select(h_end, h[c][u], row0 + c == row);
+        s_total = select(s_total, sum[c][u], row0 + c == row);
       }
+      ends[row * H + unit0 + u] = h_end;
+      total[(unit0 + u) * params.pitch + row] = s_total;
     }
   }
   if (group.x == 0u) {

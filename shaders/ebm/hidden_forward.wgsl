@@ -124,12 +124,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     multiply(k0, pack0);
   }
 
-  for (var i = 0u; i < TM; i++) {
-    let row = tile * TM + i;
-    if (row < rows) {
-      for (var q = 0u; q < PACKS; q++) {
-        z[(first + row) * ROW + pack0 + q * LANES] = acc[i][q];
+  // One store in a loop whose length compilers do not know, with the row picked out of the registers: software drivers
+  // take some 17 ms to compile each store of a vector.
+  let row0 = tile * TM;
+  let end = min(row0 + TM, rows);
+  for (var row = row0; row < end; row++) {
+    for (var q = 0u; q < PACKS; q++) {
+      var value = acc[0][q];
+      for (var i = 1u; i < TM; i++) {
+        value = select(value, acc[i][q], row0 + i == row);
       }
+      z[(first + row) * ROW + pack0 + q * LANES] = value;
     }
   }
 }

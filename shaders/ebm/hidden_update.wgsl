@@ -149,11 +149,16 @@ fn update_columns(k0: u32, lane: u32, iteration: u32) {
       }
     }
   }
-  for (var c = 0u; c < COLUMNS; c++) {
-    if (k0 + c < params.d) {
-      for (var q = 0u; q < PACKS; q++) {
-        gradients[params.weight / PACK + (k0 + c) * ROW + q * LANES + lane] = gradient[c][q] / f32(params.batch);
+  // One store in a loop whose length compilers do not know, with the column picked out of the registers: software
+  // drivers take some 17 ms to compile each store of a vector.
+  let end = min(k0 + COLUMNS, params.d);
+  for (var k = k0; k < end; k++) {
+    for (var q = 0u; q < PACKS; q++) {
+      var value = gradient[0][q];
+      for (var c = 1u; c < COLUMNS; c++) {
+        value = select(value, gradient[c][q], k0 + c == k);
       }
+      gradients[params.weight / PACK + k * ROW + q * LANES + lane] = value / f32(params.batch);
     }
   }
 }

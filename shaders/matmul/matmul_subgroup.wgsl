@@ -62,9 +62,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
   }
 
-  for (var i = 0u; i < TM; i++) {
+  // One store in a loop whose length compilers do not know, with the row picked out of the registers: software drivers
+  // take some 10 ms to compile each store.
+  let end = min(m0 + TM, params.m);
+  for (var row = m0; row < end; row++) {
     for (var j = 0u; j < TN; j++) {
-      store_c(group.z, m0 + i, n0 + j * LANES, acc[i][j]);
+      var value = acc[0][j];
+      for (var i = 1u; i < TM; i++) {
+        value = select(value, acc[i][j], m0 + i == row);
+      }
+      store_c(group.z, row, n0 + j * LANES, value);
     }
   }
 }

@@ -9,6 +9,8 @@ struct Params {
   // Fours of elements.
   start: array<vec4u, 2>,
   place: array<vec4u, 2>,
+  // Sources; compilers do not know how many, and so do not unroll the search.
+  count: u32,
 }
 
 @group(0) @binding(0) var<storage, read> source0: array<vec4f>;
@@ -34,14 +36,14 @@ fn load(source: u32, at: u32) -> vec4f {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   var i = flat_index(id, groups);
-  for (var s = 0u; s < 6u; s++) {
-    let size = dim(params.sizes, s);
-    let fours = (size + 3u) / 4u;
-    if (i < fours) {
-      let inside = vec4u(0u, 1u, 2u, 3u) + vec4u(4u * i) < vec4u(size);
-      packed[dim(params.place, s) + i] = select(vec4f(), load(s, dim(params.start, s) + i), inside);
-      return;
-    }
-    i -= fours;
+  var s = 0u;
+  while (s + 1u < params.count && i >= (dim(params.sizes, s) + 3u) / 4u) {
+    i -= (dim(params.sizes, s) + 3u) / 4u;
+    s++;
+  }
+  let size = dim(params.sizes, s);
+  if (4u * i < size) {
+    let inside = vec4u(0u, 1u, 2u, 3u) + vec4u(4u * i) < vec4u(size);
+    packed[dim(params.place, s) + i] = select(vec4f(), load(s, dim(params.start, s) + i), inside);
   }
 }

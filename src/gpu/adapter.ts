@@ -5,6 +5,22 @@ import { dawn } from './instance.ts';
 export interface AdapterChoice {
   /** Part of an adapter's name, such as `llvmpipe` or `H100`. Default: the variable ELI_ADAPTER, else the best GPU. */
   readonly adapter?: string;
+  /**
+   * Whether to use subgroup matrices (tensor cores) where the device has them: an experimental feature of Dawn, for
+   * which it must be asked. Variants on them are taken once the autotuner has found them right and fastest. Default: the
+   * variable ELI_SUBGROUP_MATRICES being `on`.
+   */
+  readonly subgroupMatrices?: boolean;
+}
+
+/** A product that a subgroup computes in one instruction: M × K by K × N. */
+export interface SubgroupMatrix {
+  /** Of the operands and of the result, such as `f16` and `f32`. */
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
 }
 
 /** What is known of an adapter; `software` is true for drivers that compute on the CPU. */
@@ -16,6 +32,8 @@ export interface AdapterReport {
   readonly software: boolean;
   /** Smallest and largest subgroup (wave, warp) size in invocations; 0 where subgroups are not offered. */
   readonly subgroup: { readonly min: number; readonly max: number };
+  /** Products of subgroup matrices; none unless they were asked for. */
+  readonly subgroupMatrices: readonly SubgroupMatrix[];
   readonly features: readonly string[];
 }
 
@@ -25,7 +43,8 @@ export interface AdapterReport {
  */
 export async function requestAdapter(choice: AdapterChoice = {}): Promise<GPUAdapter> {
   const name = choice.adapter ?? process.env.ELI_ADAPTER ?? '';
-  const gpu = dawn(name);
+  const experimental = choice.subgroupMatrices ?? process.env.ELI_SUBGROUP_MATRICES === 'on';
+  const gpu = dawn(name, experimental);
   let adapter: GPUAdapter | null;
   try {
     adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
@@ -35,6 +54,9 @@ export async function requestAdapter(choice: AdapterChoice = {}): Promise<GPUAda
   if (adapter === null || isNull(adapter)) throw noAdapter(name);
   return adapter;
 }
+
+/** Not in the standard yet; only there where experimental features were asked for. */
+export const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix';
 
 function isNull(adapter: GPUAdapter): boolean {
   return /null/i.test(adapter.info.description) && adapter.info.vendor === '';
@@ -93,6 +115,9 @@ export function reportAdapter(adapter: GPUAdapter): AdapterReport {
     subgroup: adapter.features.has('subgroups')
       ? { min: info.subgroupMinSize ?? 0, max: info.subgroupMaxSize ?? 0 }
       : { min: 0, max: 0 },
+    subgroupMatrices: adapter.features.has(SUBGROUP_MATRIX)
+      ? ((info as { subgroupMatrixConfigs?: readonly SubgroupMatrix[] }).subgroupMatrixConfigs ?? [])
+      : [],
     features: [...adapter.features].map(String).sort(),
   };
 }

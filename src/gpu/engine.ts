@@ -8,6 +8,7 @@ import {
   reportAdapter,
   requestAdapter,
   requestDevice,
+  SUBGROUP_MATRIX,
 } from './adapter.ts';
 import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
@@ -17,7 +18,7 @@ import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
 
 /** Optional features that are used when the adapter has them. */
-const WANTED_FEATURES = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
+const WANTED_FEATURES = ['timestamp-query', 'shader-f16', 'subgroups', SUBGROUP_MATRIX] as const;
 
 const PENDING_DISPATCHES = 256;
 const ARENA_BYTES = 1024 * 256;

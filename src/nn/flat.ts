@@ -94,6 +94,7 @@ export class FlatParameters {
         params: {
           sizes: Array.from({ length: SOURCES }, (_, i) => sizes[i] ?? 0),
           start: sources.map((g) => g.offset / 4),
+          count: chunk.length,
           place: Array.from({ length: SOURCES }, (_, i) => (this.offsets[first + i] ?? 0) / 4),
         },
         groups: [Math.min(Math.ceil(fours / 64), 32768), Math.ceil(fours / 64 / 32768)],

@@ -1,6 +1,7 @@
+import type { SubgroupMatrix } from '../gpu/adapter.ts';
 import { empty } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
-import { storedAs, Tensor } from '../tensor/tensor.ts';
+import { ELEMENT_BYTES, storedAs, Tensor } from '../tensor/tensor.ts';
 import { sumPartsInto } from './reduce.ts';
 import { broadcastStrides } from './strided.ts';
 import { type Family, type Operand, operandOf, type Problem, sizeBucket, type Variant } from './variants.ts';
@@ -123,11 +124,11 @@ function subgroup(TM: number, TN: number): MatmulVariant {
   };
 }
 
-/** Whether a matrix can be read by vectors of four along its dense direction; which one that is. */
-function vectorDirection(x: Matrix, rows: number, columns: number): 'row' | 'column' | undefined {
-  if ([x.offset, x.batch, x.batchOuter].some((n) => n % 4 !== 0)) return undefined;
-  if (x.column === 1 && columns % 4 === 0 && x.row % 4 === 0) return 'row';
-  return x.row === 1 && rows % 4 === 0 && x.column % 4 === 0 ? 'column' : undefined;
+/** Whether a matrix can be read by vectors of `size` along its dense direction; which one that is. */
+function vectorDirection(x: Matrix, rows: number, columns: number, size = 4): 'row' | 'column' | undefined {
+  if ([x.offset, x.batch, x.batchOuter].some((n) => n % size !== 0)) return undefined;
+  if (x.column === 1 && columns % size === 0 && x.row % size === 0) return 'row';
+  return x.row === 1 && rows % size === 0 && x.column % size === 0 ? 'column' : undefined;
 }
 
 /** As `subgroup`, for a B with dense rows: TV vectors of four columns a lane. */
@@ -168,6 +169,46 @@ function tiled(WX: number, WY: number, TM: number, TN: number, TK: number): Matm
         rows,
         columns,
         consts: { WX, WY, TM, TN, TK },
+        overrides: { A_ALONG_K: a === 'row' ? 1 : 0, B_ALONG_K: b === 'column' ? 1 : 0 },
+      });
+    },
+  };
+}
+
+/** The product of subgroup matrices that this engine has for operands of a type, with sums in f32. */
+function subgroupMatrixOf({ inputs: [a], output }: MatmulProblem): SubgroupMatrix | undefined {
+  const { adapter, subgroupLanes } = output.storage.engine;
+  if (subgroupLanes === undefined) return undefined;
+  return adapter.subgroupMatrices.find(
+    (one) => one.componentType === a.dtype && one.resultComponentType === 'f32',
+  );
+}
+
+/** Loads of subgroup matrices want 16 bytes at a time. */
+const MATRIX_BYTES = 16;
+
+/** One subgroup TM × TN subgroup matrices (tensor cores). */
+function matrices(TM: number, TN: number): MatmulVariant {
+  const directions = ({ inputs: [a, b], m, n, k }: MatmulProblem) => {
+    const size = MATRIX_BYTES / ELEMENT_BYTES[a.dtype];
+    return [vectorDirection(a, m, k, size), vectorDirection(b, k, n, size)] as const;
+  };
+  return {
+    name: `subgroup matrices ${TM}×${TN}`,
+    supports: (problem) => {
+      const { m, n, k } = problem;
+      const matrix = subgroupMatrixOf(problem);
+      if (matrix === undefined || directions(problem).includes(undefined)) return false;
+      return m >= matrix.M && n >= matrix.N && k % matrix.K === 0;
+    },
+    launch: (problem) => {
+      const { M, N, K } = subgroupMatrixOf(problem)!;
+      const LANES = problem.output.storage.engine.subgroupLanes!;
+      const [a, b] = directions(problem);
+      run('matmul/matmul_matrices.wgsl', problem, {
+        rows: TM * M,
+        columns: TN * N,
+        consts: { M, N, K, TM, TN, LANES },
         overrides: { A_ALONG_K: a === 'row' ? 1 : 0, B_ALONG_K: b === 'column' ? 1 : 0 },
       });
     },
@@ -264,7 +305,7 @@ const REGISTERS = {
   large: registers(16, 8, 4, 8),
 };
 const SUBGROUP = { narrow: subgroup(16, 1), middle: subgroup(16, 4), wide: subgroup(16, 8) };
-const SUBGROUP_VEC4 = { middle: subgroupVec4(16, 1), wide: subgroupVec4(16, 2) };
+const SUBGROUP_VEC4 = { low: subgroupVec4(8, 1), middle: subgroupVec4(16, 1), wide: subgroupVec4(16, 2) };
 const COPYING = { middle: copying(SUBGROUP_VEC4.middle), wide: copying(SUBGROUP_VEC4.wide) };
 const TILED = {
   small: tiled(16, 16, 4, 4, 16),
@@ -312,6 +353,9 @@ export const MATMUL: Family<MatmulProblem> = {
     subgroupVec4(24, 2),
     ...Object.values(COPYING),
     ...Object.values(TILED),
+    matrices(1, 1),
+    matrices(2, 2),
+    matrices(4, 4),
     vector(64),
     vector(256),
     ...[4, 16].flatMap((parts) =>

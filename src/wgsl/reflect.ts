@@ -42,10 +42,14 @@ export function reflectShader(source: ShaderSource): KernelLayout {
   return layout;
 }
 
+/** What a shader hides from the reflection library: functions and types in which there is WGSL that it does not know. */
+const UNREFLECTED = /^\/\/!unreflected[\s\S]*?^\/\/!reflected$/gm;
+
 /** @throws EliError `WGSL` with the line that cannot be parsed. */
 export function parseShader(source: ShaderSource): InstanceType<typeof WgslReflect> {
   try {
-    return new WgslReflect(source.code);
+    // Blank lines keep the numbers of the others.
+    return new WgslReflect(source.code.replace(UNREFLECTED, (text) => text.replace(/.+/g, '')));
   } catch (cause) {
     const message = String((cause as Error).message ?? cause);
     const line = /Line: (\d+)/.exec(message);
