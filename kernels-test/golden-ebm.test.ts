@@ -3,6 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
+import { canRunDeep } from '../src/ebm/deep.ts';
 import { EnergyModel } from '../src/ebm/energy-model.ts';
 import { langevin } from '../src/ebm/langevin.ts';
 import { alignerConfig } from '../src/eli/options.ts';
@@ -95,7 +96,7 @@ for (const name of EBM_CASES) {
     if (slope !== undefined) compare(await grad(sum(f), [x])[0]!.readFloats(), slope.data, ONE_PASS, 'df/dx');
   });
   for (const variant of ['plain', 'fused', 'hidden'] as const) {
-    if (variant === 'hidden' && golden.args.n_layer !== 1) continue;
+    if (variant === 'hidden' && golden.args.n_layer === 0) continue;
     test(`ebm ${name}: Langevin chains, ${variant}`, async () => {
       const model = modelOf(golden);
       const x = onDevice(golden.inputs.x!);
@@ -109,6 +110,29 @@ for (const name of EBM_CASES) {
       if (f !== undefined) compare(await model.forward(end).readFloats(), f.data, CHAIN, 'f(x30)');
     });
   }
+}
+
+const DEEP = EBM_CASES.map((name) => goldenCase(`ebm_${name}`)).find((golden) => golden?.args.n_layer === 2);
+if (DEEP !== undefined && canRunDeep(engine, modelOf(DEEP).config)) {
+  test('chains of a deep energy by vectors of two', async () => {
+    // As on adapters whose subgroups are so wide that a lane has two hidden units.
+    const run = engine.run;
+    engine.run = (file, launch) =>
+      run.call(
+        engine,
+        file,
+        file === 'ebm/deep_chain.wgsl'
+          ? { ...launch, consts: { ...launch.consts, Pack: 'vec2f', PACK: 2 } }
+          : launch,
+      );
+    try {
+      const options = { steps: 30, stepSize: DEEP.args.sampler_lr };
+      const end = langevin(modelOf(DEEP), onDevice(DEEP.inputs.x!), options, 'hidden').latents;
+      compare(await end.readFloats(), DEEP.outputs.x30!.data, CHAIN, 'x30');
+    } finally {
+      engine.run = run;
+    }
+  });
 }
 
 const TRAINING_CASES = ['d32_L0_B16', 'd32_L1_B16', 'd32_L3_B16', 'd32_L1_B128'];

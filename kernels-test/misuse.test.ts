@@ -171,8 +171,10 @@ test('bad options of chains, seeds and fits', async () => {
 test('an aligner file without its sizes', async () => {
   const file = join(folder, 'aligner.safetensors');
   await writeSafetensors(file, {}, { format: 'eli-webgpu aligner', config: '{}' });
-  await refused('FORMAT', /aligner\.safetensors: its metadata has latent ""/, () =>
-    EnergyAligner.load(engine, file),
+  await refused(
+    'FORMAT',
+    /aligner\.safetensors is no whole aligner: latent is missing, must be a whole number/,
+    () => EnergyAligner.load(engine, file),
   );
 });
 

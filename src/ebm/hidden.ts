@@ -183,33 +183,23 @@ function runChains(
   return { z, ends, sums };
 }
 
-/** Rows that one launch takes, so that buffers and workgroup counts stay within every adapter's limits. */
-const CHUNK_ROWS = 16384;
-
-/** Chains of `steps` steps without noise from `start` [n, d]; returns their ends [n, d]. Call inside a tidy scope. */
+/**
+ * Chains of `steps` steps without noise from `start` [n, d] for an energy of one hidden layer; returns their ends
+ * [n, d]. Call inside a tidy scope.
+ */
 export function sampleHidden(model: EnergyModel, start: Tensor, steps: number, stepSize: number): Tensor {
   const { engine } = start;
   const { config } = model;
   const flat = empty(engine, [layoutOf(config).size]);
   const parameters = model.parameters();
   exchange(config, parameters, flat, true);
-  const n = start.shape[0]!;
-  const out = n > CHUNK_ROWS ? empty(engine, start.shape) : undefined;
-  for (let first = 0; first < n; first += CHUNK_ROWS) {
-    const rows = Math.min(CHUNK_ROWS, n - first);
-    const x = engine.tidy(() => {
-      const current = compact(slice(start, 0, first, first + rows));
-      const counter = zeros(engine, [2], 'u32');
-      const placeholder = { current, previous: current, currentRows: rows, previousRows: 0 };
-      const { sums } = runChains(config, flat, counter, placeholder, steps, stepSize);
-      const total = transpose(slice(sums, 1, 0, rows));
-      return add(current, mul(matmul(total, parameters[0]!), stepSize));
-    });
-    if (out === undefined) return x;
-    copyInto(x, out, out.strides, first * config.latent);
-    x.dispose();
-  }
-  return out!;
+  const current = compact(start);
+  const rows = start.shape[0]!;
+  const counter = zeros(engine, [2], 'u32');
+  const placeholder = { current, previous: current, currentRows: rows, previousRows: 0 };
+  const { sums } = runChains(config, flat, counter, placeholder, steps, stepSize);
+  const total = transpose(slice(sums, 1, 0, rows));
+  return add(current, mul(matmul(total, parameters[0]!), stepSize));
 }
 
 export interface HiddenIteration {

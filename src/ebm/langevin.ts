@@ -3,10 +3,11 @@ import { EliError } from '../errors.ts';
 import { add, sub } from '../ops/binary.ts';
 import { sum } from '../ops/reduce.ts';
 import { affine, clamp } from '../ops/unary.ts';
-import { concat, contiguous, reshape } from '../ops/views.ts';
+import { concat, contiguous, copyInto, reshape, slice } from '../ops/views.ts';
 import { empty, tensor } from '../tensor/create.ts';
 import { checkSeed, randomNormal } from '../tensor/random.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { canRunDeep, sampleDeep } from './deep.ts';
 import { type EnergyModel, rowGroups } from './energy-model.ts';
 import { canRunHidden, sampleHidden } from './hidden.ts';
 import { type Schedule, scheduleAt } from './schedule.ts';
@@ -85,21 +86,47 @@ export function langevin(
   const { engine } = start;
   const constant =
     typeof options.stepSize === 'number' && !noisy && options.clamp === undefined && !withTrajectory;
-  const hidden = constant && steps > 0 && canRunHidden(engine, model.config);
-  if (variant === 'hidden' && !hidden) {
+  const inHidden = canRunHidden(engine, model.config)
+    ? sampleHidden
+    : canRunDeep(engine, model.config)
+      ? sampleDeep
+      : undefined;
+  const hidden = constant && steps > 0 ? inHidden : undefined;
+  if (variant === 'hidden' && hidden === undefined) {
     throw new EliError(
       'ARGUMENT',
-      'Langevin sampler: the hidden-layer variant needs one hidden layer of 32 or 64 units, a constant step size, no noise, clamp or trajectory, and subgroups of one size',
+      'Langevin sampler: the hidden-layer variant needs one hidden layer of 32 or 64 units, or more of up to 16 units for each lane of a subgroup, a constant step size, no noise, clamp or trajectory, and subgroups of one size',
     );
   }
   return engine.tidy(() => {
     const x = detach(start);
-    if (variant === 'plain') return plain(model, x, options, chain, withTrajectory);
-    if (variant === 'hidden' || (variant === 'auto' && hidden)) {
-      return { latents: sampleHidden(model, x, steps, options.stepSize as number) };
+    if (hidden !== undefined && (variant === 'hidden' || variant === 'auto')) {
+      return {
+        latents: inChunks(x, (part) => hidden(model, part, steps, options.stepSize as number)),
+      };
     }
+    // The fused kernel lives on barriers, for which software drivers take 5 to 20 times as long as for plain ops.
+    if (variant === 'plain' || (variant === 'auto' && engine.adapter.software))
+      return plain(model, x, options, chain, withTrajectory);
     return fused(model, x, options, chain, withTrajectory);
   });
+}
+
+/** Rows that one launch takes, so that buffers and workgroup counts stay within every adapter's limits. */
+const CHUNK_ROWS = 16384;
+
+/** Applies `fn` to up to so many rows [n, d] at a time. */
+function inChunks(x: Tensor, fn: (part: Tensor) => Tensor): Tensor {
+  const [n, d] = x.shape as [number, number];
+  if (n <= CHUNK_ROWS) return fn(x);
+  const out = empty(x.engine, x.shape);
+  for (let first = 0; first < n; first += CHUNK_ROWS) {
+    x.engine.tidy(() => {
+      const done = fn(slice(x, 0, first, Math.min(first + CHUNK_ROWS, n)));
+      copyInto(done, out, out.strides, first * d);
+    });
+  }
+  return out;
 }
 
 function plain(

@@ -220,8 +220,8 @@ export class EnergyAligner {
     try {
       const { config, latent, iteration } = file.metadata;
       const options = alignerConfig(JSON.parse(config ?? '{}') as AlignerOptions);
-      aligner = new EnergyAligner(engine, wholeNumber('latent', Number(latent ?? Number.NaN)), options);
-      aligner.#load(stateOf(file, wholeNumber('iteration', Number(iteration ?? Number.NaN))));
+      aligner = new EnergyAligner(engine, wholeNumber('latent', latent && Number(latent)), options);
+      aligner.#load(stateOf(file, wholeNumber('iteration', iteration && Number(iteration))));
       return aligner;
     } catch (cause) {
       aligner?.dispose();

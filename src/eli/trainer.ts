@@ -189,7 +189,7 @@ export class AlignerTrainer {
         this.model,
         gather(pairs.current, index),
         this.#config,
-        variant === 'plain' ? 'plain' : 'fused',
+        variant === 'plain' ? 'plain' : 'auto',
       );
       const loss = contrastiveLoss(this.model, previous, sampled.latents, { l2: energyL2 });
       optimizer.step(grad(loss, parameters));

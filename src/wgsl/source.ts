@@ -17,7 +17,7 @@ export interface ShaderSource {
 export type Consts = Readonly<Record<string, number | AliasType>>;
 
 /** Types that an `alias` declaration of a shader may be given instead of the one it has. */
-export type AliasType = 'f16' | 'f32' | 'i32' | 'u32' | 'vec4f' | 'vec4u';
+export type AliasType = 'f16' | 'f32' | 'i32' | 'u32' | 'vec2f' | 'vec4f' | 'vec4u';
 
 const SHADER_ROOT = new URL('../../shaders/', import.meta.url);
 const INCLUDE = /^\/\/!include\s+(\S+)\s*$/;
