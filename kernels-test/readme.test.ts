@@ -24,7 +24,7 @@ test('the embedding example of the README', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', tsx, file], {
       cwd: folder,
       encoding: 'utf8',
-      timeout: 120_000,
+      timeout: 600_000,
     });
     assert.is(status, 0, stderr);
     const energy = (when: string): number =>

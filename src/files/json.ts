@@ -42,8 +42,10 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A value of a file for a message, cut where it is long. Unlike `String`, it takes any value that JSON can hold. */
+/** A value for a message, cut where it is long. Unlike `String`, it takes any value that JSON can hold. */
 export function brief(value: unknown): string {
+  // Such as NaN, which JSON has not.
+  if (typeof value === 'number') return String(value);
   let text: string;
   try {
     text = JSON.stringify(value) ?? 'missing';
