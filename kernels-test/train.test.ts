@@ -241,12 +241,12 @@ test('wrong configs are refused, naming the key', async () => {
   const refuse = (part: Record<string, unknown>, ...patterns: RegExp[]) =>
     fails(() => trainConfig(part as Partial<TrainConfig>), 'CONFIG', ...patterns);
   await refuse({ rate: 1 }, /unknown config key rate/);
-  await refuse({ model: 'vgg' }, /model is vgg/, /resnet20/);
+  await refuse({ model: 'vgg' }, /model is "vgg"/, /resnet20/);
   await refuse({ epochs: 0 }, /epochs is 0/);
   await refuse({ momentum: 1 }, /momentum is 1, must be below 1/);
   await refuse({ schedule: 'multi-step', milestones: [5, 3] }, /milestones/);
   await refuse({ nesterov: 'yes' }, /nesterov/);
-  await refuse({ precision: 'f16' }, /precision is f16/, /mixed/);
+  await refuse({ precision: 'f16' }, /precision is "f16"/, /mixed/);
   await fails(() => loadImages('cifar10', undefined), 'CONFIG', /--dir/);
 });
 
