@@ -127,8 +127,8 @@ const sampler = (latent: number): Workload => ({
 });
 
 /** A whole fit of so many iterations; what precedes the first is part of it. */
-const aligner = (latent: number): Workload => ({
-  name: `aligner: iteration, d = ${latent}, batch 128, 30 steps`,
+const aligner = (latent: number, layers = 1): Workload => ({
+  name: `aligner: iteration, d = ${latent}, ${layers > 1 ? `${layers} hidden layers, ` : ''}batch 128, 30 steps`,
   unit: 'iterations',
   prepare: (engine) => {
     // As many as MNIST's first task has, where a buffer may be so large.
@@ -138,7 +138,7 @@ const aligner = (latent: number): Workload => ({
     return {
       times: 200,
       run: async (times) => {
-        const options = { iterations: times };
+        const options = { iterations: times, layers };
         const fitted = await EnergyAligner.fit(engine, { previous, current }, options, { every: times });
         fitted.dispose();
       },
@@ -161,6 +161,7 @@ export const NAMED_WORKLOADS: readonly Workload[] = [
   sampler(512),
   aligner(32),
   aligner(64),
+  aligner(64, 2),
   aligner(512),
   aligner(2048),
   ...OVERHEAD_WORKLOADS,
