@@ -131,7 +131,7 @@ const aligner = (latent: number, layers = 1): Workload => ({
   name: `aligner: iteration, d = ${latent}, ${layers > 1 ? `${layers} hidden layers, ` : ''}batch 128, 30 steps`,
   unit: 'iterations',
   prepare: (engine) => {
-    // As many as MNIST's first task has, where a buffer may be so large.
+    // As many as MNIST's second task has, where a buffer may be so large.
     const rows = Math.min(29_404, 2 ** 24 / latent);
     const previous = randomNormal(engine, [rows, latent], { seed: 1 });
     const current = randomNormal(engine, [rows, latent], { seed: 2 }, 0.3, 1.04);

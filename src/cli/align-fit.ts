@@ -10,7 +10,7 @@ import { permutation } from '../tensor/random.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { saveControl } from './align-map.ts';
 import { alignSession, checkPairs, rowsPerBatch } from './align-session.ts';
-import { refuseExisting } from './flags.ts';
+import { flagOf, refuseExisting } from './flags.ts';
 
 export interface FitFlags extends Record<string, unknown> {
   prev: string;
@@ -83,9 +83,13 @@ function checkFlags({ control, maxPairs }: FitFlags, options: AlignerOptions): v
   }
   const foreign = Object.keys(options).filter((key) => key !== 'seed');
   if (control !== undefined && foreign.length > 0) {
-    throw new EliError('CONFIG', `--control ${control} is a closed form, it has no ${foreign.join(', ')}`, {
-      hint: 'leave these options out, or --control',
-    });
+    throw new EliError(
+      'CONFIG',
+      `--control ${control} is a closed form, it has no ${foreign.map((key) => `--${flagOf(key)}`).join(', ')}`,
+      {
+        hint: 'leave these options out, or --control',
+      },
+    );
   }
 }
 

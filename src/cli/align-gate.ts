@@ -33,6 +33,8 @@ const HELD_OUT = 0.2;
 /** `eli align gate`: learns from current-task latents which ones to leave as they are, and writes the gate to a file. */
 export async function gateCommand(flags: GateFlags): Promise<void> {
   checkSeed(flags.seed);
+  if (!(flags.quantile >= 0 && flags.quantile <= 1))
+    throw new EliError('CONFIG', `--quantile is ${flags.quantile}, must be a number from 0 to 1`);
   await refuseExisting(flags.out, flags.force);
   await alignSession({ current: flags.current }, flags.adapter, async ({ engine, check }, { current }) => {
     const map = await loadMap(engine, flags.aligner);

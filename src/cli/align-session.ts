@@ -1,6 +1,7 @@
 import { EliError } from '../errors.ts';
 import { type LatentSource, openLatents } from '../files/latents.ts';
 import { Engine } from '../gpu/engine.ts';
+import { interruptSignal } from './interrupt.ts';
 
 /** Numbers that a batch of latents holds at most: 8 MiB of float32. */
 const BATCH_FLOATS = 2 << 20;
@@ -25,27 +26,20 @@ export async function alignSession<Names extends string>(
   adapter: string | undefined,
   work: (session: Session, latents: Readonly<Record<Names, LatentSource>>) => Promise<void>,
 ): Promise<void> {
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (!stop.signal.aborted) process.stderr.write('\nstopping after the batch under way\n');
-    stop.abort();
-  };
+  const { signal, done } = interruptSignal('stopping after the batch under way');
   const check = (): void => {
-    if (stop.signal.aborted) throw new EliError('ABORTED', 'stopped; no file was written');
+    if (signal.aborted) throw new EliError('ABORTED', 'stopped; no file was written');
   };
   const latents = {} as Record<Names, LatentSource>;
   let engine: Engine | undefined;
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
   try {
     for (const [name, path] of Object.entries(paths) as [Names, string][])
       latents[name] = await openLatents(path);
     engine = await Engine.create(adapter === undefined ? {} : { adapter });
     check();
-    await work({ engine, check, signal: stop.signal }, latents);
+    await work({ engine, check, signal }, latents);
   } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
+    done();
     engine?.dispose();
     await Promise.all(Object.values<LatentSource>(latents).map((source) => source.close()));
   }

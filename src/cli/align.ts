@@ -25,7 +25,7 @@ export function addAlign(program: Command): void {
     .addOption(
       new Option('--control <name>', 'fit this closed form instead, to compare with').choices([...CONTROLS]),
     )
-    .option('--max-pairs <number>', 'use at most so many pairs, drawn with --seed', numberOf)
+    .option('--max-pairs <number>', 'use at most this many pairs, drawn with --seed', numberOf)
     .option(...ADAPTER)
     .option(...FORCE);
   for (const [key, value] of Object.entries(ALIGNER_DEFAULTS)) {

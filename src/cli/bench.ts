@@ -8,6 +8,7 @@ import { measureRoofline, type Roofline } from '../bench/roofline.ts';
 import { type ShaderSpec, shaderWorkloads } from '../bench/shader.ts';
 import { inGroups, measureTogether } from '../bench/together.ts';
 import { EliError } from '../errors.ts';
+import { fileError } from '../files/files.ts';
 import { brief, isRecord } from '../files/json.ts';
 import { Engine } from '../gpu/engine.ts';
 import '../ops/all.ts';
@@ -41,9 +42,12 @@ interface BenchFile {
 export function addBench(program: Command): void {
   const command = program
     .command('bench')
-    .argument('[filter]', 'part of the names of the rows to measure, such as "op: matmul" or "aligner"')
+    .argument(
+      '[filter]',
+      'part of the names of the rows to measure (case does not count), such as "op: matmul" or "aligner"',
+    )
     .description(
-      'time every op and what is made of them: medians, GPU time, share of what the adapter can do',
+      'time every op and the workloads made of them: medians, GPU time, share of what the adapter can do',
     )
     .option('--time <ms>', 'how long each row is timed', numberOf, 1000)
     .option('--json <file>', 'write the figures there')
@@ -64,13 +68,14 @@ async function bench(
   flags: Flags,
   shaders: readonly ShaderSpec[],
 ): Promise<void> {
+  checkTogether(filter, flags, shaders.length > 0);
   const before = flags.compare === undefined ? undefined : readBench(flags.compare);
   const known = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
-    name.includes(filter ?? ''),
+    name.toLowerCase().includes((filter ?? '').toLowerCase()),
   );
   if (known.length === 0) {
     throw new EliError('ARGUMENT', `no row has "${filter}" in its name`, {
-      hint: 'without a filter all rows are measured and listed',
+      hint: 'names begin with op:, conv:, training:, optimizer:, sampler:, aligner:, overhead:',
     });
   }
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
@@ -107,6 +112,17 @@ async function bench(
   } finally {
     engine.dispose();
   }
+}
+
+/** @throws EliError `ARGUMENT` for flags of which one would be ignored. */
+function checkTogether(filter: string | undefined, flags: Flags, shaders: boolean): void {
+  const wrong =
+    (shaders && filter !== undefined && `a filter ("${filter}") does not go with --shader`) ||
+    (shaders && flags.variants === true && '--variants does not go with --shader') ||
+    (flags.variants === true && flags.compare !== undefined && '--compare does not go with --variants') ||
+    (flags.variants === true && flags.picture !== undefined && '--picture does not go with --variants');
+  if (wrong) throw new EliError('ARGUMENT', wrong, { hint: 'leave one of them out' });
+  if (!(flags.time > 0)) throw new EliError('ARGUMENT', `--time is ${flags.time}, must be above 0`);
 }
 
 function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefined): Column<BenchRow>[] {
@@ -154,8 +170,14 @@ function checkRow(row: unknown, i: number): BenchRow {
 
 /** @throws EliError `FILE` when the file holds no such rows. */
 export function readBench(path: string): Map<string, BenchRow> {
+  let text: string;
   try {
-    const { rows } = JSON.parse(readFileSync(path, 'utf8')) as { rows: unknown[] };
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw fileError('read', path, cause);
+  }
+  try {
+    const { rows } = JSON.parse(text) as { rows: unknown[] };
     return new Map(rows.map((row, i) => [checkRow(row, i).name, row as BenchRow]));
   } catch (cause) {
     throw new EliError('FILE', `${path} holds no figures of eli bench: ${(cause as Error).message}`, {

@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
 import { EliError } from '../errors.ts';
+import { fileError } from '../files/files.ts';
 import { brief, duplicateKey, isRecord } from '../files/json.ts';
 
 /** A config's key as a flag, with dashes: stepSize is --step-size. */
@@ -38,7 +39,7 @@ export function readConfig<T>(path: string | undefined): Partial<T> {
       throw new Error(`it is larger than ${MAX_CONFIG_BYTES} bytes`);
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new EliError('FILE', `the config ${path} cannot be read: ${(cause as Error).message}`, { cause });
+    throw fileError('read the config', path, cause);
   }
   let value: unknown;
   try {

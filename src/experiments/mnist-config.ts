@@ -109,6 +109,8 @@ export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
   for (const [key, high] of [
     ['learningRate', 100],
     ['momentum', 100],
+    // The aligner calls it learningRate, as another key here.
+    ['alignerLearningRate', 1000],
     ['gateQuantile', 1],
     ['statisticsQuantile', 1],
   ] as const) {

@@ -28,7 +28,7 @@ export const ENERGY_VARIANTS = {
   'per-dimension': 'a step size of its own for each dimension: ε times the variance of the previous latents',
   'early-stop':
     'keeps the average that takes held-out pairs nearest to their previous latents, of one every 1,000 iterations',
-  'ridge alone': 'the ridge map without any chain (control)',
+  'ridge-alone': 'the ridge map without any chain (control)',
 } as const;
 export type EnergyVariant = keyof typeof ENERGY_VARIANTS;
 
@@ -71,7 +71,7 @@ export async function runMnistEnergies(
       const { config, afterTask1, classifier, aligner } = (await readCheckpoint(folder))!;
       if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
         throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
-          hint: `go on with it first: eli run mnist --resume --out ${run.folder}`,
+          hint: `finish it first: repeat its command with --resume --out ${run.folder}`,
         });
       }
       const layers = {
@@ -152,7 +152,7 @@ async function learn(
       return perDimension(engine, pairs, options, hooks);
     case 'early-stop':
       return earlyStop(engine, pairs, options, hooks);
-    case 'ridge alone':
+    case 'ridge-alone':
       return fitControl('ridge', pairs);
   }
 }

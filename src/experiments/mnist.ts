@@ -305,7 +305,7 @@ class Run {
     throw new EliError(
       'ABORTED',
       `the run was stopped; ${checkpointPath(this.#run.folder)} holds where it stood`,
-      { hint: `go on with --resume --out ${this.#run.folder}` },
+      { hint: `repeat the command with --resume --out ${this.#run.folder}` },
     );
   }
 }

@@ -46,25 +46,26 @@ export interface TrainConfig {
 
 /** What each key means, for the help text; also the list of all keys. */
 export const TRAIN_KEYS: Readonly<Record<keyof TrainConfig, string>> = {
-  model: `network: ${Object.keys(MODELS).join(', ')}`,
+  model: `network: ${Object.keys(MODELS).join(', ')} (default: resnet20 for CIFAR, else cnn)`,
   data: `data set: ${DATASETS.join(', ')}`,
   seed: 'seed of weights, order and augmentation',
-  epochs: 'epochs (default: 5, for CIFAR 100)',
-  batch: 'images of a step',
+  epochs: 'epochs (default: 100 for CIFAR, else 5)',
+  batch: 'images in a step',
   optimizer: `rule: ${OPTIMIZERS.join(', ')}`,
   learningRate: 'learning rate at first (default: 0.1 for sgd, 0.001 for adamw)',
   momentum: 'momentum of sgd',
   nesterov: "Nesterov's momentum for sgd",
-  weightDecay: 'weight decay of weights; biases and normalisation have none',
+  weightDecay:
+    'weight decay of weights; biases and normalisation have none (default: 0.0005 for sgd, 0.01 for adamw)',
   schedule: `how the rate falls: ${SCHEDULES.join(', ')}`,
   milestones:
-    'epochs after which it falls, by comma; of step the first is its period (default: half and three quarters of the epochs)',
-  gamma: 'what the rate is multiplied with then',
+    'epochs after which it falls, separated by commas; for step, the first is the period (default: half and three quarters of the epochs)',
+  gamma: 'factor by which the rate falls',
   warmup: 'epochs in which the rate rises linearly first',
   clipNorm: 'largest norm of all gradients together; 0: no limit',
   labelSmoothing: 'share of the target that is spread over all classes',
   emaDecay: 'decay of an average of the weights, which is evaluated and saved; 0: none',
-  augment: `random changes of training images: ${AUGMENTATIONS.join(', ')} (default: crop-flip for CIFAR)`,
+  augment: `random changes of training images: ${AUGMENTATIONS.join(', ')} (default: crop-flip for CIFAR, else none)`,
   cutout: 'side of a square cut out of each training image; 0: none',
   mixup: 'α of mixup; 0: none',
   patience: 'epochs without a better test accuracy after which training stops; 0: never',

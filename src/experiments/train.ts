@@ -189,7 +189,7 @@ class Session {
         throw new EliError(
           'ABORTED',
           `the training was stopped; ${trainCheckpointPath(run.folder)} holds where it stood`,
-          { hint: `go on with --resume --out ${run.folder}` },
+          { hint: `repeat the command with --resume --out ${run.folder}` },
         );
       }
     }

@@ -65,7 +65,7 @@ function isNull(adapter: GPUAdapter): boolean {
 function noAdapter(name: string, cause?: unknown): EliError {
   return name === ''
     ? new EliError('NO_ADAPTER', 'no usable GPU adapter was found', {
-        hint: 'install a Vulkan driver, or let `npm start` / `npm test` set up a software one; `npx eli doctor` says what is missing',
+        hint: 'install a Vulkan driver; on Linux `node src/cli/setup.mjs` in the folder of this package installs a software one',
         cause,
       })
     : new EliError('NO_ADAPTER', `no adapter has "${name}" in its name`, {

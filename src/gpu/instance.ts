@@ -37,7 +37,7 @@ export function dawn(adapterName: string, experimental = false): GPU {
         'NO_ADAPTER',
         `Dawn could not be started: ${String((cause as Error).message ?? cause)}`,
         {
-          hint: 'run `npx eli doctor`',
+          hint: 'is the npm package webgpu installed for this platform?',
           cause,
         },
       );
