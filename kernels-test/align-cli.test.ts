@@ -335,7 +335,7 @@ test('refused, with nothing written', async () => {
   );
   await refused(
     1,
-    /it has no steps/,
+    /it has no --steps/,
     'fit',
     '--prev',
     prev,
