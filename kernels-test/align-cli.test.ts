@@ -425,7 +425,19 @@ test('refused, with nothing written', async () => {
   );
   await refused(1, /no such file/, 'apply', '--aligner', at('no.safetensors'), '--in', cur, '--out', out);
   await refused(1, /no such file/, 'apply', '--aligner', a, '--in', cur, '--out', at('no/folder/x.npy'));
-  await refused(1, /--quantile is 2/, 'gate', '--aligner', a, '--current', cur, '--out', out, '--quantile', 2);
+  await refused(
+    1,
+    /--quantile is 2/,
+    'gate',
+    '--aligner',
+    a,
+    '--current',
+    cur,
+    '--out',
+    out,
+    '--quantile',
+    2,
+  );
   await refused(
     1,
     /drift\.json is already there/,
