@@ -93,6 +93,9 @@ function binary(name: keyof typeof ROWS): (a: Tensor, b: Tensor, alpha?: number)
     { inputs: [input([9, 4]), input([9, 4])], attrs },
     { inputs: [input([7, 1, 5]), input([33, 1])], attrs },
     { inputs: [input([1]), { ...input([3, 7]), transposed: true }], attrs },
+    // Last dimension a multiple of 4, with one operand, the other, or both of them repeated or strided along it.
+    { inputs: [input([5, 1, 8]), input([3, 1])], attrs },
+    { inputs: [{ ...input([9, 12]), transposed: true }, input([12])], attrs },
   ];
   const apply = defineOp<Slope>({
     name,
@@ -120,26 +123,24 @@ function launchBinary(name: string, code: number, a: Tensor, b: Tensor, alpha: n
   const dtype = floatDType(name, a, b);
   const y = empty(a.engine, broadcastShapes(name, a.shape, b.shape), dtype);
   const walk = stridedParams(y.shape, [broadcastStrides(a, y.shape), broadcastStrides(b, y.shape)]);
-  const pack = packOf(walk.dense, y.size, [a.offset, b.offset]);
-  launch1d(
-    a.engine,
-    pack === 4 ? 'elementwise/binary_fours.wgsl' : 'elementwise/binary.wgsl',
-    y.size / pack,
-    {
-      storages: [a.storage, b.storage, y.storage],
-      overrides: { OP: code, ...(pack === 4 ? {} : { RANK: walk.dense ? 0 : walk.rank }) },
-      consts: storedAs({ Real: dtype }),
-      params: {
-        shape: walk.shape,
-        stride_a: walk.strides[0]!,
-        stride_b: walk.strides[1]!,
-        n: y.size / pack,
-        offset_a: a.offset / pack,
-        offset_b: b.offset / pack,
-        alpha,
-      },
+  const vectors = packOf(walk.dense, y.size, [a.offset, b.offset]) === 4;
+  const fours = vectors || (walk.shape.at(-1) ?? 1) % 4 === 0;
+  const kernel = vectors ? 'binary_fours' : fours ? 'binary_broadcast_fours' : 'binary';
+  const n = fours ? y.size / 4 : y.size;
+  launch1d(a.engine, `elementwise/${kernel}.wgsl`, n, {
+    storages: [a.storage, b.storage, y.storage],
+    overrides: { OP: code, ...(vectors ? {} : { RANK: walk.dense && !fours ? 0 : walk.rank }) },
+    consts: storedAs({ Real: dtype }),
+    params: {
+      shape: walk.shape,
+      stride_a: walk.strides[0]!,
+      stride_b: walk.strides[1]!,
+      n,
+      offset_a: vectors ? a.offset / 4 : a.offset,
+      offset_b: vectors ? b.offset / 4 : b.offset,
+      alpha,
     },
-  );
+  });
   return y;
 }
 
