@@ -2,14 +2,23 @@
 // that reference, on the cases the op itself names.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { grad, record } from '../src/autograd/tape.ts';
+import { grad } from '../src/autograd/tape.ts';
 import '../src/ops/all.ts';
 import { floatsToHalves, halvesToFloats } from '../src/files/floats.ts';
 import { type OpCase, type OpDefinition, registry, type Tolerance, toleranceIn } from '../src/ops/define.ts';
 import { type NdArray, ndarray } from '../src/ops/ndarray.ts';
 import { tensor } from '../src/tensor/create.ts';
-import { type FloatDType, isFloat, type Tensor } from '../src/tensor/tensor.ts';
-import { caseInputs, compare, dtypeOfInput, dtypesOf, roundedTo, toTensor } from './support/compare.ts';
+import type { FloatDType, Tensor } from '../src/tensor/tensor.ts';
+import {
+  applyRecorded,
+  caseInputs,
+  compare,
+  dtypeOfInput,
+  dtypesOf,
+  requireGradients,
+  roundedTo,
+  toTensor,
+} from './support/compare.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
@@ -55,11 +64,8 @@ async function checkGradient(
   const weights = dtype === 'f16' ? halvesToFloats(floatsToHalves(drawn)) : drawn;
   const gradients = engine.tidy(() => {
     const tensors = inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!, dtypeOfInput(op, i, dtype)));
-    tensors.forEach((t, i) => {
-      t.requiresGrad = isFloat(t.dtype) && !(NO_GRADIENT[op.name] ?? []).includes(i);
-    });
+    const wanted = requireGradients(op, tensors);
     const out = applyRecorded(op, tensors, c.attrs);
-    const wanted = tensors.filter((t) => t.requiresGrad);
     const results = grad(out, wanted, {
       gradOutput: tensor(engine, Float32Array.from(weights), y.shape, out.dtype),
     });
@@ -96,20 +102,6 @@ const STEP = 1e-5;
 
 /** Of gradients whose intermediate results are f16: a few roundings by 2⁻¹¹ each. */
 const HALF_GRADIENT = 4e-3;
-
-/** Inputs that are piecewise constant or have no gradient by design. */
-const NO_GRADIENT: Readonly<Record<string, readonly number[]>> = { where: [0], leakyReluBackward: [1] };
-
-/** Runs an op of the registry the way its exported function does: through the tape. */
-function applyRecorded(op: OpDefinition<unknown>, inputs: readonly Tensor[], attrs: unknown): Tensor {
-  const output = op.forward(inputs, attrs);
-  record(output, {
-    op: op.name,
-    inputs,
-    backward: (g, needs) => op.backward!({ grad: g, inputs, output, attrs, needs }),
-  });
-  return output;
-}
 
 function randomLike(op: { readonly name: string }, shape: readonly number[], number: number): NdArray {
   return caseInputs(op, { inputs: [{ shape }], attrs: null }, number)[0]!;

@@ -1,8 +1,9 @@
 // Runs the uvu tests: `npm test` for all, `npm test -- ops nn` for the files with one of these words in their names.
 // `--driver swiftshader` runs them on the software driver that Chromium brings, instead of the machine's own.
 // `--robustness off` runs them without Dawn's checks of bounds in shaders: kernels must not need them.
-// On a build server (CI=true) a part of the files runs again on SwiftShader, which is fetched where it is missing, and
-// again without those checks.
+// `--as gpu` has a software driver run the kernels and tiles that are chosen on a GPU.
+// On a build server (CI=true) a part of the files runs again on SwiftShader, which is fetched where it is missing, again
+// without those checks, and again as on a GPU.
 // Every file runs in a process of its own, so that a crash or a hang is a failure of that file and of no other.
 // The last line says `N passed, N failed`; a file that crashes, hangs or holds no test counts as one failure.
 import { spawn } from 'node:child_process';
@@ -21,14 +22,17 @@ const AT_ONCE = 2;
 
 const folder = dirname(fileURLToPath(import.meta.url));
 const { values: flags, positionals: words } = parseArgs({
-  options: { driver: { type: 'string' }, robustness: { type: 'string' } },
+  options: { driver: { type: 'string' }, robustness: { type: 'string' }, as: { type: 'string' } },
   allowPositionals: true,
 });
 const all = words.length === 0 && Object.keys(flags).length === 0;
 if (flags.driver !== undefined) useDriver(flags.driver);
-if (flags.robustness !== undefined) useRobustness(flags.robustness);
+if (flags.robustness !== undefined) process.env.ELI_ROBUSTNESS = oneOf('robustness', ['on', 'off']);
+if (flags.as !== undefined) process.env.ELI_TEST_AS = oneOf('as', ['gpu']);
 /** Kernels and random numbers: what a driver or its settings can change. Under a minute on SwiftShader. */
 const AGAIN = /^(autograd|determinism|golden-conv|golden-ops|golden-optim|numerics|random)\.test/;
+/** The aligner's kernels too, which take SwiftShader minutes. */
+const AGAIN_AS_GPU = /^(golden-ebm|sampler)\.test/;
 const files = readdirSync(folder, { recursive: true })
   .filter((file) => file.endsWith('.test.ts'))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
@@ -48,12 +52,12 @@ function useDriver(name) {
   Object.assign(process.env, driver);
 }
 
-function useRobustness(value) {
-  if (value !== 'on' && value !== 'off') {
-    process.stderr.write(`--robustness is ${value}, must be on or off\n`);
-    process.exit(1);
-  }
-  process.env.ELI_ROBUSTNESS = value;
+/** The value of a flag, which must be one of these. */
+function oneOf(name, known) {
+  const value = flags[name];
+  if (known.includes(value)) return value;
+  process.stderr.write(`--${name} is ${value}, must be ${known.join(' or ')}\n`);
+  process.exit(1);
 }
 
 const running = new Set();
@@ -146,14 +150,16 @@ if (all && CI) {
   const say = (text) => console.log(text);
   if (swiftShader().length === 0 && !fetchSwiftShader({ say }))
     say('SwiftShader could not be fetched: not run on it');
+  const asGpu = { name: 'as on a GPU', env: { ELI_TEST_AS: 'gpu' } };
   const settings = [
     ...swiftShader()
       .slice(0, 1)
       .map((env) => ({ name: 'on SwiftShader', env })),
     { name: 'without robustness', env: { ELI_ROBUSTNESS: 'off' } },
+    asGpu,
   ];
-  const again = files.filter((file) => AGAIN.test(file));
-  queue.push(...settings.flatMap((setting) => again.map((file) => [file, setting])));
+  const again = (setting) => (file) => AGAIN.test(file) || (setting === asGpu && AGAIN_AS_GPU.test(file));
+  queue.push(...settings.flatMap((setting) => files.filter(again(setting)).map((file) => [file, setting])));
 }
 async function worker() {
   for (let job = queue.shift(); job !== undefined; job = queue.shift()) {

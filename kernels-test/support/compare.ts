@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import { record } from '../../src/autograd/tape.ts';
 import { floatsToHalves, halvesToFloats } from '../../src/files/floats.ts';
 import type { Engine } from '../../src/gpu/engine.ts';
 import type { CaseInput, OpCase, OpDefinition, Tolerance } from '../../src/ops/define.ts';
@@ -7,7 +8,7 @@ import { transpose } from '../../src/ops/views.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { bitsAt } from '../../src/tensor/random.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
-import type { FloatDType, Tensor } from '../../src/tensor/tensor.ts';
+import { type FloatDType, isFloat, type Tensor } from '../../src/tensor/tensor.ts';
 
 /** Float32-exact random inputs of a case, the same in every run. */
 export function caseInputs(op: { readonly name: string }, c: OpCase<unknown>, number: number): NdArray[] {
@@ -64,6 +65,27 @@ export function toTensor(engine: Engine, x: NdArray, input: CaseInput, dtype: Fl
     return x.data[matrix + (within % rows) * columns + Math.floor(within / rows)]!;
   });
   return transpose(tensor(engine, swapped, [...x.shape.slice(0, -2), columns, rows], dtype));
+}
+
+/** Inputs that are piecewise constant or have no gradient by design. */
+const NO_GRADIENT: Readonly<Record<string, readonly number[]>> = { where: [0], leakyReluBackward: [1] };
+
+/** Has the inputs of an op that have a gradient require it, and returns those. */
+export function requireGradients(op: OpDefinition<unknown>, inputs: readonly Tensor[]): Tensor[] {
+  const wanted = inputs.filter((t, i) => isFloat(t.dtype) && !(NO_GRADIENT[op.name] ?? []).includes(i));
+  for (const t of wanted) t.requiresGrad = true;
+  return wanted;
+}
+
+/** Runs an op of the registry the way its exported function does: through the tape. */
+export function applyRecorded(op: OpDefinition<unknown>, inputs: readonly Tensor[], attrs: unknown): Tensor {
+  const output = op.forward(inputs, attrs);
+  record(output, {
+    op: op.name,
+    inputs,
+    backward: (g, needs) => op.backward!({ grad: g, inputs, output, attrs, needs }),
+  });
+  return output;
 }
 
 /** Fails with the worst element when |got − want| > abs + rel·|want| anywhere (not-a-number never passes). */

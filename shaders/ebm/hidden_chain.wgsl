@@ -10,7 +10,7 @@ diagnostic(off, subgroup_uniformity);
 // + UNITS - 1. Each unit that has flipped in any of the chains costs one read of its row of G, and one multiplication
 // by 0 or the change for each chain. Flips are found with one bit a unit, so that all lanes add the same row.
 // Writes per chain b:  ends[b, H]  h at the end,  total[j, b]  Σ_t s_t, transposed: [H, pitch].
-// Hands on what hidden_update.wgsl needs and overwrites: counter[1] = counter[0], and w2 as the last row of ends.
+// Hands on what hidden_update.wgsl needs and overwrites: counter[1] = counter[0], and w2 as the row of ends that follows.
 
 const H: u32 = 64u;
 const LANES: u32 = 8u;
@@ -21,7 +21,6 @@ const PACK: u32 = 4u;
 
 struct Params {
   current: u32,
-  previous: u32,
   pitch: u32,
   steps: u32,
   out: u32,
@@ -63,7 +62,7 @@ fn load_units(at: u32) -> array<f32, UNITS> {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
   let unit0 = local.x * UNITS;
   let row0 = group.x * CHAINS;
-  let gram = (params.current + params.previous) * H + unit0;
+  let gram = params.current * H + unit0;
   var w: array<f32, UNITS>;
   var h: array<array<f32, UNITS>, CHAINS>;
   // G s of each chain.

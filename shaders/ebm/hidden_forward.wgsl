@@ -43,8 +43,11 @@ struct Params {
 @group(0) @binding(4) var<storage, read> model: array<f32>;
 // The same buffer in packs.
 @group(0) @binding(5) var<storage, read> packs: array<Pack>;
+// Of the current latents, then G.
 @group(0) @binding(6) var<storage, read_write> z: array<Pack>;
-@group(0) @binding(7) var<uniform> params: Params;
+// Of the previous latents, from row `current` + 1 on: before those hidden_chain.wgsl writes.
+@group(0) @binding(7) var<storage, read_write> ends: array<Pack>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 var<private> acc: array<array<Pack, PACKS>, TM>;
 var<private> from_row: array<f32, TM>;
@@ -81,12 +84,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     kind = 1u;
     tile -= tiles_current;
     rows = params.previous;
-    first = params.current;
+    first = params.current + 1u;
     if (tile >= tiles_previous) {
       kind = 2u;
       tile -= tiles_previous;
       rows = H;
-      first = params.current + params.previous;
+      first = params.current;
     }
   }
 
@@ -134,7 +137,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
       for (var i = 1u; i < TM; i++) {
         value = select(value, acc[i][q], row0 + i == row);
       }
-      z[(first + row) * ROW + pack0 + q * LANES] = value;
+      let place = (first + row) * ROW + pack0 + q * LANES;
+      if (kind == 1u) {
+        ends[place] = value;
+      } else {
+        z[place] = value;
+      }
     }
   }
 }

@@ -43,18 +43,20 @@ struct Params {
 @group(0) @binding(1) var<storage, read> previous: array<f32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read_write> counter: array<u32>;
-// Pre-activations of the chains' ends [batch, H]; then w2.
+// Pre-activations of the chains' ends [batch, H]; then w2; then pre-activations of the previous latents [batch, H].
 @group(0) @binding(4) var<storage, read> ends: array<Pack>;
-// Rows `batch` to 2 · batch - 1: pre-activations of the previous latents.
-@group(0) @binding(5) var<storage, read> z: array<Pack>;
 // y transposed: [d, pitch].
-@group(0) @binding(6) var<storage, read> way: array<f32>;
-// Parameters; `size` on, in the same layout, running means of squared gradients; then moving averages of the parameters.
-@group(0) @binding(7) var<storage, read_write> state: array<Pack>;
-@group(0) @binding(8) var<storage, read_write> losses: array<f32>;
-// Scratch, in the layout of the parameters.
-@group(0) @binding(9) var<storage, read_write> gradients: array<Pack>;
-@group(0) @binding(10) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read> way: array<f32>;
+// Parameters; `size` on, in the same layout, running means of squared gradients; then moving averages of the parameters;
+// then gradients, for a while. In one buffer, since adapters need not offer more than eight.
+@group(0) @binding(6) var<storage, read_write> state: array<Pack>;
+@group(0) @binding(7) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(8) var<uniform> params: Params;
+
+// Where in `state` the gradients begin.
+fn gradients() -> u32 {
+  return 3u * (params.size / PACK);
+}
 
 // A lane's units in row `row` of `ends`, and of the previous latents' pre-activations.
 fn end_of(row: u32, lane: u32) -> array<Pack, PACKS> {
@@ -68,7 +70,7 @@ fn end_of(row: u32, lane: u32) -> array<Pack, PACKS> {
 fn previous_of(row: u32, lane: u32) -> array<Pack, PACKS> {
   var h: array<Pack, PACKS>;
   for (var q = 0u; q < PACKS; q++) {
-    h[q] = z[(params.batch + row) * ROW + q * LANES + lane];
+    h[q] = ends[(params.batch + 1u + row) * ROW + q * LANES + lane];
   }
   return h;
 }
@@ -106,8 +108,8 @@ fn update_vectors(lane: u32, iteration: u32) {
     let w = state[params.out / PACK + at];
     let value = values[q] / f32(params.batch);
     loss = fma(w, value, loss);
-    gradients[params.bias / PACK + at] = w * slopes[q] / f32(params.batch);
-    gradients[params.out / PACK + at] = value;
+    state[gradients() + params.bias / PACK + at] = w * slopes[q] / f32(params.batch);
+    state[gradients() + params.out / PACK + at] = value;
   }
   // The sum over a pack; a pack of one becomes a vector of four times the same.
   let sum = subgroupAdd(dot(vec4f(loss), vec4f(f32(PACK) / 4.0)));
@@ -158,7 +160,7 @@ fn update_columns(k0: u32, lane: u32, iteration: u32) {
       for (var c = 1u; c < COLUMNS; c++) {
         value = select(value, gradient[c][q], k0 + c == k);
       }
-      gradients[params.weight / PACK + k * ROW + q * LANES + lane] = value / f32(params.batch);
+      state[gradients() + params.weight / PACK + k * ROW + q * LANES + lane] = value / f32(params.batch);
     }
   }
 }
@@ -182,6 +184,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   // Gradients go through memory: applying RMSprop to registers would be unrolled into a very long program. A lane reads
   // what it has written itself.
   for (var at = first + local.x; at < end; at += LANES) {
-    descend(at, gradients[at]);
+    descend(at, state[gradients() + at]);
   }
 }

@@ -24,12 +24,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> y: array<Real>;
 @group(0) @binding(3) var<storage, read> stats: array<vec2f>;
 @group(0) @binding(4) var<storage, read> weight: array<f32>;
-@group(0) @binding(5) var<storage, read> dw: array<f32>;
-@group(0) @binding(6) var<storage, read> db: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dx: array<Real>;
+// Σ h x̂, then Σ h: [2, channels]. In one buffer, since adapters need not offer more than eight.
+@group(0) @binding(5) var<storage, read> sums: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dx: array<Real>;
 // Not written unless PAST = 1.
-@group(0) @binding(8) var<storage, read_write> dpast: array<Real>;
-@group(0) @binding(9) var<uniform> params: Params;
+@group(0) @binding(7) var<storage, read_write> dpast: array<Real>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   }
   let inverse = 1.0 / sqrt(stats[c].y + params.epsilon);
   let normalized = (f32(x[params.offset_x + at]) - stats[c].x) * inverse;
-  let mean = (db[c] + normalized * dw[c]) * params.inverse_count;
+  let mean = (sums[params.channels + c] + normalized * sums[c]) * params.inverse_count;
   dx[at] = Real(weight[params.offset_weight + c] * inverse * (h - mean));
   if (PAST == 1u) {
     dpast[at] = Real(h);

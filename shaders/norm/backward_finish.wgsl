@@ -1,4 +1,4 @@
-// Sums the parts of backward_sums.wgsl: db[c] = Σ h, dw[c] = Σ h x̂. One invocation a channel.
+// Sums the parts of backward_sums.wgsl: dw[c] = Σ h x̂ and db[c] = Σ h, one after the other. One invocation a channel.
 //!include lib/index.wgsl
 
 struct Params {
@@ -7,9 +7,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> partial: array<vec2f>;
-@group(0) @binding(1) var<storage, read_write> dw: array<f32>;
-@group(0) @binding(2) var<storage, read_write> db: array<f32>;
-@group(0) @binding(3) var<uniform> params: Params;
+// dw, then db: [2, channels].
+@group(0) @binding(1) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -17,10 +17,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (c >= params.channels) {
     return;
   }
-  var sums = vec2f();
+  var total = vec2f();
   for (var p = 0u; p < params.parts; p++) {
-    sums += partial[c * params.parts + p];
+    total += partial[c * params.parts + p];
   }
-  db[c] = sums.x;
-  dw[c] = sums.y;
+  sums[c] = total.y;
+  sums[params.channels + c] = total.x;
 }

@@ -117,9 +117,7 @@ interface Rows {
 }
 
 interface ChainResult {
-  /** Pre-activations: of the current and previous latents, then G: [current + previous + H, H]. */
-  readonly z: Tensor;
-  /** Pre-activations at the chains' ends, then w2: [current + 1, H]. */
+  /** Pre-activations: at the chains' ends, then w2, then of the previous latents: [current + 1 + previous, H]. */
   readonly ends: Tensor;
   /** Σ_t s_t of each chain, transposed: [H, current rounded up to 4]. */
   readonly sums: Tensor;
@@ -138,17 +136,24 @@ function runChains(
   const { hidden, latent, slope } = config;
   const layout = layoutOf(config);
   const { lanes, forward, chain } = tiles(engine, config);
-  const count = rows.currentRows + rows.previousRows;
-  const z = empty(engine, [count + hidden, hidden]);
-  const ends = empty(engine, [rows.currentRows + 1, hidden]);
+  // Pre-activations of the current latents, then G.
+  const z = empty(engine, [rows.currentRows + hidden, hidden]);
+  const ends = empty(engine, [rows.currentRows + 1 + rows.previousRows, hidden]);
   // Rows of whole vectors, for the matrix product that reads them.
   const pitch = 4 * Math.ceil(rows.currentRows / 4);
   const sums = empty(engine, [hidden, pitch]);
   const tilesOf = (n: number): number => Math.ceil(n / forward.TM);
   engine.run('ebm/hidden_forward.wgsl', {
-    storages: [rows.current, rows.previous, rows.gather?.order ?? counter, counter, model, model, z].map(
-      (t) => t.storage,
-    ),
+    storages: [
+      rows.current,
+      rows.previous,
+      rows.gather?.order ?? counter,
+      counter,
+      model,
+      model,
+      z,
+      ends,
+    ].map((t) => t.storage),
     consts: forward,
     overrides: { GATHER: rows.gather === undefined ? 0 : 1 },
     params: {
@@ -169,7 +174,6 @@ function runChains(
     consts: chain,
     params: {
       current: rows.currentRows,
-      previous: rows.previousRows,
       pitch,
       steps,
       out: layout.out,
@@ -180,7 +184,7 @@ function runChains(
     },
     groups: [Math.ceil(rows.currentRows / chain.CHAINS)],
   });
-  return { z, ends, sums };
+  return { ends, sums };
 }
 
 /**
@@ -221,12 +225,12 @@ export interface HiddenIteration {
 /** Parameters, squared gradients and moving average in the kernels' layout, and the iteration over them. */
 export class HiddenState {
   readonly #config: EnergyModelConfig;
-  /** The three sets one after the other. */
+  /** The three sets one after the other, and room for the gradients. */
   readonly #state: Tensor;
 
   constructor(engine: Engine, config: EnergyModelConfig) {
     this.#config = config;
-    this.#state = engine.keep(zeros(engine, [3, layoutOf(config).size]));
+    this.#state = engine.keep(zeros(engine, [4, layoutOf(config).size]));
   }
 
   /** Copies the three sets of W1, b1, w2, b2 in (`toKernels`) or out. */
@@ -248,16 +252,13 @@ export class HiddenState {
     const { latent, hidden, slope } = this.#config;
     const layout = layoutOf(this.#config);
     const rows = { current, previous, currentRows: batch, previousRows: batch, gather: { order, counter } };
-    const { z, ends, sums } = runChains(this.#config, this.#state, counter, rows, steps, stepSize);
+    const { ends, sums } = runChains(this.#config, this.#state, counter, rows, steps, stepSize);
     const { lanes, update } = tiles(engine, this.#config);
     const weight = this.#state.view([latent, hidden], [hidden, 1], layout.weight);
     const way = matmul(weight, sums);
     const columns = Math.ceil(latent / update.COLUMNS);
-    const gradients = empty(engine, [layout.size]);
     engine.run('ebm/hidden_update.wgsl', {
-      storages: [current, previous, order, counter, ends, z, way, this.#state, losses, gradients].map(
-        (t) => t.storage,
-      ),
+      storages: [current, previous, order, counter, ends, way, this.#state, losses].map((t) => t.storage),
       consts: update,
       params: {
         d: latent,

@@ -127,7 +127,7 @@ function launchBackward(
   const { n, channels, plane, count } = planes(x);
   const { parts, images, layout } = channelRows(x);
   const partial = empty(engine, [channels, parts, 2]);
-  const [dw, db] = [empty(engine, [channels]), empty(engine, [channels])];
+  const sums = empty(engine, [2, channels]);
   const consts = storedAs({ Real: x.dtype });
   engine.run('norm/backward_sums.wgsl', {
     consts,
@@ -137,7 +137,7 @@ function launchBackward(
     overrides: { ...layout.overrides, RELU: relu ? 1 : 0 },
   });
   launch1d(engine, 'norm/backward_finish.wgsl', channels, {
-    storages: [partial.storage, dw.storage, db.storage],
+    storages: [partial.storage, sums.storage],
     params: { channels, parts },
   });
   partial.dispose();
@@ -145,7 +145,7 @@ function launchBackward(
   const dpast = empty(engine, withPast ? x.shape : [1], x.dtype);
   engine.run('norm/backward.wgsl', {
     consts,
-    storages: [x, dy, relu ? y : x, stats, weight, dw, db, dx, dpast].map((t) => t.storage),
+    storages: [x, dy, relu ? y : x, stats, weight, sums, dx, dpast].map((t) => t.storage),
     overrides: { RELU: relu ? 1 : 0, PAST: withPast ? 1 : 0 },
     params: {
       plane,
@@ -158,6 +158,8 @@ function launchBackward(
     },
     groups: [Math.ceil(plane / 64), channels, n],
   });
+  const [dw, db] = [0, channels].map((offset) => sums.view([channels], [1], offset)) as [Tensor, Tensor];
+  sums.dispose();
   if (withPast) return [dx, dw, db, dpast];
   dpast.dispose();
   return [dx, dw, db, undefined];
