@@ -2,9 +2,10 @@
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EnergyAligner, type LatentPairs } from '../src/eli/aligner.ts';
+import { EnergyAligner } from '../src/eli/aligner.ts';
 import { STARTS, type Start } from '../src/eli/chain-start.ts';
 import { fitControl } from '../src/eli/controls.ts';
+import type { LatentPairs } from '../src/eli/fit.ts';
 import type { AlignerOptions } from '../src/eli/options.ts';
 import { readSafetensors, writeSafetensors } from '../src/files/safetensors.ts';
 import { add, mul, sub } from '../src/ops/binary.ts';

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type DigitSet, findMnistPackage, loadMnist, splitByDigits, toFloat } from '../src/data/mnist.ts';
+import type { DigitSet } from '../src/data/image-set.ts';
+import { findMnistPackage, loadMnist, splitByDigits, toFloat } from '../src/data/mnist.ts';
 import { fails, idxBytes, sameBytes, temporaryFolder } from './support/data.ts';
 
 const folder = temporaryFolder();

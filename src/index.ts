@@ -71,16 +71,11 @@ export {
 } from './ebm/score-matching.ts';
 export { energyL2 } from './ebm/stabilise.ts';
 export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
-export {
-  type AlignerState,
-  EnergyAligner,
-  type FitHooks,
-  type FitProgress,
-  type LatentPairs,
-} from './eli/aligner.ts';
+export { EnergyAligner, type FitHooks, type FitProgress } from './eli/aligner.ts';
 export type { Start } from './eli/chain-start.ts';
 export * from './eli/controls.ts';
 export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc } from './eli/drift.ts';
+export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
 export { BatchOrder } from './eli/order.ts';

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type DigitSet, loadMnist, type Mnist } from '../../src/data/mnist.ts';
+import type { DigitSet } from '../../src/data/image-set.ts';
+import { loadMnist, type Mnist } from '../../src/data/mnist.ts';
 import { idxBytes } from './data.ts';
 
 const first = (set: DigitSet, count: number): DigitSet => ({

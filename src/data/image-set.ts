@@ -1,5 +1,4 @@
 import { EliError } from '../errors.ts';
-import type { DigitSet } from './mnist.ts';
 
 /** Labelled images on the CPU. */
 export interface ImageSet {
@@ -21,6 +20,15 @@ export interface ImageData {
   readonly train: ImageSet;
   readonly test: ImageSet;
   readonly source: string;
+}
+
+/** Grey images with labels: `images` is uint8 [count, rows, cols] row-major, `labels` is uint8 [count]. */
+export interface DigitSet {
+  readonly images: Uint8Array;
+  readonly labels: Uint8Array;
+  readonly count: number;
+  readonly rows: number;
+  readonly cols: number;
 }
 
 /** Grey images of ten classes as a set with one channel; the bytes are shared. */

@@ -5,16 +5,7 @@ import { dirname, join } from 'node:path';
 import { EliError } from '../errors.ts';
 import { fileError, readFileBytes } from '../files/files.ts';
 import { type IdxArray, parseIdx, unpackIdx } from './idx.ts';
-import { greyImages, selectClasses } from './image-set.ts';
-
-/** Grey images with labels: `images` is uint8 [count, rows, cols] row-major, `labels` is uint8 [count]. */
-export interface DigitSet {
-  readonly images: Uint8Array;
-  readonly labels: Uint8Array;
-  readonly count: number;
-  readonly rows: number;
-  readonly cols: number;
-}
+import { type DigitSet, greyImages, selectClasses } from './image-set.ts';
 
 export interface Mnist {
   readonly train: DigitSet;

@@ -16,15 +16,10 @@ import { neg } from '../ops/unary.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { type ChainStart, fitStart, startFrom, startOf, startState } from './chain-start.ts';
+import type { AlignerState, LatentPairs, StretchHooks } from './fit.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
 import { STREAM } from './order.ts';
 import { AlignerTrainer } from './trainer.ts';
-
-/** Latents of the same inputs by the previous and by the current model, f32 [n, d] each, row by row. */
-export interface LatentPairs {
-  readonly previous: Tensor;
-  readonly current: Tensor;
-}
 
 export interface FitProgress {
   readonly iteration: number;
@@ -35,27 +30,11 @@ export interface FitProgress {
   readonly aligner: EnergyAligner;
 }
 
-export interface FitHooks {
+export interface FitHooks extends StretchHooks {
   /** Called (and awaited) every `every` iterations and at the end. */
   readonly onProgress?: (progress: FitProgress) => void | Promise<void>;
-  /** Iterations between reports; default 1,000. */
-  readonly every?: number;
-  /** Stops the fit at the next report; `fit` then rejects with `ABORTED`. */
-  readonly signal?: AbortSignal;
   /** Goes on from a state that `state()` gave, instead of from the start. */
   readonly resume?: AlignerState;
-  /** Sample indices of all minibatches in turn, u32 [iterations · batch], instead of shuffled epochs. */
-  readonly order?: Uint32Array;
-}
-
-/** Everything a fit needs to go on with the same bits. */
-export interface AlignerState {
-  readonly iteration: number;
-  readonly model: StateDict;
-  readonly average: StateDict;
-  readonly squares: StateDict;
-  /** The map to the starts of the chains; empty where they start at the latents as they are. */
-  readonly start: StateDict;
 }
 
 const FORMAT = 'eli-webgpu aligner';

@@ -1,8 +1,8 @@
 import { EliError } from '../errors.ts';
 import type { StateDict } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { LatentPairs } from './aligner.ts';
 import { MeanShift, RidgeMap } from './controls.ts';
+import type { LatentPairs } from './fit.ts';
 
 /**
  * Where chains start: at the current model's latents (the original), or at what a closed form that is fitted to the pairs

@@ -6,8 +6,8 @@ import { linear } from '../ops/matmul.ts';
 import { tensor } from '../tensor/create.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { LatentPairs } from './aligner.ts';
 import { cholesky, choleskySolve } from './cholesky.ts';
+import type { LatentPairs } from './fit.ts';
 import { meanRow, scatter } from './moments.ts';
 
 /** Anything that moves the current model's latents [n, d] back to where the previous model had them, [n, d]. */

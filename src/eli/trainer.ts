@@ -14,7 +14,7 @@ import { Ema } from '../optim/ema.ts';
 import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
 import { fill, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { AlignerState, FitHooks, LatentPairs } from './aligner.ts';
+import type { AlignerState, LatentPairs, StretchHooks } from './fit.ts';
 import type { AlignerConfig } from './options.ts';
 import { BatchOrder, STREAM } from './order.ts';
 
@@ -85,7 +85,7 @@ export class AlignerTrainer {
   /** Runs all iterations that are left, in stretches; tells the mean loss after each. */
   async *run(
     pairs: LatentPairs,
-    hooks: Omit<FitHooks, 'onProgress'>,
+    hooks: StretchHooks,
   ): AsyncGenerator<{ readonly iteration: number; readonly loss: number }> {
     const engine = this.#engine;
     const { iterations, batch, seed } = this.#config;

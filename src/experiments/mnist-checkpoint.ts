@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AlignerState, stateOf, stateTensors } from '../eli/aligner.ts';
+import { stateOf, stateTensors } from '../eli/aligner.ts';
+import type { AlignerState } from '../eli/fit.ts';
 import { EliError } from '../errors.ts';
 import { brief, isRecord, wholeNumber } from '../files/json.ts';
 import { readSafetensors, writeSafetensors } from '../files/safetensors.ts';

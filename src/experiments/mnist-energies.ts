@@ -1,8 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Mnist, splitByDigits } from '../data/mnist.ts';
-import { type AlignerState, EnergyAligner, type LatentPairs } from '../eli/aligner.ts';
+import { EnergyAligner } from '../eli/aligner.ts';
 import { fitControl, type LatentMap } from '../eli/controls.ts';
+import type { AlignerState, LatentPairs } from '../eli/fit.ts';
 import type { AlignerOptions } from '../eli/options.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';

@@ -8,7 +8,7 @@ import { savePicture } from '../report/picture.ts';
 import type { Progress } from '../report/progress.ts';
 import { embedLatents, scatterSpec } from '../report/scatter.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { MnistMetrics } from './mnist.ts';
+import type { MnistMetrics } from './mnist-metrics.ts';
 
 /** Test images whose mean the animation follows. */
 const ANIMATED = 512;

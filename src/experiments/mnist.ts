@@ -16,30 +16,11 @@ import {
   writeCheckpoint,
 } from './mnist-checkpoint.ts';
 import { alignerOptions, FREE_KEYS, type MnistConfig } from './mnist-config.ts';
+import type { MnistMetrics } from './mnist-metrics.ts';
 import { saveMnistPictures } from './mnist-pictures.ts';
 import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './mnist-policies.ts';
 import { loadPolicies, savePolicies } from './mnist-policies-table.ts';
 import { accuracy, ClassifierTrainer, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
-
-/** Test accuracies in % of one seed; the same numbers for the same seed on the same adapter. */
-export interface MnistMetrics {
-  readonly seed: number;
-  readonly latent: number;
-  /** Task 1 after task 1. */
-  readonly task1: number;
-  /** Task 2 after task 2. */
-  readonly task2: number;
-  /** Task 1 after task 2, with head 1 as it has drifted, and as it was saved after task 1. */
-  readonly unaligned: number;
-  readonly unalignedSavedHead: number;
-  /** The same on aligned latents. */
-  readonly aligned: number;
-  readonly alignedSavedHead: number;
-  /** Task 2 when its latents are aligned too. */
-  readonly task2Aligned: number;
-  /** Task 1 with the saved head after each stretch of aligner iterations. */
-  readonly curve: readonly CurvePoint[];
-}
 
 export interface MnistRun {
   /** Folder of this seed's run: log, checkpoint, metrics, pictures. It must exist. */

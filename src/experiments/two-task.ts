@@ -1,5 +1,5 @@
 import { grad } from '../autograd/tape.ts';
-import type { DigitSet } from '../data/mnist.ts';
+import type { DigitSet } from '../data/image-set.ts';
 import { BatchOrder, STREAM } from '../eli/order.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';

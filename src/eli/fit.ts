@@ -1,0 +1,28 @@
+import type { StateDict } from '../nn/module.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Latents of the same inputs by the previous and by the current model, f32 [n, d] each, row by row. */
+export interface LatentPairs {
+  readonly previous: Tensor;
+  readonly current: Tensor;
+}
+
+/** How a fit goes through its iterations. */
+export interface StretchHooks {
+  /** Iterations between reports; default 1,000. */
+  readonly every?: number;
+  /** Stops the fit at the next report; `fit` then rejects with `ABORTED`. */
+  readonly signal?: AbortSignal;
+  /** Sample indices of all minibatches in turn, u32 [iterations · batch], instead of shuffled epochs. */
+  readonly order?: Uint32Array;
+}
+
+/** Everything a fit needs to go on with the same bits. */
+export interface AlignerState {
+  readonly iteration: number;
+  readonly model: StateDict;
+  readonly average: StateDict;
+  readonly squares: StateDict;
+  /** The map to the starts of the chains; empty where they start at the latents as they are. */
+  readonly start: StateDict;
+}
