@@ -134,6 +134,20 @@ test('softmax, log-softmax and log-sum-exp of huge and tiny logits', async () =>
   });
 });
 
+test('log-sum-exp of infinities', async () => {
+  const rows = [
+    [Infinity, 1, 2],
+    [-Infinity, 1, 1],
+    [-Infinity, -Infinity, -Infinity],
+    [Infinity, -Infinity, 0],
+  ];
+  const got = await logSumExp(tensor(engine, rows.flat(), [4, 3])).readFloats();
+  assert.is(got[0], Infinity);
+  compare([got[1]!], [1 + Math.LN2], { abs: 1e-6, rel: 0 }, 'one of minus infinity');
+  assert.is(got[2], -Infinity);
+  assert.is(got[3], Infinity);
+});
+
 test('cross entropy and its gradient with huge and tiny logits, for each class', async () => {
   for (const target of [0, 1, 2]) {
     const x = tensor(engine, Float32Array.from(LOGITS.flat()), [LOGITS.length, 3]);

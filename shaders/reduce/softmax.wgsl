@@ -26,7 +26,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   for (var i = lane; i < n; i += THREADS) {
     largest = max(largest, x[base + i]);
   }
-  largest = workgroup_max(largest, lane);
+  // Finite, so that a row with an infinity has an infinite sum instead of ∞ - ∞.
+  largest = min(workgroup_max(largest, lane), 3.4028234e38);
   var sum = 0.0;
   for (var first = lane; first < n; first += BLOCK * THREADS) {
     let last = min(first + BLOCK * THREADS, n);
@@ -39,7 +40,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   sum = workgroup_sum(sum, lane);
   if (LOG == 2u) {
     if (live && lane == 0u) {
-      y[row] = largest + log(sum);
+      // The sum is 0 where all are -∞; not every device says so of the logarithm.
+      y[row] = select(largest + log(sum), x[base], sum == 0.0);
     }
     return;
   }
