@@ -3,12 +3,14 @@ import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { add, less, mul, sub } from '../ops/binary.ts';
 import { mean } from '../ops/reduce.ts';
+import { concat, slice } from '../ops/views.ts';
 import { where } from '../ops/where.ts';
 import { full } from '../tensor/create.ts';
 import { type RandomSource, randomUniform } from '../tensor/random.ts';
+import { showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts';
-import { type Energy, energyOf } from './energy.ts';
+import { checkPoints, type Energy, energyOf } from './energy.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { type SampleOptions, sample } from './sample.ts';
 import type { Sampler } from './sampler.ts';
@@ -32,8 +34,17 @@ export function contrastiveLoss(
   sampled: Tensor,
   { l2 = 0 }: ContrastiveOptions = {},
 ): Tensor {
-  const real = energyOf('contrastiveLoss', energy, data);
-  const made = energyOf('contrastiveLoss', energy, detach(sampled));
+  for (const points of [data, sampled]) checkPoints('contrastiveLoss', points);
+  if (data.shape[1] !== sampled.shape[1]) {
+    throw new EliError(
+      'SHAPE',
+      `contrastiveLoss: data ${showShape(data.shape)} and sampled ${showShape(sampled.shape)} differ in d`,
+    );
+  }
+  // Rows are on their own, so one pass does for both, with half the dispatches.
+  const both = energyOf('contrastiveLoss', energy, concat([data, detach(sampled)], 0));
+  const real = slice(both, 0, 0, data.shape[0]!);
+  const made = slice(both, 0, data.shape[0]!, both.shape[0]!);
   const loss = sub(mean(real), mean(made));
   return l2 === 0 ? loss : add(loss, mul(energyL2(real, made), l2));
 }
