@@ -14,6 +14,7 @@ import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
 import { BindGroups, type Dispatch, encode, type Groups, ParamArena } from './recorder.ts';
+import { restWhile } from './rest.ts';
 import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
 
@@ -358,7 +359,7 @@ export class Engine {
     this.#waiting.add(waiting);
     let result: { value: T } | { cause: unknown };
     try {
-      result = await work.then(
+      result = await restWhile(work).then(
         (value) => ({ value }),
         (cause: unknown) => ({ cause }),
       );

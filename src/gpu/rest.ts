@@ -1,0 +1,48 @@
+/*
+ * Node's binding of Dawn asks a device at every turn of the event loop whether it is done, and has the loop turn as long
+ * as anything is awaited: a core at 100 %, which a software driver wants for itself. So the loop sleeps a little in each
+ * turn that had nothing else to do.
+ */
+
+/** Waits that are over sooner are not delayed, in milliseconds. */
+const AT_ONCE = 2;
+/** Longest sleep in milliseconds: what events that come meanwhile wait. */
+const LONGEST = 1;
+/** Longest sleep as a share of the wait so far. */
+const SHARE = 0.05;
+/** A turn that took longer, in milliseconds, had work to do. */
+const IDLE = 0.2;
+
+const never = new Int32Array(new SharedArrayBuffer(4));
+let waits = 0;
+let turning = false;
+let since = 0;
+let last = 0;
+
+function turn(): void {
+  if (waits === 0) {
+    turning = false;
+    return;
+  }
+  const now = performance.now();
+  const waited = now - since;
+  if (waited > AT_ONCE && now - last < IDLE) Atomics.wait(never, 0, 0, Math.min(LONGEST, SHARE * waited));
+  last = performance.now();
+  setImmediate(turn);
+}
+
+/** Awaits something that a device does. */
+export async function restWhile<T>(work: Promise<T>): Promise<T> {
+  waits++;
+  since = performance.now();
+  if (!turning) {
+    turning = true;
+    last = since;
+    setImmediate(turn);
+  }
+  try {
+    return await work;
+  } finally {
+    waits--;
+  }
+}
