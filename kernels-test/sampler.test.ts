@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { canRunDeep } from '../src/ebm/deep.ts';
 import { EnergyModel } from '../src/ebm/energy-model.ts';
 import { canRunHidden } from '../src/ebm/hidden.ts';
 import { type LangevinOptions, langevin } from '../src/ebm/langevin.ts';
@@ -80,6 +81,53 @@ for (const layers of [0, 1, 3]) {
     });
   }
 }
+
+test('chains off the tape: a loss of their ends has no gradient by the energy', async () => {
+  for (const [layers, hidden] of [
+    [1, 7],
+    [1, 64],
+    [2, 64],
+  ] as const) {
+    const model = new EnergyModel(new Initializer(engine, 1), { latent: LATENT, hidden, layers, slope: 0.2 });
+    for (const variant of ['auto', 'plain', 'fused'] as const) {
+      const { latents } = langevin(model, start(), { steps: 2, stepSize: 0.1 }, variant);
+      assert.is(latents.requiresGrad, false, `${layers} layers of ${hidden}, ${variant}`);
+      assert.ok((await latents.readFloats()).every(Number.isFinite));
+    }
+  }
+});
+
+test('two hidden layers of any size: the fastest way agrees with plain ops', async () => {
+  const lanes = engine.subgroupLanes ?? 8;
+  let inHidden = 0;
+  for (const units of [1, 2, 6, 10, 12, 14]) {
+    const config = { latent: LATENT, hidden: lanes * units, layers: 2, slope: 0.2 };
+    const model = new EnergyModel(new Initializer(engine, 1), config);
+    if (canRunDeep(engine, config)) inHidden++;
+    const [got, want] = await Promise.all(
+      (['auto', 'plain'] as const).map((v) =>
+        langevin(model, start(), CASES['without noise']!, v).latents.readFloats(),
+      ),
+    );
+    compare(got!, want!, CHAIN, `${units} units a lane`);
+  }
+  if (engine.subgroupLanes !== undefined) assert.is(inHidden, 3);
+});
+
+test('chains of many steps hold no more memory than those of few', async () => {
+  const model = modelOf(1);
+  const x = start();
+  const used = (steps: number): number => {
+    const before = engine.memory.bytesInUse;
+    const program = engine.capture(() => langevin(model, x, { ...NOISY, steps }, 'plain').latents);
+    const bytes = engine.memory.bytesInUse - before;
+    program.dispose();
+    return bytes;
+  };
+  const few = used(10);
+  assert.ok(few > 0);
+  assert.is(used(40), few);
+});
 
 test('a chain without noise goes down the energy', async () => {
   const model = modelOf(1);

@@ -11,7 +11,7 @@ import type { Engine, Launch } from '../src/gpu/engine.ts';
 import { cast } from '../src/ops/cast.ts';
 import { linear, matmul } from '../src/ops/matmul.ts';
 import { MATMUL, matmulProblem } from '../src/ops/matmul-launch.ts';
-import { transpose } from '../src/ops/views.ts';
+import { expand, transpose } from '../src/ops/views.ts';
 import { empty } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { FloatDType, Tensor } from '../src/tensor/tensor.ts';
@@ -69,29 +69,33 @@ test('Dawn accepts the kernel for each product, layout and result', async () => 
   device.destroy();
 });
 
-/** Matrices as arrays, element by element what the instructions do; every lane does the whole. */
+/** Matrices as arrays, element by element what the instructions do (Dawn raises short strides); every lane does the whole. */
 const ARRAYS = `
 // A length that compilers do not know: they would unroll loops into programs that take minutes to compile.
 fn long(n: u32) -> u32 { return n * params.lanes / LANES; }
 struct Left { x: array<array<f32, K>, M> }
 struct Right { x: array<array<f32, N>, K> }
 struct Sums { x: array<array<f32, N>, M> }
-fn left_rows(start: u32, stride: u32) -> Left {
+fn left_rows(start: u32, pitch: u32) -> Left {
+  let stride = max(pitch, K);
   var y = Left();
   for (var i = 0u; i < long(M); i++) { for (var j = 0u; j < long(K); j++) { y.x[i][j] = f32(a[start + i * stride + j]); } }
   return y;
 }
-fn left_columns(start: u32, stride: u32) -> Left {
+fn left_columns(start: u32, pitch: u32) -> Left {
+  let stride = max(pitch, M);
   var y = Left();
   for (var i = 0u; i < long(M); i++) { for (var j = 0u; j < long(K); j++) { y.x[i][j] = f32(a[start + j * stride + i]); } }
   return y;
 }
-fn right_rows(start: u32, stride: u32) -> Right {
+fn right_rows(start: u32, pitch: u32) -> Right {
+  let stride = max(pitch, N);
   var y = Right();
   for (var i = 0u; i < long(K); i++) { for (var j = 0u; j < long(N); j++) { y.x[i][j] = f32(b[start + i * stride + j]); } }
   return y;
 }
-fn right_columns(start: u32, stride: u32) -> Right {
+fn right_columns(start: u32, pitch: u32) -> Right {
+  let stride = max(pitch, K);
   var y = Right();
   for (var i = 0u; i < long(K); i++) { for (var j = 0u; j < long(N); j++) { y.x[i][j] = f32(b[start + j * stride + i]); } }
   return y;
@@ -214,6 +218,15 @@ test('products that they cannot compute are left to others', () => {
   assert.is(offered([7, 8], [8, 8]), false, 'fewer rows than a matrix has');
   assert.is(offered([8, 12], [12, 8]), false, 'k is no multiple');
   assert.is(offered([8, 8], [8, 9]), false, 'rows of B start between vectors');
+  const dense = empty(engine, [8, 8]);
+  const repeated = expand(empty(engine, [1, 8]), [8, 8]);
+  for (const pair of [
+    [repeated, dense],
+    [dense, repeated],
+    [transpose(repeated), dense],
+    [dense, transpose(repeated)],
+  ] as const)
+    assert.is(byArrays(VARIANTS[0]!, matrix, [...pair, undefined], output(8, 8)), false, 'repeated rows');
 });
 
 test('a device without them says so, and none is taken', () => {

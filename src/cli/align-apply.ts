@@ -141,7 +141,13 @@ async function interleave(...energies: readonly [Tensor, Tensor]): Promise<Float
 }
 
 async function loadGate(path: string): Promise<Gate> {
-  const gate = decodeGate(await readSafetensors(path));
+  const file = await readSafetensors(path);
+  let gate: Gate | undefined;
+  try {
+    gate = decodeGate(file);
+  } catch (cause) {
+    throw new EliError('FORMAT', `${path}: ${(cause as Error).message}`, { cause });
+  }
   if (gate === undefined)
     throw new EliError('FORMAT', `${path} holds no gate`, { hint: 'make one with eli align gate' });
   return gate;

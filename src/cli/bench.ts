@@ -177,7 +177,9 @@ export function readBench(path: string): Map<string, BenchRow> {
     throw fileError('read', path, cause);
   }
   try {
-    const { rows } = JSON.parse(text) as { rows: unknown[] };
+    const file: unknown = JSON.parse(text);
+    const rows = isRecord(file) ? file.rows : undefined;
+    if (!Array.isArray(rows)) throw new Error(`its rows are ${brief(rows)}`);
     return new Map(rows.map((row, i) => [checkRow(row, i).name, row as BenchRow]));
   } catch (cause) {
     throw new EliError('FILE', `${path} holds no figures of eli bench: ${(cause as Error).message}`, {

@@ -6,8 +6,8 @@ import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
 
-/** Units of a vector that one lane can hold: the kernel keeps their signs in half a word. */
-const MAX_UNITS = 16;
+/** Packs of a vector that one lane can hold: the kernel has as many calls for them. */
+const MAX_PACKS = 4;
 
 /** Neighbouring units that are loaded together, or undefined where a lane has an odd number. */
 function packOf(units: number): { readonly Pack: 'vec2f' | 'vec4f'; readonly PACK: number } | undefined {
@@ -15,10 +15,14 @@ function packOf(units: number): { readonly Pack: 'vec2f' | 'vec4f'; readonly PAC
   return units % 2 === 0 ? { Pack: 'vec2f', PACK: 2 } : undefined;
 }
 
-/** Whether chains of this energy can run in its first hidden layer by `deep_chain.wgsl`: two layers or more. */
+/**
+ * Whether chains of this energy can run in its first hidden layer by `deep_chain.wgsl`: two layers or more, of 2, 4, 6, 8,
+ * 12 or 16 units for each lane of a subgroup.
+ */
 export function canRunDeep(engine: Engine, { layers, hidden }: EnergyModelConfig): boolean {
   const units = hidden / (engine.subgroupLanes ?? 0);
-  return layers >= 2 && Number.isInteger(units) && units <= MAX_UNITS && packOf(units) !== undefined;
+  const pack = packOf(units);
+  return layers >= 2 && pack !== undefined && units / pack.PACK <= MAX_PACKS;
 }
 
 /**

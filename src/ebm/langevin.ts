@@ -1,4 +1,4 @@
-import { detach, grad } from '../autograd/tape.ts';
+import { detach, grad, noGrad } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import { add, sub } from '../ops/binary.ts';
 import { sum } from '../ops/reduce.ts';
@@ -95,14 +95,16 @@ export function langevin(
   if (variant === 'hidden' && hidden === undefined) {
     throw new EliError(
       'ARGUMENT',
-      'Langevin sampler: the hidden-layer variant needs one hidden layer of 32 or 64 units, or more of up to 16 units for each lane of a subgroup, a constant step size, no noise, clamp or trajectory, and subgroups of one size',
+      'Langevin sampler: the hidden-layer variant needs one hidden layer of 32 or 64 units, or more of 2, 4, 6, 8, 12 or 16 units for each lane of a subgroup, a constant step size, no noise, clamp or trajectory, and subgroups of one size',
     );
   }
   return engine.tidy(() => {
     const x = detach(start);
     if (hidden !== undefined && (variant === 'hidden' || variant === 'auto')) {
       return {
-        latents: inChunks(x, (part) => hidden(model, part, steps, options.stepSize as number)),
+        latents: noGrad(engine, () =>
+          inChunks(x, (part) => hidden(model, part, steps, options.stepSize as number)),
+        ),
       };
     }
     // The fused kernel lives on barriers, for which software drivers take 5 to 20 times as long as for plain ops.
@@ -140,6 +142,7 @@ function plain(
   let x = contiguous(start);
   const points = [x];
   for (let t = 0; t < steps; t++) {
+    const before = x;
     x = engine.tidy(() => {
       let next = sub(x, affine(energyGradient(model, x), table[2 * t]!, 0));
       if (noisy) {
@@ -148,7 +151,8 @@ function plain(
       }
       return options.clamp === undefined ? next : clamp(next, ...options.clamp);
     });
-    points.push(x);
+    if (withTrajectory) points.push(x);
+    else before.dispose();
   }
   // The start may be the caller's own tensor: hand out another.
   const latents = steps === 0 ? affine(x, 1, 0) : x;

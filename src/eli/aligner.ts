@@ -1,6 +1,6 @@
 import { EnergyModel } from '../ebm/energy-model.ts';
 import { langevin, type Samples } from '../ebm/langevin.ts';
-import { EliError } from '../errors.ts';
+import { EliError, type ErrorCode } from '../errors.ts';
 import { wholeNumber } from '../files/json.ts';
 import {
   readSafetensors,
@@ -38,6 +38,9 @@ export interface FitHooks extends StretchHooks {
 }
 
 const FORMAT = 'eli-webgpu aligner';
+
+/** Failures that are not a file's fault. */
+const OF_DEVICE: ReadonlySet<ErrorCode> = new Set(['DISPOSED', 'DEVICE_LOST', 'OUT_OF_MEMORY']);
 
 /**
  * ELI's aligner (Joseph et al., CVPR 2022): an energy model on which latents of the previous model are likely and
@@ -204,6 +207,7 @@ export class EnergyAligner {
       return aligner;
     } catch (cause) {
       aligner?.dispose();
+      if (cause instanceof EliError && OF_DEVICE.has(cause.code)) throw cause;
       throw new EliError('FORMAT', `${path} is no whole aligner: ${(cause as Error).message}`, { cause });
     }
   }

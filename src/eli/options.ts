@@ -1,7 +1,7 @@
 import { ENERGY_DEFAULTS } from '../ebm/energy-model.ts';
 import type { SamplerVariant } from '../ebm/langevin.ts';
 import { EliError } from '../errors.ts';
-import { brief } from '../files/json.ts';
+import { brief, isRecord } from '../files/json.ts';
 import { STARTS, type Start } from './chain-start.ts';
 
 /** How an aligner is learnt; the defaults are those of the original's MNIST experiment. */
@@ -73,6 +73,8 @@ export const ALIGNER_KEYS: Readonly<Record<keyof AlignerConfig, string>> = {
 
 /** Options with defaults filled in. @throws EliError `CONFIG` naming the option, its value and what it must be. */
 export function alignerConfig(options: AlignerOptions): AlignerConfig {
+  if (!isRecord(options))
+    throw new EliError('CONFIG', `the aligner's options are ${brief(options)}, must be an object`);
   const config = { ...ALIGNER_DEFAULTS };
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(ALIGNER_DEFAULTS, name)) {
@@ -87,7 +89,8 @@ export function alignerConfig(options: AlignerOptions): AlignerConfig {
     ['hidden', 1, 512],
     ['layers', 0, 7],
     ['iterations', 0, 1e9],
-    ['batch', 1, 65_536],
+    // As many workgroups as one dimension may have.
+    ['batch', 1, 65_535],
     ['steps', 1, 100_000],
   ];
   for (const [name, low, high] of whole) {

@@ -18,6 +18,14 @@ import type { AlignerState, LatentPairs, StretchHooks } from './fit.ts';
 import type { AlignerConfig } from './options.ts';
 import { BatchOrder, STREAM } from './order.ts';
 
+/** The latents as the kernels take them, to be disposed: the same elements where they lie so already. */
+function denseCopy(latents: Tensor): Tensor {
+  const own = detach(latents);
+  const dense = compact(own);
+  if (dense !== own) own.dispose();
+  return own.engine.keep(dense);
+}
+
 /** What one kind of iteration needs: a program to replay, and the way of its parameters in and out. */
 interface Steps {
   readonly program: Program<unknown>;
@@ -94,16 +102,17 @@ export class AlignerTrainer {
     const take = (first: number, count: number): Uint32Array =>
       hooks.order?.subarray(first * batch, (first + count) * batch) ?? shuffled.take(first, count);
     const dense = {
-      previous: engine.keep(compact(detach(pairs.previous))),
-      current: engine.keep(compact(detach(pairs.current))),
+      previous: denseCopy(pairs.previous),
+      current: denseCopy(pairs.current),
     };
     const stretch: Stretch = {
       order: engine.keep(zeros(engine, [every * batch], 'u32')),
       counter: engine.keep(zeros(engine, [2], 'u32')),
       losses: engine.keep(zeros(engine, [every])),
     };
-    const steps = this.#makeSteps(dense, stretch);
+    let steps: Steps | undefined;
     try {
+      steps = this.#makeSteps(dense, stretch);
       steps.load();
       while (this.#iteration < iterations) {
         // Stretches end at multiples of `every`, also after a resume: the same bits as without a stop.
@@ -131,7 +140,7 @@ export class AlignerTrainer {
           throw new EliError('ABORTED', `the fit was stopped at iteration ${this.#iteration}`);
       }
     } finally {
-      steps.dispose();
+      steps?.dispose();
       for (const tensor of [...Object.values(stretch), ...Object.values(dense)]) tensor.dispose();
     }
   }

@@ -1,7 +1,7 @@
 import type { Start } from '../eli/chain-start.ts';
 import { ALIGNER_DEFAULTS, ALIGNER_KEYS, type AlignerOptions, alignerConfig } from '../eli/options.ts';
 import { EliError } from '../errors.ts';
-import { brief } from '../files/json.ts';
+import { brief, isRecord } from '../files/json.ts';
 
 /** Everything that decides the outcome of a run of the MNIST experiment (ELI, section 3.3). */
 export interface MnistConfig {
@@ -69,6 +69,7 @@ export const MNIST_KEYS: Readonly<Record<keyof MnistConfig, string>> = {
  * @throws EliError `CONFIG` for an unknown key or a value out of range, naming it.
  */
 export function mnistConfig(part: Partial<MnistConfig>): MnistConfig {
+  if (!isRecord(part)) throw new EliError('CONFIG', `the config is ${brief(part)}, must be an object`);
   for (const key of Object.keys(part)) {
     if (!Object.hasOwn(MNIST_KEYS, key)) {
       throw new EliError('CONFIG', `unknown config key ${key}`, {

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { brief } from '../files/json.ts';
+import { brief, isRecord } from '../files/json.ts';
 import type { Optimizer, ParameterGroup } from '../optim/optimizer.ts';
 import { adamw, sgd } from '../optim/optimizer.ts';
 import {
@@ -77,6 +77,7 @@ export const TRAIN_KEYS: Readonly<Record<keyof TrainConfig, string>> = {
  * @throws EliError `CONFIG` for an unknown key or a value out of range, naming it.
  */
 export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
+  if (!isRecord(part)) throw new EliError('CONFIG', `the config is ${brief(part)}, must be an object`);
   for (const key of Object.keys(part)) {
     if (!Object.hasOwn(TRAIN_KEYS, key)) {
       throw new EliError('CONFIG', `unknown config key ${key}`, {
@@ -93,7 +94,6 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
     model: cifar ? 'resnet20' : 'cnn',
     data,
     seed: 1,
-    epochs,
     batch,
     optimizer,
     learningRate: optimizer === 'sgd' ? 0.1 : 0.001,
@@ -113,6 +113,7 @@ export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
     patience: 0,
     precision: 'f32',
     ...part,
+    epochs,
   };
   checkName(config, 'model', Object.keys(MODELS));
   checkName(config, 'data', DATASETS);

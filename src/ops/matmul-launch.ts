@@ -187,11 +187,21 @@ function subgroupMatrixOf({ inputs: [a], output }: MatmulProblem): SubgroupMatri
 /** Loads of subgroup matrices want 16 bytes at a time. */
 const MATRIX_BYTES = 16;
 
+/**
+ * As `vectorDirection`, for matrices whose rows (or columns) do not overlap: Dawn raises a stride that is smaller than a
+ * subgroup matrix is wide, such as that of a repeated row.
+ */
+function apart(x: Matrix, rows: number, columns: number, size: number): 'row' | 'column' | undefined {
+  const direction = vectorDirection(x, rows, columns, size);
+  const enough = direction === 'row' ? x.row >= columns : x.column >= rows;
+  return enough ? direction : undefined;
+}
+
 /** One subgroup TM × TN subgroup matrices (tensor cores). */
 function matrices(TM: number, TN: number): MatmulVariant {
   const directions = ({ inputs: [a, b], m, n, k }: MatmulProblem) => {
     const size = MATRIX_BYTES / ELEMENT_BYTES[a.dtype];
-    return [vectorDirection(a, m, k, size), vectorDirection(b, k, n, size)] as const;
+    return [apart(a, m, k, size), apart(b, k, n, size)] as const;
   };
   return {
     name: `subgroup matrices ${TM}×${TN}`,

@@ -48,7 +48,11 @@ export class SumGate extends Gate {
   /** Takes the scales of the parts from the held-out data, then the threshold of the sum and of every part. */
   override async calibrate(heldOut: GateBatch, quantile: number): Promise<void> {
     const scores: Float32Array[] = [];
-    for (const part of this.parts) scores.push(await part.score(heldOut));
+    for (const part of this.parts) {
+      // A sum has no scores before it has scales.
+      if (part instanceof SumGate) await part.calibrate(heldOut, quantile);
+      scores.push(await part.score(heldOut));
+    }
     this.#heldOut = scores.map((values) => Float32Array.from(values).sort());
     this.parts.forEach((part, i) => {
       part.threshold = quantileOf(scores[i]!, quantile);

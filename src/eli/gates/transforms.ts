@@ -97,12 +97,15 @@ export class TransformGate extends Gate {
 
   override async fit(data: GateData): Promise<void> {
     const inputs = need(this.name, data, 'inputs');
+    this.#checkImages(inputs);
     const { engine } = inputs;
     const [n] = inputs.shape as [number, number];
     const { batch, steps, learningRate, seed } = this.settings;
     if (n < batch)
       throw new EliError('SHAPE', `gate transforms: ${n} images are fewer than a batch of ${batch}`);
     const labels = Uint32Array.from(data.labels ?? new Uint8Array(n));
+    if (labels.length !== n)
+      throw new EliError('SHAPE', `gate transforms: ${n} images have ${labels.length} labels`);
     this.#classes = labels.reduce((a, b) => Math.max(a, b), 0) + 1;
     const network = this.#network(engine);
     const optimizer = adam(network.parameters(), { learningRate });
@@ -151,6 +154,7 @@ export class TransformGate extends Gate {
 
   override async score(batch: GateBatch): Promise<Float32Array> {
     const inputs = need(this.name, batch, 'inputs');
+    this.#checkImages(inputs);
     const { engine } = inputs;
     const weights = fitted(this.name, this.#weights);
     const network = this.#network(engine);
@@ -192,6 +196,15 @@ export class TransformGate extends Gate {
     return { kind: 'transforms', threshold: this.threshold, settings, tensors };
   }
 
+  /** @throws EliError `SHAPE` unless they are [n, side²]. */
+  #checkImages({ shape: [, p] }: Tensor): void {
+    const { side } = this.settings;
+    if (p === side ** 2) return;
+    throw new EliError('SHAPE', `gate transforms: inputs of ${p} values are no images of ${side} × ${side}`, {
+      hint: 'set `side` to the images’ side',
+    });
+  }
+
   /** Sizes of the network's input, hidden layers and output. */
   #widths(): number[] {
     const { side, pool, hidden } = this.settings;
@@ -207,10 +220,12 @@ export class TransformGate extends Gate {
         `${2 * i}.bias [${out}]`,
       ]);
     const found = Object.entries(weights).map(([name, { shape }]) => `${name} [${shape}]`);
-    if (shapes.toSorted().join() !== found.toSorted().join()) {
+    const missing = shapes.filter((text) => !found.includes(text));
+    const extra = found.filter((text) => !shapes.includes(text));
+    if (missing.length + extra.length > 0) {
       throw new EliError(
         'FORMAT',
-        `gate transforms: its weights are ${brief(found)}, its settings need ${brief(shapes)}`,
+        `gate transforms: its settings need weights ${brief(missing)}, it has ${brief(extra)} instead`,
       );
     }
   }
@@ -234,16 +249,7 @@ export class TransformGate extends Gate {
   /** Images [n, side²] → [n, (side / pool)²]. */
   #pooled(inputs: Tensor): Tensor {
     const { side, pool } = this.settings;
-    const [n, p] = inputs.shape as [number, number];
-    if (p !== side * side) {
-      throw new EliError(
-        'SHAPE',
-        `gate transforms: inputs of ${p} values are no images of ${side} × ${side}`,
-        {
-          hint: 'set `side` to the images’ side',
-        },
-      );
-    }
+    const [n] = inputs.shape as [number, number];
     if (pool === 1) return contiguous(inputs);
     const small = side / pool;
     const squares = reshape(contiguous(inputs), [n, small, pool, small, pool]);
