@@ -62,6 +62,9 @@ export interface ScopeItem {
  *
  * Dispatches are recorded and submitted together; reading a tensor submits what is pending. Errors the device finds
  * later reject the next `sync` or read.
+ *
+ * While `sync` or a read waits for longer than 2 ms, turns of the event loop that have nothing else to do sleep, for 1 ms
+ * at most: Node's binding of Dawn would keep a core busy.
  */
 export class Engine {
   readonly device: GPUDevice;
