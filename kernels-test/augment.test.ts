@@ -10,11 +10,12 @@ import {
   mixedLabels,
   uploadImages,
 } from '../src/data/augment.ts';
-import { AUGMENT_STREAM, ImageSamples } from '../src/data/image-samples.ts';
+import { ImageSamples } from '../src/data/image-samples.ts';
 import type { ImageSet } from '../src/data/image-set.ts';
 import { slice } from '../src/ops/views.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
 import { bitsAt } from '../src/tensor/random.ts';
+import { STREAM } from '../src/tensor/streams.ts';
 import { compare } from './support/compare.ts';
 import { fails, randomInts } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
@@ -328,7 +329,7 @@ test('samples: inputs with a step are augmented, without it plain; labels and sh
   const order = [5, 0, 3];
   const index = tensor(engine, Uint32Array.from(order));
   const step = tensor(engine, Uint32Array.of(4));
-  const random = { seed: 9, stream: AUGMENT_STREAM, step: 4 };
+  const random = { seed: 9, stream: STREAM.augmentation, step: 4 };
   assert.equal([samples.count, samples.classes], [6, 7]);
   const close = { abs: 2e-6, rel: 2e-6 };
   compare(

@@ -1,11 +1,11 @@
 // Minibatches and the loss log of captured steps: the counter on the device, past the end, in views.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { logStep, takeBatch } from '../src/ops/batch.ts';
 import { mul } from '../src/ops/binary.ts';
 import { toFloat } from '../src/ops/gather.ts';
 import { slice } from '../src/ops/views.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
+import { logStep, takeBatch } from '../src/train/step.ts';
 import { fails } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 

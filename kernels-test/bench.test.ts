@@ -11,7 +11,7 @@ import { NAMED_WORKLOADS } from '../src/bench/named-workloads.ts';
 import { registryWorkloads } from '../src/bench/op-workloads.ts';
 import { changeOf } from '../src/cli/bench.ts';
 import '../src/ops/all.ts';
-import { registry } from '../src/ops/define.ts';
+import { registry } from '../src/ops/core/define.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();

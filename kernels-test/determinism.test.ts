@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad, record } from '../src/autograd/tape.ts';
 import '../src/ops/all.ts';
-import { type OpDefinition, registry } from '../src/ops/define.ts';
+import { type OpDefinition, registry } from '../src/ops/core/define.ts';
 import { tensor } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import { type FloatDType, isFloat } from '../src/tensor/tensor.ts';

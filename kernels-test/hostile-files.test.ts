@@ -27,15 +27,15 @@ import {
   TransformGate,
 } from '../src/eli/gates/all.ts';
 import { type AlignerOptions, alignerConfig } from '../src/eli/options.ts';
-import { checkpointPath, readCheckpoint, writeCheckpoint } from '../src/experiments/mnist-checkpoint.ts';
-import { mnistConfig } from '../src/experiments/mnist-config.ts';
+import { checkpointPath, readCheckpoint, writeCheckpoint } from '../src/experiments/mnist/checkpoint.ts';
+import { mnistConfig } from '../src/experiments/mnist/config.ts';
+import { ClassifierTrainer } from '../src/experiments/mnist/two-task.ts';
 import {
   readTrainCheckpoint,
   trainCheckpointPath,
   writeTrainCheckpoint,
-} from '../src/experiments/train-checkpoint.ts';
-import { trainConfig } from '../src/experiments/train-config.ts';
-import { ClassifierTrainer } from '../src/experiments/two-task.ts';
+} from '../src/experiments/train/checkpoint.ts';
+import { trainConfig } from '../src/experiments/train/config.ts';
 import { npyHeader } from '../src/files/npy.ts';
 import { decodeSafetensors, encodeSafetensors, readSafetensors } from '../src/files/safetensors.ts';
 import { readRunLog } from '../src/report/run-log.ts';

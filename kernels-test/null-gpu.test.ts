@@ -12,8 +12,8 @@ import { langevin } from '../src/ebm/langevin.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { Initializer } from '../src/nn/init.ts';
 import '../src/ops/all.ts';
-import { type OpDefinition, registry } from '../src/ops/define.ts';
-import { observeLaunches } from '../src/ops/variants.ts';
+import { type OpDefinition, registry } from '../src/ops/core/define.ts';
+import { observeLaunches } from '../src/ops/core/variants.ts';
 import { empty, full } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import {

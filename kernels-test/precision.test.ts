@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import { ImageSamples } from '../src/data/image-samples.ts';
-import { SmallCnn } from '../src/experiments/train-models.ts';
+import { SmallCnn } from '../src/experiments/train/models.ts';
 import { Initializer } from '../src/nn/init.ts';
 import type { Module } from '../src/nn/module.ts';
 import { ResNet } from '../src/nn/resnet.ts';

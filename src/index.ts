@@ -78,7 +78,6 @@ export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc
 export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
-export { BatchOrder } from './eli/order.ts';
 export * from './eli/policy.ts';
 export { EliError, type ErrorCode } from './errors.ts';
 export type { FloatDtype } from './files/floats.ts';
@@ -116,9 +115,8 @@ export {
   type Shortcut,
 } from './nn/resnet.ts';
 export * from './ops/all.ts';
-export { logStep, takeBatch } from './ops/batch.ts';
 export { checkNumerics } from './ops/check-numerics.ts';
-export { type Application, defineOp, type Op, type OpDefinition, observeOps } from './ops/define.ts';
+export { type Application, defineOp, type Op, type OpDefinition, observeOps } from './ops/core/define.ts';
 export { Ema } from './optim/ema.ts';
 export { type LossScaleOptions, LossScaler, type LossScaling } from './optim/loss-scale.ts';
 export {
@@ -141,5 +139,7 @@ export { type DType, type FloatDType, Tensor } from './tensor/tensor.ts';
 export { type Evaluation, evaluate } from './train/evaluate.ts';
 export { decayGroups } from './train/groups.ts';
 export type { LabelledSamples } from './train/labelled-samples.ts';
+export { BatchOrder } from './train/order.ts';
 export type { Precision } from './train/precision.ts';
+export { logStep, takeBatch } from './train/step.ts';
 export { Trainer, type TrainerMemory, type TrainerOptions, type TrainerState } from './train/trainer.ts';

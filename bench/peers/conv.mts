@@ -1,7 +1,7 @@
 // Forward and backward pass of a 3×3 convolution, padded by 1: the gradients of Σ y · dy by images and weights.
 import { conv2d, type Engine, grad, randomNormal, tensor } from '../../src/index.ts';
-import { registry } from '../../src/ops/define.ts';
-import { ndarray } from '../../src/ops/ndarray.ts';
+import { registry } from '../../src/ops/core/define.ts';
+import { ndarray } from '../../src/ops/core/ndarray.ts';
 import type { Comparison, Contender } from './compare.mts';
 import { type Jax, type Libraries, OURS, type TensorFlow, type Untyped } from './libraries.mts';
 

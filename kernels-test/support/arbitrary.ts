@@ -1,8 +1,8 @@
 // Random cases of every op for the property tests: shapes, attributes, and how each input lies in memory.
 import fc from 'fast-check';
 import type { Engine } from '../../src/gpu/engine.ts';
-import { type CaseInput, type OpCase, type OpDefinition, registry } from '../../src/ops/define.ts';
-import type { NdArray } from '../../src/ops/ndarray.ts';
+import { type CaseInput, type OpCase, type OpDefinition, registry } from '../../src/ops/core/define.ts';
+import type { NdArray } from '../../src/ops/core/ndarray.ts';
 import { permute, slice } from '../../src/ops/views.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { denseStrides, type Shape, sizeOf } from '../../src/tensor/shape.ts';

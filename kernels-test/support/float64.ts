@@ -1,6 +1,6 @@
 // Recomputes in float64, by the references of the op registry, what ops compute on the device.
-import { type Application, observeOps } from '../../src/ops/define.ts';
-import { type NdArray, ndarray } from '../../src/ops/ndarray.ts';
+import { type Application, observeOps } from '../../src/ops/core/define.ts';
+import { type NdArray, ndarray } from '../../src/ops/core/ndarray.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 
 /** What the reference of an op should give, where that is a choice: see `sameRelus`. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { ImageSamples } from '../../src/data/image-samples.ts';
 import { EnergyAligner } from '../../src/eli/aligner.ts';
-import { SmallCnn } from '../../src/experiments/train-models.ts';
+import { SmallCnn } from '../../src/experiments/train/models.ts';
 import type { Engine } from '../../src/gpu/engine.ts';
 import { Initializer } from '../../src/nn/init.ts';
 import { sgd } from '../../src/optim/optimizer.ts';

@@ -10,7 +10,7 @@ import {
   observeLaunches,
   type Problem,
   type Variant,
-} from '../ops/variants.ts';
+} from '../ops/core/variants.ts';
 import { fill, zeros } from '../tensor/create.ts';
 import { randomUniform } from '../tensor/random.ts';
 import { ELEMENT_BYTES, type Tensor } from '../tensor/tensor.ts';

@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd/tape.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { type CaseInput, type OpDefinition, registry } from '../ops/define.ts';
+import { type CaseInput, type OpDefinition, registry } from '../ops/core/define.ts';
 import { transpose } from '../ops/views.ts';
 import { tensor } from '../tensor/create.ts';
 import { bitsAt, randomUniform } from '../tensor/random.ts';

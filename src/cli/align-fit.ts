@@ -7,6 +7,7 @@ import type { Engine } from '../gpu/engine.ts';
 import { createProgress, type Progress } from '../report/progress.ts';
 import { tensor } from '../tensor/create.ts';
 import { permutation } from '../tensor/random.ts';
+import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { saveControl } from './align-map.ts';
 import { alignSession, checkPairs, rowsPerBatch } from './align-session.ts';
@@ -22,8 +23,6 @@ export interface FitFlags extends Record<string, unknown> {
   force?: boolean;
 }
 
-/** Random stream of the choice of pairs; those of the fit itself are in eli/order.ts. */
-const PAIRS_STREAM = 3000;
 /** Iterations between two looks at Ctrl-C: a fraction of a second on a slow device. */
 const EVERY = 100;
 /** Bytes of latents of one model that are held in memory at most. */
@@ -107,7 +106,7 @@ function reason(most: number, drawn: number, asked: number | undefined): string 
 /** Row numbers in order, drawn without replacement; `undefined`: all. */
 function choosePairs(rows: number, most: number, seed: number): Uint32Array | undefined {
   if (rows <= most) return undefined;
-  return permutation(rows, { seed, stream: PAIRS_STREAM }).slice(0, most).sort();
+  return permutation(rows, { seed, stream: STREAM.pairs }).slice(0, most).sort();
 }
 
 /** The chosen rows as a tensor [chosen, d]; the whole file is read once, and so checked. */

@@ -3,6 +3,7 @@ import { EliError } from '../errors.ts';
 import { writeSafetensors } from '../files/safetensors.ts';
 import { createProgress } from '../report/progress.ts';
 import { checkSeed, permutation } from '../tensor/random.ts';
+import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { gateBatch } from './align-apply.ts';
 import { heldRows, readRows } from './align-fit.ts';
@@ -25,8 +26,6 @@ export interface GateFlags {
   force?: boolean;
 }
 
-/** Random stream of the split into rows to learn from and rows to calibrate with. */
-const SPLIT_STREAM = 3001;
 /** Share of the rows that are held out to calibrate. */
 const HELD_OUT = 0.2;
 
@@ -41,7 +40,7 @@ export async function gateCommand(flags: GateFlags): Promise<void> {
     checkDim(current, map.latent, flags.aligner);
     if (flags.kind === 'energy') energyOf(map, flags.aligner, '--kind energy');
     const { rows, dim } = current;
-    const order = permutation(rows, { seed: flags.seed, stream: SPLIT_STREAM }).slice(
+    const order = permutation(rows, { seed: flags.seed, stream: STREAM.gateSplit }).slice(
       0,
       heldRows(engine, dim),
     );

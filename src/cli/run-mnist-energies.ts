@@ -6,7 +6,7 @@ import {
   type EnergyVariant,
   energiesTable,
   runMnistEnergies,
-} from '../experiments/mnist-energies.ts';
+} from '../experiments/mnist/energies.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 

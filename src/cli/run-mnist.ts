@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import { EliError } from '../errors.ts';
-import { MNIST_KEYS, type MnistConfig, mnistConfig } from '../experiments/mnist-config.ts';
-import type { ReportKind } from '../experiments/mnist-policies.ts';
-import { POLICY_NOTES, policyTable } from '../experiments/mnist-policies-table.ts';
-import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist-seeds.ts';
+import { MNIST_KEYS, type MnistConfig, mnistConfig } from '../experiments/mnist/config.ts';
+import type { ReportKind } from '../experiments/mnist/policies.ts';
+import { POLICY_NOTES, policyTable } from '../experiments/mnist/policies-table.ts';
+import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist/seeds.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { defaultRunFolder } from '../report/run-folder.ts';

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { EliError } from '../errors.ts';
-import { train } from '../experiments/train.ts';
-import { TRAIN_KEYS, type TrainConfig, trainConfig } from '../experiments/train-config.ts';
-import { loadImages } from '../experiments/train-data.ts';
-import { tuneTraining } from '../experiments/train-tuning.ts';
+import { TRAIN_KEYS, type TrainConfig, trainConfig } from '../experiments/train/config.ts';
+import { loadImages } from '../experiments/train/data.ts';
+import { train } from '../experiments/train/run.ts';
+import { tuneTraining } from '../experiments/train/tuning.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { createRunFolder, defaultRunFolder } from '../report/run-folder.ts';

@@ -1,6 +1,7 @@
 import { mat3 } from 'gl-matrix';
 import { EliError } from '../errors.ts';
 import { bitsAt, checkSeed } from '../tensor/random.ts';
+import { STREAM } from '../tensor/streams.ts';
 
 /** How an image is moved, about its centre. */
 export interface AffineMove {
@@ -26,9 +27,6 @@ export interface AffineRanges {
   /** Moves of −translation … translation pixels along each axis. Default 0. */
   readonly translation?: number;
 }
-
-/** Separates the maps' random numbers from others of the same seed. */
-const MAPS_STREAM = 201;
 
 const DEGREE = Math.PI / 180;
 
@@ -80,7 +78,7 @@ export function affineMaps(
     throw new EliError('ARGUMENT', `affineMaps: ${count} maps of scale ${smallest} to ${largest} are none`);
   }
   checkSeed(random.seed);
-  const source = { seed: random.seed, stream: random.stream ?? MAPS_STREAM };
+  const source = { seed: random.seed, stream: random.stream ?? STREAM.affineMaps };
   const maps = new Float32Array(6 * count);
   for (let i = 0; i < count; i++) {
     const [turn, size, lean, right, down] = [0, 1, 2, 3, 4].map((j) => bitsAt(source, 8 * i + j) / 2 ** 32);

@@ -3,6 +3,7 @@ import { gather } from '../ops/gather.ts';
 import { oneHot } from '../ops/loss.ts';
 import { tensor } from '../tensor/create.ts';
 import type { RandomSource } from '../tensor/random.ts';
+import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Augmentation, augment, type ImageBytes, mixedLabels, uploadImages } from './augment.ts';
 import type { ImageSet } from './image-set.ts';
@@ -15,9 +16,6 @@ export interface ImageSamplesOptions {
   /** Of the augmentation. Default seed 0, stream 200. */
   readonly random?: { readonly seed: number; readonly stream?: number } | undefined;
 }
-
-/** Separates the augmentation's random numbers from others of the same seed. */
-export const AUGMENT_STREAM = 200;
 
 /**
  * Labelled images that stay on the device as bytes: minibatches are gathered by index, augmented and normalised there.
@@ -65,7 +63,7 @@ export class ImageSamples {
   }
 
   #source(step: Tensor): RandomSource {
-    const { seed = 0, stream = AUGMENT_STREAM } = this.#options.random ?? {};
+    const { seed = 0, stream = STREAM.augmentation } = this.#options.random ?? {};
     return { seed, stream, step };
   }
 

@@ -14,11 +14,11 @@ import type { StateDict } from '../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
 import { neg } from '../ops/unary.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
+import { STREAM } from '../tensor/streams.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { type ChainStart, fitStart, startFrom, startOf, startState } from './chain-start.ts';
 import type { AlignerState, LatentPairs, StretchHooks } from './fit.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
-import { STREAM } from './order.ts';
 import { AlignerTrainer } from './trainer.ts';
 
 export interface FitProgress {

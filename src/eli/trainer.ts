@@ -7,16 +7,17 @@ import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
 import type { StateDict } from '../nn/module.ts';
-import { logStep, takeBatch } from '../ops/batch.ts';
 import { gather } from '../ops/gather.ts';
 import { compact, copyInto } from '../ops/views.ts';
 import { Ema } from '../optim/ema.ts';
 import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
 import { fill, zeros } from '../tensor/create.ts';
+import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { BatchOrder } from '../train/order.ts';
+import { logStep, takeBatch } from '../train/step.ts';
 import type { AlignerState, LatentPairs, StretchHooks } from './fit.ts';
 import type { AlignerConfig } from './options.ts';
-import { BatchOrder, STREAM } from './order.ts';
 
 /** The latents as the kernels take them, to be disposed: the same elements where they lie so already. */
 function denseCopy(latents: Tensor): Tensor {

@@ -2,10 +2,10 @@ import { setAccumulate } from '../autograd/tape.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
-import { defineOp, EXACT, type OpCase, ROUNDING, type Tolerance } from './define.ts';
-import { mapBroadcast } from './ndarray.ts';
+import { defineOp, EXACT, type OpCase, ROUNDING, type Tolerance } from './core/define.ts';
+import { mapBroadcast } from './core/ndarray.ts';
+import { broadcastStrides, packOf, stridedParams } from './core/strided.ts';
 import { sumTo } from './reduce.ts';
-import { broadcastStrides, packOf, stridedParams } from './strided.ts';
 import { affine, log, neg, powScalar, reciprocal } from './unary.ts';
 
 interface Slope {

@@ -2,7 +2,7 @@ import { EliError } from '../errors.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { type FloatDType, isFloat, storedAs, type Tensor } from '../tensor/tensor.ts';
-import { defineOp, EXACT } from './define.ts';
+import { defineOp, EXACT } from './core/define.ts';
 import { contiguous } from './views.ts';
 
 const castOp = defineOp<{ dtype: FloatDType }>({

@@ -2,7 +2,7 @@ import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { showShape } from '../tensor/shape.ts';
 import { isFloat, type Tensor } from '../tensor/tensor.ts';
-import { observeOps } from './define.ts';
+import { observeOps } from './core/define.ts';
 
 /**
  * Runs `fn` and looks at what every op in it has made, backward passes included: for finding where a loss breaks, not

@@ -2,7 +2,6 @@ import { empty } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { storedAs, type Tensor } from '../tensor/tensor.ts';
 import type { Window } from './conv-window.ts';
-import { sum } from './reduce.ts';
 import {
   type Family,
   launchBest,
@@ -11,7 +10,8 @@ import {
   type Problem,
   sizeBucket,
   type Variant,
-} from './variants.ts';
+} from './core/variants.ts';
+import { sum } from './reduce.ts';
 
 /** A window with its channel groups. */
 export interface ConvAttrs extends Omit<Window, 'kernel'> {

@@ -6,9 +6,9 @@ import { add } from './binary.ts';
 import { cast, checkParameters } from './cast.ts';
 import { type ConvAttrs, launchConv, launchConvInputGrad, launchConvWeightGrad } from './conv-launch.ts';
 import { checkGroups, checkImage, type Pair, pair, windowOutput } from './conv-window.ts';
-import { defineOp, type Tolerance } from './define.ts';
+import { defineOp, type Tolerance } from './core/define.ts';
+import { type NdArray, ndarray } from './core/ndarray.ts';
 import { matmul } from './matmul.ts';
-import { type NdArray, ndarray } from './ndarray.ts';
 import { sumAs } from './reduce.ts';
 import { contiguous, reshape, transpose } from './views.ts';
 

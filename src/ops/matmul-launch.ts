@@ -2,9 +2,16 @@ import type { SubgroupMatrix } from '../gpu/adapter.ts';
 import { empty } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { ELEMENT_BYTES, storedAs, Tensor } from '../tensor/tensor.ts';
+import { broadcastStrides } from './core/strided.ts';
+import {
+  type Family,
+  type Operand,
+  operandOf,
+  type Problem,
+  sizeBucket,
+  type Variant,
+} from './core/variants.ts';
 import { sumPartsInto } from './reduce.ts';
-import { broadcastStrides } from './strided.ts';
-import { type Family, type Operand, operandOf, type Problem, sizeBucket, type Variant } from './variants.ts';
 import { copyInto } from './views.ts';
 
 /** A batch of matrices: elements from one row, column and batch element to the next. */

@@ -4,12 +4,12 @@ import { empty } from '../tensor/create.ts';
 import { broadcastShapes, denseStrides, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { cast, checkParameters } from './cast.ts';
-import { defineOp, type Tolerance } from './define.ts';
+import { defineOp, type Tolerance } from './core/define.ts';
+import { atBroadcast, build } from './core/ndarray.ts';
+import { broadcastStrides } from './core/strided.ts';
+import { launchBest } from './core/variants.ts';
 import { MATMUL, matmulProblem } from './matmul-launch.ts';
-import { atBroadcast, build } from './ndarray.ts';
 import { sumAs, sumTo } from './reduce.ts';
-import { broadcastStrides } from './strided.ts';
-import { launchBest } from './variants.ts';
 import { contiguous, transpose } from './views.ts';
 
 /** f32 sums of up to a few hundred products of numbers of size 1. */

@@ -6,10 +6,10 @@ import { checkDType, floatDType, storedAs, type Tensor } from '../tensor/tensor.
 import { add, div, greater, mul, sub } from './binary.ts';
 import { cast } from './cast.ts';
 import { checkImage } from './conv-window.ts';
-import { defineOp, type Tolerance } from './define.ts';
-import { build, type NdArray, ravel } from './ndarray.ts';
+import { defineOp, type Tolerance } from './core/define.ts';
+import { build, type NdArray, ravel } from './core/ndarray.ts';
+import { rowLayout } from './core/rows.ts';
 import { mean, sum } from './reduce.ts';
-import { rowLayout } from './rows.ts';
 import { affine, neg, sqrt } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 

@@ -4,9 +4,9 @@ import { collapse, normalizeAxes, normalizeAxis, type Shape, sameShape, sizeOf }
 import { type FloatDType, floatDType, storedAs, Tensor } from '../tensor/tensor.ts';
 import { div, equal, mul } from './binary.ts';
 import { cast } from './cast.ts';
-import { defineOp, EXACT, type Tolerance } from './define.ts';
-import { atBroadcast, build, type NdArray, ndarray, unravel } from './ndarray.ts';
-import { rowLayout } from './rows.ts';
+import { defineOp, EXACT, type Tolerance } from './core/define.ts';
+import { atBroadcast, build, type NdArray, ndarray, unravel } from './core/ndarray.ts';
+import { rowLayout } from './core/rows.ts';
 import { affine } from './unary.ts';
 import { contiguous, expand, permute, reshape } from './views.ts';
 

@@ -3,8 +3,8 @@ import { empty, launch1d } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair } from './conv-window.ts';
-import { defineOp, type Op, ROUNDING } from './define.ts';
-import { build, type NdArray } from './ndarray.ts';
+import { defineOp, type Op, ROUNDING } from './core/define.ts';
+import { build, type NdArray } from './core/ndarray.ts';
 import { contiguous } from './views.ts';
 
 /** How one axis of an image is mapped: the weight of each input element for each output element. */

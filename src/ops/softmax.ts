@@ -2,10 +2,10 @@ import { empty } from '../tensor/create.ts';
 import { normalizeAxis, sizeOf } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { mul, sub } from './binary.ts';
-import { defineOp } from './define.ts';
-import { build, type NdArray } from './ndarray.ts';
+import { defineOp } from './core/define.ts';
+import { build, type NdArray } from './core/ndarray.ts';
+import { rowLayout } from './core/rows.ts';
 import { sum } from './reduce.ts';
-import { rowLayout } from './rows.ts';
 import { exp } from './unary.ts';
 import { contiguous, permute, reshape } from './views.ts';
 

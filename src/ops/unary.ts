@@ -2,9 +2,9 @@ import { empty, launch1d } from '../tensor/create.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { add, div, leakyReluBackward, mul } from './binary.ts';
-import { type CaseInput, defineOp, EXACT, ROUNDING, type Tolerance } from './define.ts';
-import { ndarray } from './ndarray.ts';
-import { packOf, stridedParams } from './strided.ts';
+import { type CaseInput, defineOp, EXACT, ROUNDING, type Tolerance } from './core/define.ts';
+import { ndarray } from './core/ndarray.ts';
+import { packOf, stridedParams } from './core/strided.ts';
 
 interface Scalars {
   readonly alpha: number;

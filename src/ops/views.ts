@@ -10,10 +10,10 @@ import {
   sizeOf,
 } from '../tensor/shape.ts';
 import { movedAs, type Tensor } from '../tensor/tensor.ts';
-import { defineOp, EXACT } from './define.ts';
-import { atBroadcast, build, ndarray, ravel, unravel } from './ndarray.ts';
+import { defineOp, EXACT } from './core/define.ts';
+import { atBroadcast, build, ndarray, ravel, unravel } from './core/ndarray.ts';
+import { broadcastStrides, stridedParams } from './core/strided.ts';
 import { sumTo } from './reduce.ts';
-import { broadcastStrides, stridedParams } from './strided.ts';
 
 /** Copies `x` (any strides) into the place in `target` that starts at `offset` elements and has `strides`. */
 export function copyInto(x: Tensor, target: Tensor, strides: readonly number[], offset: number): void {

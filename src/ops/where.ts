@@ -2,10 +2,10 @@ import { empty, launch1d } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { mul } from './binary.ts';
-import { defineOp, EXACT } from './define.ts';
-import { mapBroadcast } from './ndarray.ts';
+import { defineOp, EXACT } from './core/define.ts';
+import { mapBroadcast } from './core/ndarray.ts';
+import { broadcastStrides, stridedParams } from './core/strided.ts';
 import { sumTo } from './reduce.ts';
-import { broadcastStrides, stridedParams } from './strided.ts';
 import { abs, affine, sign } from './unary.ts';
 
 const whereOp = defineOp<null>({

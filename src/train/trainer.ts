@@ -1,10 +1,8 @@
 import { grad } from '../autograd/tape.ts';
-import { BatchOrder, STREAM } from '../eli/order.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
 import type { Module, StateDict } from '../nn/module.ts';
-import { logStep, takeBatch } from '../ops/batch.ts';
 import { checkNumerics } from '../ops/check-numerics.ts';
 import { toFloat } from '../ops/gather.ts';
 import { crossEntropy } from '../ops/loss.ts';
@@ -12,9 +10,12 @@ import { Ema } from '../optim/ema.ts';
 import { LossScaler, type LossScaling } from '../optim/loss-scale.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { checkHalves, zeros } from '../tensor/create.ts';
+import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LabelledSamples } from './labelled-samples.ts';
+import { BatchOrder } from './order.ts';
 import { inPrecision, type Precision } from './precision.ts';
+import { logStep, takeBatch } from './step.ts';
 
 export interface TrainerOptions {
   /** Samples of a step; the last incomplete minibatch of an epoch is dropped. */

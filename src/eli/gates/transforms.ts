@@ -7,7 +7,6 @@ import { Initializer } from '../../nn/init.ts';
 import { Activation, Linear, Sequential } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
-import { logStep, takeBatch } from '../../ops/batch.ts';
 import { mul } from '../../ops/binary.ts';
 import { gather } from '../../ops/gather.ts';
 import { crossEntropy, oneHot } from '../../ops/loss.ts';
@@ -17,8 +16,10 @@ import { affine, relu } from '../../ops/unary.ts';
 import { contiguous, copyInto, reshape, slice, transpose } from '../../ops/views.ts';
 import { adam } from '../../optim/optimizer.ts';
 import { empty, tensor, zeros } from '../../tensor/create.ts';
+import { STREAM } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { BatchOrder, STREAM } from '../order.ts';
+import { BatchOrder } from '../../train/order.ts';
+import { logStep, takeBatch } from '../../train/step.ts';
 import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import { fitted } from './novelty.ts';
 
@@ -127,7 +128,7 @@ export class TransformGate extends Gate {
       logStep(loss, kept.losses, kept.counter);
     });
     try {
-      const order = new BatchOrder(n, batch, { seed, stream: STREAM.alignerOrder + 1 });
+      const order = new BatchOrder(n, batch, { seed, stream: STREAM.transformsOrder });
       for (let done = 0; done < steps; done += STRETCH) {
         const count = Math.min(STRETCH, steps - done);
         const indices = new Uint32Array(STRETCH * batch);
@@ -233,7 +234,7 @@ export class TransformGate extends Gate {
   /** A fresh network of the gate's shape, kept until disposed. */
   #network(engine: Engine): Sequential {
     return engine.tidy(() => {
-      const init = new Initializer(engine, this.settings.seed, STREAM.energy + 1000);
+      const init = new Initializer(engine, this.settings.seed, STREAM.transforms);
       const widths = this.#widths();
       const layers: (Linear | Activation)[] = [];
       for (let i = 1; i < widths.length; i++) {

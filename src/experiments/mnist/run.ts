@@ -1,25 +1,25 @@
 import { join } from 'node:path';
-import { type Mnist, splitByDigits } from '../data/mnist.ts';
-import { EnergyAligner } from '../eli/aligner.ts';
-import { EliError } from '../errors.ts';
-import type { Engine } from '../gpu/engine.ts';
-import type { Linear } from '../nn/layers.ts';
-import type { StateDict } from '../nn/module.ts';
-import { writeJson } from '../report/json.ts';
-import type { Progress } from '../report/progress.ts';
-import { firstEvents, RunLog } from '../report/run-log.ts';
+import { type Mnist, splitByDigits } from '../../data/mnist.ts';
+import { EnergyAligner } from '../../eli/aligner.ts';
+import { EliError } from '../../errors.ts';
+import type { Engine } from '../../gpu/engine.ts';
+import type { Linear } from '../../nn/layers.ts';
+import type { StateDict } from '../../nn/module.ts';
+import { writeJson } from '../../report/json.ts';
+import type { Progress } from '../../report/progress.ts';
+import { firstEvents, RunLog } from '../../report/run-log.ts';
 import {
   type CurvePoint,
   checkpointPath,
   type MnistCheckpoint,
   readCheckpoint,
   writeCheckpoint,
-} from './mnist-checkpoint.ts';
-import { alignerOptions, FREE_KEYS, type MnistConfig } from './mnist-config.ts';
-import type { MnistMetrics } from './mnist-metrics.ts';
-import { saveMnistPictures } from './mnist-pictures.ts';
-import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './mnist-policies.ts';
-import { loadPolicies, savePolicies } from './mnist-policies-table.ts';
+} from './checkpoint.ts';
+import { alignerOptions, FREE_KEYS, type MnistConfig } from './config.ts';
+import type { MnistMetrics } from './metrics.ts';
+import { saveMnistPictures } from './pictures.ts';
+import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './policies.ts';
+import { loadPolicies, savePolicies } from './policies-table.ts';
 import { accuracy, ClassifierTrainer, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
 
 export interface MnistRun {

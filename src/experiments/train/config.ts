@@ -1,7 +1,7 @@
-import { EliError } from '../errors.ts';
-import { brief, isRecord } from '../files/json.ts';
-import type { Optimizer, ParameterGroup } from '../optim/optimizer.ts';
-import { adamw, sgd } from '../optim/optimizer.ts';
+import { EliError } from '../../errors.ts';
+import { brief, isRecord } from '../../files/json.ts';
+import type { Optimizer, ParameterGroup } from '../../optim/optimizer.ts';
+import { adamw, sgd } from '../../optim/optimizer.ts';
 import {
   constantRate,
   cosineRate,
@@ -9,9 +9,9 @@ import {
   type RateSchedule,
   stepRate,
   warmUp,
-} from '../optim/schedules.ts';
-import { PRECISIONS, type Precision } from '../train/precision.ts';
-import { MODELS } from './train-models.ts';
+} from '../../optim/schedules.ts';
+import { PRECISIONS, type Precision } from '../../train/precision.ts';
+import { MODELS } from './models.ts';
 
 export const DATASETS = ['mnist', 'fashion-mnist', 'cifar10', 'cifar100'] as const;
 const OPTIMIZERS = ['sgd', 'adamw'] as const;

@@ -1,4 +1,4 @@
-import type { Engine } from '../gpu/engine.ts';
+import type { Engine } from '../../gpu/engine.ts';
 
 /**
  * How a kernel that reduces rows is laid out: THREADS invocations work on one row, ROWS rows a workgroup. Short rows

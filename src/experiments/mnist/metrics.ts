@@ -1,4 +1,4 @@
-import type { CurvePoint } from './mnist-checkpoint.ts';
+import type { CurvePoint } from './checkpoint.ts';
 
 /** Test accuracies in % of one seed; the same numbers for the same seed on the same adapter. */
 export interface MnistMetrics {

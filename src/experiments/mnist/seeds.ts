@@ -1,20 +1,20 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Mnist } from '../data/mnist.ts';
-import { removeTemporaries } from '../files/atomic.ts';
-import type { Engine } from '../gpu/engine.ts';
-import { writeJson } from '../report/json.ts';
-import type { Progress } from '../report/progress.ts';
-import { createRunFolder } from '../report/run-folder.ts';
-import { meanStd } from '../report/stats.ts';
-import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../report/table.ts';
-import { type MnistResult, runMnist } from './mnist.ts';
-import type { MnistConfig } from './mnist-config.ts';
-import type { MnistMetrics } from './mnist-metrics.ts';
-import { saveCurve } from './mnist-pictures.ts';
-import type { PolicyReport, ReportKind } from './mnist-policies.ts';
-import { savePolicies } from './mnist-policies-table.ts';
-import { MNIST_REFERENCE, referenceRows } from './mnist-reference.ts';
+import type { Mnist } from '../../data/mnist.ts';
+import { removeTemporaries } from '../../files/atomic.ts';
+import type { Engine } from '../../gpu/engine.ts';
+import { writeJson } from '../../report/json.ts';
+import type { Progress } from '../../report/progress.ts';
+import { createRunFolder } from '../../report/run-folder.ts';
+import { meanStd } from '../../report/stats.ts';
+import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../../report/table.ts';
+import type { MnistConfig } from './config.ts';
+import type { MnistMetrics } from './metrics.ts';
+import { saveCurve } from './pictures.ts';
+import type { PolicyReport, ReportKind } from './policies.ts';
+import { savePolicies } from './policies-table.ts';
+import { MNIST_REFERENCE, referenceRows } from './reference.ts';
+import { type MnistResult, runMnist } from './run.ts';
 
 export interface SeedsRun {
   /** Folder of the whole run; with several seeds each has a folder `seed-<n>` inside. */

@@ -1,7 +1,7 @@
-import type { Start } from '../eli/chain-start.ts';
-import { ALIGNER_DEFAULTS, ALIGNER_KEYS, type AlignerOptions, alignerConfig } from '../eli/options.ts';
-import { EliError } from '../errors.ts';
-import { brief, isRecord } from '../files/json.ts';
+import type { Start } from '../../eli/chain-start.ts';
+import { ALIGNER_DEFAULTS, ALIGNER_KEYS, type AlignerOptions, alignerConfig } from '../../eli/options.ts';
+import { EliError } from '../../errors.ts';
+import { brief, isRecord } from '../../files/json.ts';
 
 /** Everything that decides the outcome of a run of the MNIST experiment (ELI, section 3.3). */
 export interface MnistConfig {

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { stableJson, writeJson } from '../report/json.ts';
-import { savePicture } from '../report/picture.ts';
-import { formatMeanStd, meanStd } from '../report/stats.ts';
-import { renderTable, type TableFormat } from '../report/table.ts';
-import { type TradeoffPanel, tradeoffSpec } from '../report/tradeoff.ts';
+import { stableJson, writeJson } from '../../report/json.ts';
+import { savePicture } from '../../report/picture.ts';
+import { formatMeanStd, meanStd } from '../../report/stats.ts';
+import { renderTable, type TableFormat } from '../../report/table.ts';
+import { type TradeoffPanel, tradeoffSpec } from '../../report/tradeoff.ts';
 import type {
   MapName,
   PolicyCurve,
@@ -12,7 +12,7 @@ import type {
   PolicyRow,
   PolicySettings,
   ReportKind,
-} from './mnist-policies.ts';
+} from './policies.ts';
 
 const REPORT_FILE = 'report.json';
 

@@ -1,4 +1,4 @@
-import type { MnistMetrics } from './mnist-metrics.ts';
+import type { MnistMetrics } from './metrics.ts';
 
 /**
  * Figures to compare with, test accuracy in %. `published`: Joseph et al., CVPR 2022, section 3.3. `mean`, `std`, `min`,

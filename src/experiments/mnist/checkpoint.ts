@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { stateOf, stateTensors } from '../eli/aligner.ts';
-import type { AlignerState } from '../eli/fit.ts';
-import { EliError } from '../errors.ts';
-import { brief, isRecord, wholeNumber } from '../files/json.ts';
-import { readSafetensors, writeSafetensors } from '../files/safetensors.ts';
-import type { StateDict } from '../nn/module.ts';
-import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
-import { type MnistConfig, mnistConfig } from './mnist-config.ts';
+import { stateOf, stateTensors } from '../../eli/aligner.ts';
+import type { AlignerState } from '../../eli/fit.ts';
+import { EliError } from '../../errors.ts';
+import { brief, isRecord, wholeNumber } from '../../files/json.ts';
+import { readSafetensors, writeSafetensors } from '../../files/safetensors.ts';
+import type { StateDict } from '../../nn/module.ts';
+import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
+import { type MnistConfig, mnistConfig } from './config.ts';
 import type { ClassifierState } from './two-task.ts';
 
 /** A point of the accuracy curve: task-1 test accuracy in % after so many aligner iterations. */

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { EliError } from '../errors.ts';
-import { brief, isRecord, wholeNumber } from '../files/json.ts';
-import { readSafetensors, writeSafetensors } from '../files/safetensors.ts';
-import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
-import type { EpochPoint } from '../report/training.ts';
-import type { TrainerState } from '../train/trainer.ts';
-import { type TrainConfig, trainConfig } from './train-config.ts';
+import { EliError } from '../../errors.ts';
+import { brief, isRecord, wholeNumber } from '../../files/json.ts';
+import { readSafetensors, writeSafetensors } from '../../files/safetensors.ts';
+import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
+import type { EpochPoint } from '../../report/training.ts';
+import type { TrainerState } from '../../train/trainer.ts';
+import { type TrainConfig, trainConfig } from './config.ts';
 
 /** Where a training stands: everything it needs to go on with the same bits. */
 export interface TrainCheckpoint {

@@ -1,4 +1,4 @@
-import { broadcastShapes, denseStrides, type Shape, sizeOf } from '../tensor/shape.ts';
+import { broadcastShapes, denseStrides, type Shape, sizeOf } from '../../tensor/shape.ts';
 
 /** A dense float64 array on the CPU: what the reference of every op computes with, slowly and plainly. */
 export interface NdArray {

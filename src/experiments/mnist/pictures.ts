@@ -1,14 +1,14 @@
 import { join } from 'node:path';
-import type { EnergyAligner } from '../eli/aligner.ts';
-import { contiguous, slice } from '../ops/views.ts';
-import { saveAnimation } from '../report/animation.ts';
-import { curveSpec } from '../report/curve.ts';
-import { histogramSpec } from '../report/histogram.ts';
-import { savePicture } from '../report/picture.ts';
-import type { Progress } from '../report/progress.ts';
-import { embedLatents, scatterSpec } from '../report/scatter.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import type { MnistMetrics } from './mnist-metrics.ts';
+import type { EnergyAligner } from '../../eli/aligner.ts';
+import { contiguous, slice } from '../../ops/views.ts';
+import { saveAnimation } from '../../report/animation.ts';
+import { curveSpec } from '../../report/curve.ts';
+import { histogramSpec } from '../../report/histogram.ts';
+import { savePicture } from '../../report/picture.ts';
+import type { Progress } from '../../report/progress.ts';
+import { embedLatents, scatterSpec } from '../../report/scatter.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { MnistMetrics } from './metrics.ts';
 
 /** Test images whose mean the animation follows. */
 const ANIMATED = 512;

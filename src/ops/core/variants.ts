@@ -1,6 +1,6 @@
-import type { Engine } from '../gpu/engine.ts';
-import type { Storage } from '../gpu/storage.ts';
-import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
+import type { Engine } from '../../gpu/engine.ts';
+import type { Storage } from '../../gpu/storage.ts';
+import { type FloatDType, floatDType, type Tensor } from '../../tensor/tensor.ts';
 
 /** Where a kernel reads or writes. A family adds strides. */
 export interface Operand {

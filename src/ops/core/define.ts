@@ -1,6 +1,6 @@
-import { record } from '../autograd/tape.ts';
-import type { Shape } from '../tensor/shape.ts';
-import { type DType, engineOf, type FloatDType, type Tensor } from '../tensor/tensor.ts';
+import { record } from '../../autograd/tape.ts';
+import type { Shape } from '../../tensor/shape.ts';
+import { type DType, engineOf, type FloatDType, type Tensor } from '../../tensor/tensor.ts';
 import type { NdArray } from './ndarray.ts';
 
 /** How a test case makes one input. Values are random: uniform in `range`, or integers below `below`. */

@@ -1,5 +1,5 @@
-import { collapse, denseStrides, type Shape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { collapse, denseStrides, type Shape } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 
 /** Strides with which `x` is walked when broadcast to `shape`: 0 along repeated dimensions. */
 export function broadcastStrides(x: Tensor, shape: Shape): number[] {

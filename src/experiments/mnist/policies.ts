@@ -1,4 +1,4 @@
-import { fitControl, type LatentMap } from '../eli/controls.ts';
+import { fitControl, type LatentMap } from '../../eli/controls.ts';
 import {
   ConfidenceGate,
   EnergyGate,
@@ -13,7 +13,7 @@ import {
   TaskStatistics,
   TransformGate,
   type TransformSettings,
-} from '../eli/gates/all.ts';
+} from '../../eli/gates/all.ts';
 import {
   auroc,
   type HeadAnswers,
@@ -21,14 +21,14 @@ import {
   scorePolicy,
   type Truth,
   tradeoff,
-} from '../eli/policy.ts';
-import type { Linear } from '../nn/layers.ts';
-import { gather } from '../ops/gather.ts';
-import { argmax, max } from '../ops/reduce.ts';
-import { softmax } from '../ops/softmax.ts';
-import { concat } from '../ops/views.ts';
-import { tensor } from '../tensor/create.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+} from '../../eli/policy.ts';
+import type { Linear } from '../../nn/layers.ts';
+import { gather } from '../../ops/gather.ts';
+import { argmax, max } from '../../ops/reduce.ts';
+import { softmax } from '../../ops/softmax.ts';
+import { concat } from '../../ops/views.ts';
+import { tensor } from '../../tensor/create.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { classify, latentsOf, type TaskData } from './two-task.ts';
 
 /** Which policies are measured: those of the short table, or all. */
