@@ -1,4 +1,4 @@
-import { detach, grad } from '../../autograd/tape.ts';
+import { detach } from '../../autograd/tape.ts';
 import { EliError } from '../../errors.ts';
 import { brief, wholeNumber } from '../../files/json.ts';
 import type { Safetensors } from '../../files/safetensors.ts';
@@ -9,17 +9,17 @@ import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import { mul } from '../../ops/binary.ts';
 import { gather } from '../../ops/gather.ts';
-import { crossEntropy, oneHot } from '../../ops/loss.ts';
+import { oneHot } from '../../ops/loss.ts';
 import { mean, sum } from '../../ops/reduce.ts';
 import { logSoftmax, logSumExp } from '../../ops/softmax.ts';
 import { affine, relu } from '../../ops/unary.ts';
 import { contiguous, copyInto, reshape, slice, transpose } from '../../ops/views.ts';
 import { adam } from '../../optim/optimizer.ts';
-import { empty, tensor, zeros } from '../../tensor/create.ts';
+import { empty, tensor } from '../../tensor/create.ts';
 import { STREAM } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { BatchOrder } from '../../train/order.ts';
-import { logStep, takeBatch } from '../../train/step.ts';
+import type { TrainingSamples } from '../../train/labelled-samples.ts';
+import { Trainer } from '../../train/trainer.ts';
 import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import { fitted } from './novelty.ts';
 
@@ -51,7 +51,7 @@ const DEFAULTS: TransformSettings = {
 /** Rotations by 0, 90, 180 and 270 degrees, and the same of the mirrored image. */
 const TRANSFORMS = 8;
 /** Steps between changes of the learning rate. */
-const STRETCH = 100;
+const RATE_STEPS = 100;
 /** Images a launch scores. */
 const ROWS = 1024;
 
@@ -114,39 +114,30 @@ export class TransformGate extends Gate {
       // A handle of its own: with a pool of 1 the images are the caller's.
       images: engine.keep(detach(this.#pooled(inputs))),
       targets: engine.keep(this.#targets(engine, labels)),
-      order: engine.keep(zeros(engine, [STRETCH * batch], 'u32')),
-      counter: engine.keep(zeros(engine, [1], 'u32')),
-      losses: engine.keep(zeros(engine, [STRETCH])),
       permutation: engine.keep(tensor(engine, permutations(this.settings.side / this.settings.pool))),
     }));
-    const program = engine.capture(() => {
-      const index = takeBatch(kept.order, kept.counter, batch);
-      const x = transformed(gather(kept.images, index), kept.permutation);
-      const target = reshape(gather(kept.targets, index), [batch * TRANSFORMS]);
-      const loss = crossEntropy(network.forward(x), target);
-      optimizer.step(grad(loss, network.parameters()));
-      logStep(loss, kept.losses, kept.counter);
-    });
+    const samples: TrainingSamples = {
+      count: n,
+      inputs: (index) => transformed(gather(kept.images, index), kept.permutation),
+      labels: (index) => reshape(gather(kept.targets, index), [batch * TRANSFORMS]),
+    };
+    // The rate falls along a cosine, in steps of its own.
+    const rate = (step: number): number => {
+      const done = step - (step % RATE_STEPS);
+      return learningRate * 0.5 * (1 + Math.cos((Math.PI * done) / steps));
+    };
+    let trainer: Trainer | undefined;
     try {
-      const order = new BatchOrder(n, batch, { seed, stream: STREAM.transformsOrder });
-      for (let done = 0; done < steps; done += STRETCH) {
-        const count = Math.min(STRETCH, steps - done);
-        const indices = new Uint32Array(STRETCH * batch);
-        indices.set(order.take(done, count));
-        kept.order.write(indices);
-        kept.counter.write([0]);
-        optimizer.learningRate = learningRate * 0.5 * (1 + Math.cos((Math.PI * done) / steps));
-        program.run(count);
-        const losses = (await kept.losses.readFloats()).subarray(0, count);
-        if (!losses.every(Number.isFinite)) {
-          throw new EliError('NON_FINITE', `gate transforms: the loss is not finite after ${done} steps`, {
-            hint: 'check the images for huge values, or take a smaller learningRate',
-          });
-        }
-      }
+      trainer = new Trainer(network, samples, optimizer, {
+        batch,
+        seed,
+        stream: STREAM.transformsOrder,
+        rate,
+      });
+      await trainer.run(steps);
       this.#weights = await network.stateDict();
     } finally {
-      program.dispose();
+      trainer?.dispose();
       optimizer.dispose();
       network.dispose();
       for (const t of Object.values(kept)) t.dispose();

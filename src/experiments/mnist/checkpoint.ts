@@ -7,8 +7,8 @@ import { brief, isRecord, wholeNumber } from '../../files/json.ts';
 import { readSafetensors, writeSafetensors } from '../../files/safetensors.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
+import type { TrainerState } from '../../train/trainer.ts';
 import { type MnistConfig, mnistConfig } from './config.ts';
-import type { ClassifierState } from './two-task.ts';
 
 /** A point of the accuracy curve: task-1 test accuracy in % after so many aligner iterations. */
 export interface CurvePoint {
@@ -21,7 +21,7 @@ export interface MnistCheckpoint {
   readonly config: MnistConfig;
   /** Epochs done of task 1 and of task 2. */
   readonly epochs: readonly [number, number];
-  readonly classifier: ClassifierState;
+  readonly classifier: TrainerState;
   /** The network after task 1: its base is the previous model, its head 1 the saved head. */
   readonly afterTask1?: StateDict;
   readonly aligner?: AlignerState;
@@ -40,8 +40,8 @@ export function checkpointPath(folder: string): string {
 export async function writeCheckpoint(folder: string, checkpoint: MnistCheckpoint): Promise<void> {
   const { classifier, afterTask1 = {}, aligner } = checkpoint;
   const tensors = {
-    ...stateToTensors({ momentum: classifier.momentum }, 'optimizer.'),
-    ...stateToTensors(classifier.net, 'net.'),
+    ...stateToTensors(classifier.optimizer, 'optimizer.'),
+    ...stateToTensors(classifier.model, 'net.'),
     ...stateToTensors(afterTask1, 'after_task1.'),
     ...(aligner === undefined ? {} : stateTensors(aligner, 'aligner.')),
   };
@@ -75,13 +75,15 @@ export async function readCheckpoint(folder: string): Promise<MnistCheckpoint | 
     // Keys that came later have their defaults.
     const config = mnistConfig(JSON.parse(file.metadata.config ?? '{}') as Partial<MnistConfig>);
     const progress = progressOf(JSON.parse(file.metadata.progress ?? 'null'), config);
-    const { momentum } = stateFromTensors(file.tensors, 'optimizer.');
-    if (momentum === undefined) throw new EliError('FORMAT', 'optimizer.momentum is missing');
+    const optimizer = stateFromTensors(file.tensors, 'optimizer.');
+    for (const name of ['momentum', 'squares', 'hyper']) {
+      if (optimizer[name] === undefined) throw new EliError('FORMAT', `optimizer.${name} is missing`);
+    }
     const afterTask1 = stateFromTensors(file.tensors, 'after_task1.');
     return {
       config,
       epochs: progress.epochs,
-      classifier: { net: stateFromTensors(file.tensors, 'net.'), momentum },
+      classifier: { step: 0, model: stateFromTensors(file.tensors, 'net.'), optimizer },
       ...(Object.keys(afterTask1).length === 0 ? {} : { afterTask1 }),
       ...(progress.iteration === null ? {} : { aligner: stateOf(file, progress.iteration, 'aligner.') }),
       curve: progress.curve,

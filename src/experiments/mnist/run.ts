@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Mnist, splitByDigits } from '../../data/mnist.ts';
+import type { ImageData } from '../../data/image-set.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
 import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
@@ -8,6 +8,7 @@ import type { StateDict } from '../../nn/module.ts';
 import { writeJson } from '../../report/json.ts';
 import type { Progress } from '../../report/progress.ts';
 import { firstEvents, RunLog } from '../../report/run-log.ts';
+import type { TrainerState } from '../../train/trainer.ts';
 import {
   type CurvePoint,
   checkpointPath,
@@ -20,7 +21,7 @@ import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
 import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './policies.ts';
 import { loadPolicies, savePolicies } from './policies-table.ts';
-import { accuracy, ClassifierTrainer, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
+import { accuracy, latentsOf, layerOf, TwoTasks, taskTrainer, twoTaskModel } from './two-task.ts';
 
 export interface MnistRun {
   /** Folder of this seed's run: log, checkpoint, metrics, pictures. It must exist. */
@@ -48,7 +49,7 @@ export interface MnistResult extends MnistMetrics {
 export async function runMnist(
   engine: Engine,
   config: MnistConfig,
-  mnist: Mnist,
+  mnist: ImageData,
   run: MnistRun,
 ): Promise<MnistResult> {
   const before = run.resume ? await readCheckpoint(run.folder) : undefined;
@@ -57,19 +58,14 @@ export async function runMnist(
     resume: run.resume,
     keep: firstEvents(before?.logLength ?? 0),
   });
-  const pixels = mnist.train.rows * mnist.train.cols;
-  const sets = {
-    train1: new TaskData(engine, splitByDigits(mnist.train, FIRST)),
-    train2: new TaskData(engine, splitByDigits(mnist.train, SECOND)),
-    test1: new TaskData(engine, splitByDigits(mnist.test, FIRST)),
-    test2: new TaskData(engine, splitByDigits(mnist.test, SECOND)),
-  };
-  const trainer = new ClassifierTrainer(engine, config, pixels);
+  const sets = new TwoTasks(engine, mnist);
+  const model = twoTaskModel(engine, config, sets.pixels);
   try {
-    return await new Run(engine, config, run, log, sets, trainer, before).all();
+    return await new Run(engine, config, run, log, sets, model, before).all();
   } finally {
-    trainer.dispose();
-    for (const set of Object.values(sets)) set.dispose();
+    model.optimizer.dispose();
+    model.net.dispose();
+    sets.dispose();
     log.close();
   }
 }
@@ -88,21 +84,15 @@ function checkSameConfig(folder: string, before: MnistConfig, now: MnistConfig):
   }
 }
 
-interface Sets {
-  readonly train1: TaskData;
-  readonly train2: TaskData;
-  readonly test1: TaskData;
-  readonly test2: TaskData;
-}
-
 /** The stages of one run, in order; each starts where the checkpoint ended. */
 class Run {
   readonly #engine: Engine;
   readonly #config: MnistConfig;
   readonly #run: MnistRun;
   readonly #log: RunLog;
-  readonly #sets: Sets;
-  readonly #trainer: ClassifierTrainer;
+  readonly #sets: TwoTasks;
+  readonly #model: ReturnType<typeof twoTaskModel>;
+  #trained: TrainerState | undefined;
   readonly #before: MnistCheckpoint | undefined;
   #epochs: [number, number];
   #afterTask1: StateDict | undefined;
@@ -113,8 +103,8 @@ class Run {
     config: MnistConfig,
     run: MnistRun,
     log: RunLog,
-    sets: Sets,
-    trainer: ClassifierTrainer,
+    sets: TwoTasks,
+    model: ReturnType<typeof twoTaskModel>,
     before: MnistCheckpoint | undefined,
   ) {
     this.#engine = engine;
@@ -122,31 +112,32 @@ class Run {
     this.#run = run;
     this.#log = log;
     this.#sets = sets;
-    this.#trainer = trainer;
+    this.#model = model;
     this.#before = before;
     this.#epochs = [...(before?.epochs ?? [0, 0])] as [number, number];
     this.#afterTask1 = before?.afterTask1;
     this.#curve = [...(before?.curve ?? [])];
-    if (before !== undefined) trainer.load(before.classifier);
+    this.#trained = before?.classifier;
+    if (before !== undefined) model.net.loadStateDict(before.classifier.model);
   }
 
   async all(): Promise<MnistResult> {
     const engine = this.#engine;
     const { test1, test2, train2 } = this.#sets;
     await this.#train(1);
-    this.#afterTask1 ??= await this.#trainer.net.stateDict();
+    this.#afterTask1 ??= await this.#model.net.stateDict();
     const previous = layerOf(engine, this.#afterTask1, 'base');
     const savedHead = layerOf(engine, this.#afterTask1, 'head1');
     await this.#train(2);
 
-    const { base, head1, head2 } = this.#trainer.net;
+    const { base, head1, head2 } = this.#model.net;
     const pairs = { previous: latentsOf(previous, train2), current: latentsOf(base, train2) };
     const test = {
       previous: latentsOf(previous, test1),
       current: latentsOf(base, test1),
       second: latentsOf(base, test2),
     };
-    const unalignedSavedHead = await accuracy(savedHead, test.current, test1.targets);
+    const unalignedSavedHead = await accuracy(savedHead, test.current, test1.hostLabels);
     if (this.#curve.length === 0) this.#curve.push({ iteration: 0, accuracy: unalignedSavedHead });
     const aligner = await this.#fit(pairs, test.current, savedHead);
 
@@ -155,13 +146,13 @@ class Run {
     const metrics: MnistMetrics = {
       seed: this.#config.seed,
       latent: this.#config.latent,
-      task1: await accuracy(savedHead, test.previous, test1.targets),
-      task2: await accuracy(head2, test.second, test2.targets),
-      unaligned: await accuracy(head1, test.current, test1.targets),
+      task1: await accuracy(savedHead, test.previous, test1.hostLabels),
+      task2: await accuracy(head2, test.second, test2.hostLabels),
+      unaligned: await accuracy(head1, test.current, test1.hostLabels),
       unalignedSavedHead,
-      aligned: await accuracy(head1, aligned, test1.targets),
-      alignedSavedHead: await accuracy(savedHead, aligned, test1.targets),
-      task2Aligned: await accuracy(head2, secondAligned, test2.targets),
+      aligned: await accuracy(head1, aligned, test1.hostLabels),
+      alignedSavedHead: await accuracy(savedHead, aligned, test1.hostLabels),
+      task2Aligned: await accuracy(head2, secondAligned, test2.hostLabels),
       curve: this.#curve,
     };
     const { folder } = this.#run;
@@ -171,7 +162,7 @@ class Run {
     this.#stopIfAsked();
     if (this.#run.pictures) {
       const latents = { ...test, aligned };
-      await saveMnistPictures(folder, metrics, aligner, latents, test1.targets, this.#run.progress);
+      await saveMnistPictures(folder, metrics, aligner, latents, test1.hostLabels, this.#run.progress);
     }
 
     const policies = await this.#policies(previous, savedHead, aligner);
@@ -190,7 +181,7 @@ class Run {
   ): Promise<PolicyReport | undefined> {
     const { report: kind, progress, folder, pictures } = this.#run;
     if (kind === undefined) return undefined;
-    const { base: current, head2: newHead } = this.#trainer.net;
+    const { base: current, head2: newHead } = this.#model.net;
     const { seed, gateQuantile, statisticsQuantile } = this.#config;
     const settings = { kind, gateQuantile, statisticsQuantile };
     const before = this.#run.resume ? await loadPolicies(folder, settings) : undefined;
@@ -222,19 +213,27 @@ class Run {
 
   async #train(task: 1 | 2): Promise<void> {
     const done = this.#epochs[task - 1]!;
-    if (done >= this.#config.epochs) return;
+    const { epochs } = this.#config;
+    if (done >= epochs) return;
     const data = task === 1 ? this.#sets.train1 : this.#sets.train2;
-    const steps = Math.floor(data.count / this.#config.batch);
-    const bar = this.#run.progress(`task ${task}`, this.#config.epochs * steps, 'steps', done * steps);
+    const { net, optimizer } = this.#model;
+    const trainer = taskTrainer(net, optimizer, task, data, this.#config);
+    const steps = trainer.stepsPerEpoch;
+    const bar = this.#run.progress(`task ${task}`, epochs * steps, 'steps', done * steps);
     try {
-      await this.#trainer.train(task, data, done, async (epoch, loss) => {
+      if (this.#trained !== undefined) trainer.load({ ...this.#trained, step: done * steps });
+      for (let epoch = done + 1; epoch <= epochs; epoch++) {
+        const losses = await trainer.run(steps);
+        const loss = losses.reduce((a, b) => a + b, 0) / steps;
         bar.update(epoch * steps, `loss ${loss.toFixed(4)}`);
         this.#epochs[task - 1] = epoch;
         this.#log.write({ event: 'epoch', task, epoch, loss });
+        this.#trained = await trainer.state();
         await this.#checkpoint();
-      });
+      }
     } finally {
       bar.done();
+      trainer.dispose();
     }
   }
 
@@ -252,7 +251,7 @@ class Run {
         ...(resume === undefined ? {} : { resume }),
         onProgress: async ({ iteration, loss, aligner }) => {
           const aligned = this.#engine.tidy(() => aligner.align(test));
-          const value = await accuracy(savedHead, aligned, this.#sets.test1.targets);
+          const value = await accuracy(savedHead, aligned, this.#sets.test1.hostLabels);
           aligned.dispose();
           bar.update(iteration, `loss ${loss.toFixed(3)}, task 1 at ${value.toFixed(1)} %`);
           this.#curve.push({ iteration, accuracy: value });
@@ -271,7 +270,7 @@ class Run {
     await writeCheckpoint(this.#run.folder, {
       config: this.#config,
       epochs: this.#epochs,
-      classifier: await this.#trainer.state(),
+      classifier: this.#trained!,
       ...(this.#afterTask1 === undefined ? {} : { afterTask1: this.#afterTask1 }),
       ...(aligner === undefined ? {} : { aligner: await aligner.state() }),
       curve: this.#curve,

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Mnist } from '../../data/mnist.ts';
+import type { ImageData } from '../../data/image-set.ts';
 import { removeTemporaries } from '../../files/atomic.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
@@ -34,7 +34,7 @@ export interface SeedsRun {
 export async function runMnistSeeds(
   engine: Engine,
   config: MnistConfig,
-  mnist: Mnist,
+  mnist: ImageData,
   run: SeedsRun,
 ): Promise<MnistResult[]> {
   await createRunFolder(run.folder, { resume: run.resume });

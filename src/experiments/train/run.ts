@@ -17,6 +17,7 @@ import { firstEvents, RunLog } from '../../report/run-log.ts';
 import { type EpochPoint, trainingSpec } from '../../report/training.ts';
 import { type Evaluation, evaluate } from '../../train/evaluate.ts';
 import { decayGroups } from '../../train/groups.ts';
+import { classification, softClassification } from '../../train/objective.ts';
 import { Trainer, type TrainerMemory } from '../../train/trainer.ts';
 import { readTrainCheckpoint, trainCheckpointPath, writeTrainCheckpoint } from './checkpoint.ts';
 import { optimizerOf, scheduleOf, type TrainConfig } from './config.ts';
@@ -132,9 +133,12 @@ class Session {
       checkNumerics,
       precision: config.precision,
       ...(emaDecay > 0 ? { emaDecay } : {}),
-      ...(mixup > 0
-        ? { shares: softCrossEntropy }
-        : { loss: (output, labels) => smoothedCrossEntropy(output, labels, labelSmoothing) }),
+      objective:
+        mixup > 0
+          ? softClassification(this.model, this.#train, softCrossEntropy)
+          : classification(this.model, (output, labels) =>
+              smoothedCrossEntropy(output, labels, labelSmoothing),
+            ),
     });
   }
 
