@@ -30,6 +30,8 @@ export interface TrainerOptions {
   readonly batch: number;
   /** Of the order of the samples; each epoch has its own. */
   readonly seed: number;
+  /** What messages call this training, such as `task 1`. */
+  readonly name?: string;
   /** Random stream of the order. */
   readonly stream?: number;
   /** Learning rate of step k = 0, 1, …; without it the optimiser's stays. */
@@ -158,10 +160,11 @@ export class Trainer {
   }
 
   #nonFinite(loss: number, step: number): EliError {
+    const { name } = this.#options;
     const epoch = Math.floor(step / this.stepsPerEpoch) + 1;
     return new EliError(
       'NON_FINITE',
-      `the loss is ${loss} in epoch ${epoch}, step ${(step % this.stepsPerEpoch) + 1}`,
+      `${name === undefined ? '' : `${name}: `}the loss is ${loss} in epoch ${epoch}, step ${(step % this.stepsPerEpoch) + 1}`,
       { hint: 'use a smaller learningRate, a warm-up, or clip the gradients; the last checkpoint is kept' },
     );
   }

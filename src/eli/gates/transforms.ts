@@ -129,6 +129,7 @@ export class TransformGate extends Gate {
     let trainer: Trainer | undefined;
     try {
       trainer = new Trainer(network, samples, optimizer, {
+        name: 'gate transforms',
         batch,
         seed,
         stream: STREAM.transformsOrder,

@@ -109,6 +109,7 @@ export function taskTrainer(
   { batch, seed }: MnistConfig,
 ): Trainer {
   return new Trainer(net, samples, optimizer, {
+    name: `task ${task}`,
     batch,
     seed,
     stream: task === 1 ? STREAM.task1Order : STREAM.task2Order,
