@@ -1,0 +1,196 @@
+import { brief, EliError, isRecord } from './errors.ts';
+
+/** Values by key, where a default is computed from those of other keys. */
+export type Values = Readonly<Record<string, unknown>>;
+
+/** The default of a key, or how it is computed and what the help text says of it. */
+export type Settings<T> = (
+  | { readonly default: T; readonly defaultText?: string }
+  | { readonly default: (values: Values) => T; readonly defaultText: string }
+) & {
+  /** Whether it may differ when a run is resumed, because it does not change what is learnt. */
+  readonly free?: boolean;
+};
+
+/** One key of a config; made by `whole`, `number`, `numbers`, `choice` and `flag`. */
+export type Key<T> = Settings<T> & {
+  /** What it means, in a few words. */
+  readonly help: string;
+  /** What a command line takes for it. */
+  readonly kind: 'number' | 'numbers' | 'name' | 'flag';
+  readonly accepts: (value: unknown) => value is T;
+  /** What it accepts: after "must be", and shorter for the help text. */
+  readonly must: string;
+  readonly range: string;
+};
+
+/** The smallest value, and the largest (`to`) or what all values are below. */
+interface Range {
+  readonly from: number;
+  readonly to?: number;
+  readonly below?: number;
+}
+
+/** A whole number in a range. */
+export const whole = (help: string, settings: Settings<number> & Range): Key<number> =>
+  inRange('a whole number', Number.isSafeInteger, help, settings);
+
+/** A finite number in a range. */
+export const number = (help: string, settings: Settings<number> & Range): Key<number> =>
+  inRange('a number', Number.isFinite, help, settings);
+
+function inRange(
+  what: string,
+  isNumber: (value: unknown) => boolean,
+  help: string,
+  {
+    from,
+    to = Number.POSITIVE_INFINITY,
+    below = Number.POSITIVE_INFINITY,
+    ...settings
+  }: Settings<number> & Range,
+): Key<number> {
+  const accepts = (value: unknown): value is number =>
+    isNumber(value) && (value as number) >= from && (value as number) <= to && (value as number) < below;
+  const high = Number.isFinite(below) ? ` to below ${below}` : Number.isFinite(to) ? ` to ${to}` : '';
+  const range = `from ${from}${high}`;
+  return { ...settings, help, kind: 'number', accepts, must: `${what} ${range}`, range };
+}
+
+/** A list of finite numbers. */
+export function numbers(help: string, settings: Settings<readonly number[]>): Key<readonly number[]> {
+  const accepts = (value: unknown): value is number[] => Array.isArray(value) && value.every(Number.isFinite);
+  return {
+    ...settings,
+    help,
+    kind: 'numbers',
+    accepts,
+    must: 'a list of numbers',
+    range: 'separated by commas',
+  };
+}
+
+/** One of some names. */
+export function choice<const T extends string>(
+  help: string,
+  names: readonly T[],
+  settings: Settings<NoInfer<T>>,
+): Key<T> {
+  const accepts = (value: unknown): value is T => (names as readonly unknown[]).includes(value);
+  const range = names.join(', ');
+  return { ...settings, help, kind: 'name', accepts, must: `one of ${range}`, range };
+}
+
+/** True or false. */
+export function flag(help: string, settings: Settings<boolean>): Key<boolean> {
+  const accepts = (value: unknown): value is boolean => typeof value === 'boolean';
+  return { ...settings, help, kind: 'flag', accepts, must: 'true or false', range: '' };
+}
+
+type Keys = Readonly<Record<string, Key<unknown>>>;
+type Accepts<T> = { readonly accepts: (value: unknown) => value is T };
+type ValuesOf<K> = { readonly [P in keyof K]: K[P] extends Accepts<infer T> ? T : never };
+
+/** The type of a complete config, from its table. */
+export type ConfigOf<T> = T extends ConfigTable<infer K> ? ValuesOf<K> : never;
+
+/** Keys of a table as another holds them: some with a prefix. */
+type Prefixed<K, P extends string, N> = {
+  [Q in keyof K as Q extends N & string ? `${P}${Capitalize<Q>}` : Q]: K[Q];
+};
+
+/**
+ * The keys of a config, written once: type, default, check, help text, flag and what may differ on resume come from
+ * here. Their order is that of the help text and of JSON files.
+ */
+export class ConfigTable<const K extends Keys> {
+  readonly keys: K;
+  readonly #name: string;
+
+  /** @param name what messages call a key, such as "config key" */
+  constructor(name: string, keys: K) {
+    this.#name = name;
+    this.keys = keys;
+  }
+
+  /**
+   * A complete config from part of one; a key that is missing or undefined takes its default.
+   * @throws EliError `CONFIG` for an unknown key, or a value that is not accepted, naming key, value and range.
+   */
+  complete(part: unknown): ValuesOf<K> {
+    const name = this.#name;
+    if (!isRecord(part)) throw new EliError('CONFIG', `the ${name}s are ${brief(part)}, must be an object`);
+    for (const [key, value] of Object.entries(part)) {
+      if (!Object.hasOwn(this.keys, key)) throw this.#unknown(key);
+      const { accepts, must } = this.keys[key]!;
+      if (value !== undefined && !accepts(value))
+        throw new EliError('CONFIG', `${name} ${key} is ${brief(value)}, must be ${must}`);
+    }
+    const values = {};
+    for (const [key, { default: fallback }] of Object.entries(this.keys)) {
+      // Computed when it is read, so that a default may be made of keys that follow.
+      const get = () => part[key] ?? (typeof fallback === 'function' ? fallback(values) : fallback);
+      Object.defineProperty(values, key, { enumerable: true, get });
+    }
+    return { ...values } as ValuesOf<K>;
+  }
+
+  #unknown(key: string): EliError {
+    const known = Object.keys(this.keys);
+    const near = known.find((name) => areClose(name, key));
+    return new EliError('CONFIG', `unknown ${this.#name} ${brief(key).slice(1, -1)}`, {
+      hint: near === undefined ? `known: ${known.join(', ')}` : `did you mean ${near}?`,
+    });
+  }
+
+  /** What differs though it may not when a run is resumed, such as "batch was 64, is now 128". */
+  differences(before: ValuesOf<K>, now: ValuesOf<K>): string[] {
+    return Object.entries(this.keys).flatMap(([key, { free }]) => {
+      const [old, fresh] = [before[key], now[key]];
+      if (free === true || JSON.stringify(old) === JSON.stringify(fresh)) return [];
+      return [`${key} was ${brief(old)}, is now ${brief(fresh)}`];
+    });
+  }
+
+  /** What an object, such as the flags of a command line, gives of the keys. */
+  pick(from: Values): Partial<ValuesOf<K>> {
+    const given = Object.keys(this.keys).filter((key) => from[key] !== undefined);
+    return Object.fromEntries(given.map((key) => [key, from[key]])) as Partial<ValuesOf<K>>;
+  }
+
+  /**
+   * The keys for use inside another table, those named with a prefix because it has others of these names; and `of`,
+   * which takes this table's config out of that table's.
+   */
+  inside<P extends string, N extends keyof K & string>(
+    prefix: P,
+    names: readonly N[],
+  ): { keys: Prefixed<K, P, N>; of: (config: ValuesOf<Prefixed<K, P, N>>) => ValuesOf<K> } {
+    const outer = (key: string): string =>
+      (names as readonly string[]).includes(key) ? `${prefix}${key[0]!.toUpperCase()}${key.slice(1)}` : key;
+    const keys = Object.keys(this.keys);
+    return {
+      keys: Object.fromEntries(keys.map((key) => [outer(key), this.keys[key]])) as Prefixed<K, P, N>,
+      of: (config) =>
+        Object.fromEntries(keys.map((key) => [key, (config as Values)[outer(key)]])) as ValuesOf<K>,
+    };
+  }
+}
+
+/** Whether one name may be a slip for the other: letters of another case, swapped, or one or two of them wrong. */
+function areClose(known: string, name: string): boolean {
+  if (Math.abs(known.length - name.length) > 2) return false;
+  const [a, b] = [known, name].map((text) => text.toLowerCase().replace(/[^a-z0-9]/g, '')) as [
+    string,
+    string,
+  ];
+  /** Edits (Levenshtein) between the letters of `a` so far and each beginning of `b`. */
+  let edits = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j++)
+      next.push(Math.min(next[j]! + 1, edits[j + 1]! + 1, edits[j]! + (b[j] === letter ? 0 : 1)));
+    edits = next;
+  }
+  return edits.at(-1)! <= (a.length > 4 ? 2 : 1);
+}
