@@ -24,50 +24,35 @@ export type Key<T> = Settings<T> & {
   readonly range: string;
 };
 
-/** The smallest value, and the largest (`to`) or what all values are below. */
-interface Range {
-  readonly from: number;
-  readonly to?: number;
-  readonly below?: number;
-}
+/** From the smallest value to the largest (`to`), or to what all values are below. */
+type InRange = Settings<number> & { readonly from: number; readonly to?: number; readonly below?: number };
 
 /** A whole number in a range. */
-export const whole = (help: string, settings: Settings<number> & Range): Key<number> =>
-  inRange('a whole number', Number.isSafeInteger, help, settings);
+export const whole = (help: string, { to = Number.MAX_SAFE_INTEGER, ...settings }: InRange): Key<number> =>
+  inRange('a whole number', Number.isInteger, help, { to, ...settings });
 
-/** A finite number in a range. */
-export const number = (help: string, settings: Settings<number> & Range): Key<number> =>
+/** A number in a range. */
+export const number = (help: string, settings: InRange): Key<number> =>
   inRange('a number', Number.isFinite, help, settings);
 
 function inRange(
   what: string,
   isNumber: (value: unknown) => boolean,
   help: string,
-  {
-    from,
-    to = Number.POSITIVE_INFINITY,
-    below = Number.POSITIVE_INFINITY,
-    ...settings
-  }: Settings<number> & Range,
+  { from, to = Number.MAX_VALUE, below = Number.POSITIVE_INFINITY, ...settings }: InRange,
 ): Key<number> {
   const accepts = (value: unknown): value is number =>
     isNumber(value) && (value as number) >= from && (value as number) <= to && (value as number) < below;
-  const high = Number.isFinite(below) ? ` to below ${below}` : Number.isFinite(to) ? ` to ${to}` : '';
-  const range = `from ${from}${high}`;
+  const high = to === Number.MAX_SAFE_INTEGER ? '2^53 - 1' : String(to);
+  const range = `from ${from} to ${below <= to ? `below ${below}` : high}`;
   return { ...settings, help, kind: 'number', accepts, must: `${what} ${range}`, range };
 }
 
-/** A list of finite numbers. */
+/** A list of numbers. */
 export function numbers(help: string, settings: Settings<readonly number[]>): Key<readonly number[]> {
   const accepts = (value: unknown): value is number[] => Array.isArray(value) && value.every(Number.isFinite);
-  return {
-    ...settings,
-    help,
-    kind: 'numbers',
-    accepts,
-    must: 'a list of numbers',
-    range: 'separated by commas',
-  };
+  const range = 'separated by commas';
+  return { ...settings, help, kind: 'numbers', accepts, must: 'a list of numbers', range };
 }
 
 /** One of some names. */
@@ -87,7 +72,8 @@ export function flag(help: string, settings: Settings<boolean>): Key<boolean> {
   return { ...settings, help, kind: 'flag', accepts, must: 'true or false', range: '' };
 }
 
-type Keys = Readonly<Record<string, Key<unknown>>>;
+/** A table of keys of any types. */
+export type Keys = Readonly<Record<string, Key<unknown>>>;
 type Accepts<T> = { readonly accepts: (value: unknown) => value is T };
 type ValuesOf<K> = { readonly [P in keyof K]: K[P] extends Accepts<infer T> ? T : never };
 
@@ -138,7 +124,7 @@ export class ConfigTable<const K extends Keys> {
   #unknown(key: string): EliError {
     const known = Object.keys(this.keys);
     const near = known.find((name) => areClose(name, key));
-    return new EliError('CONFIG', `unknown ${this.#name} ${brief(key).slice(1, -1)}`, {
+    return new EliError('CONFIG', `unknown ${this.#name} ${key}`, {
       hint: near === undefined ? `known: ${known.join(', ')}` : `did you mean ${near}?`,
     });
   }
@@ -177,20 +163,12 @@ export class ConfigTable<const K extends Keys> {
   }
 }
 
-/** Whether one name may be a slip for the other: letters of another case, swapped, or one or two of them wrong. */
+/** Whether one name may be a slip for the other: another spelling, or a letter that is wrong, missing, extra or swapped. */
 function areClose(known: string, name: string): boolean {
-  if (Math.abs(known.length - name.length) > 2) return false;
-  const [a, b] = [known, name].map((text) => text.toLowerCase().replace(/[^a-z0-9]/g, '')) as [
-    string,
-    string,
-  ];
-  /** Edits (Levenshtein) between the letters of `a` so far and each beginning of `b`. */
-  let edits = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (const [i, letter] of [...a].entries()) {
-    const next = [i + 1];
-    for (let j = 0; j < b.length; j++)
-      next.push(Math.min(next[j]! + 1, edits[j + 1]! + 1, edits[j]! + (b[j] === letter ? 0 : 1)));
-    edits = next;
-  }
-  return edits.at(-1)! <= (a.length > 4 ? 2 : 1);
+  if (Math.abs(known.length - name.length) > 3) return false;
+  const [a, b] = [known, name].map((text) => {
+    const letters = text.toLowerCase().replace(/[^a-z0-9]/g, '');
+    return [letters, ...Array.from(letters, (_, i) => letters.slice(0, i) + letters.slice(i + 1))];
+  }) as [string[], string[]];
+  return a.some((text) => b.includes(text));
 }

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
+import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
 import { EliError } from '../errors.ts';
 import { fileError } from '../files/files.ts';
 import { brief, duplicateKey, isRecord } from '../files/json.ts';
@@ -15,6 +16,32 @@ export function numberOf(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number.');
   return value;
+}
+
+const PARSERS: Readonly<Record<string, (text: string) => unknown>> = {
+  number: numberOf,
+  numbers: (text) => text.split(',').map(numberOf),
+  name: (text) => text,
+};
+
+/** A flag for each key of a config; the help text says its range and default. */
+export function addConfigFlags(command: Command, { keys }: { readonly keys: Keys }): void {
+  for (const [key, { help, kind, range, ...rest }] of Object.entries(keys)) {
+    const flag = flagOf(key);
+    const notes = [...(range === '' ? [] : [range]), `default: ${rest.defaultText ?? rest.default}`];
+    const text = `${help} (${notes.join('; ')})`;
+    if (kind === 'flag')
+      command.option(`--${flag}`, text).option(`--no-${flag}`, `the opposite of --${flag}`);
+    else command.option(`--${flag} <${kind}>`, text, PARSERS[kind]!);
+  }
+}
+
+/** The part of a config that a command line gives: its flags, and of other keys what the file of `--config` says. */
+export function givenConfig<K extends Keys>(
+  table: ConfigTable<K>,
+  flags: Values & { readonly config?: string },
+): Partial<ConfigOf<ConfigTable<K>>> {
+  return { ...readConfig(flags.config), ...table.pick(flags) };
 }
 
 /** @throws EliError `FILE` when something is there already and may not be replaced (`--force`). */

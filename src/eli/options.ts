@@ -2,7 +2,7 @@ import { type ConfigOf, ConfigTable, choice, number, whole } from '../config.ts'
 import { STARTS } from './chain-start.ts';
 
 /** The keys of an aligner; the defaults are those of the original's MNIST experiment. */
-export const ALIGNER = new ConfigTable('aligner option', {
+export const ALIGNER_KEYS = new ConfigTable('aligner option', {
   seed: whole("seed of the energy's initial weights and of the order of the data", { default: 1, from: 0 }),
   hidden: whole('hidden units of the energy', { default: 64, from: 1, to: 512 }),
   layers: whole('hidden layers of the energy', { default: 1, from: 0, to: 7 }),
@@ -33,14 +33,17 @@ export const ALIGNER = new ConfigTable('aligner option', {
   variant: choice('how iterations of the aligner run', ['auto', 'plain', 'hidden'], { default: 'auto' }),
 });
 
-/** How an aligner is learnt: all keys. */
-export interface AlignerConfig extends ConfigOf<typeof ALIGNER> {}
+/**
+ * How an aligner is learnt. The meaning, range and default of each key are in `ALIGNER_KEYS`; `eli align fit --help`
+ * shows them.
+ */
+export interface AlignerConfig extends ConfigOf<typeof ALIGNER_KEYS> {}
 
-/** How an aligner is learnt; keys that are left out take their default. */
+/** An aligner's config in part: keys that are left out take their default. */
 export interface AlignerOptions extends Partial<AlignerConfig> {}
 
 /** The defaults: those of the original's MNIST experiment. */
-export const ALIGNER_DEFAULTS: AlignerConfig = ALIGNER.complete({});
+export const ALIGNER_DEFAULTS: AlignerConfig = ALIGNER_KEYS.complete({});
 
 /** Options with defaults filled in. @throws EliError `CONFIG` naming the option, its value and what it must be. */
-export const alignerConfig = (options: AlignerOptions): AlignerConfig => ALIGNER.complete(options);
+export const alignerConfig = (options: AlignerOptions): AlignerConfig => ALIGNER_KEYS.complete(options);

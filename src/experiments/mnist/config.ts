@@ -1,7 +1,7 @@
 import { type ConfigOf, ConfigTable, number, type Values, whole } from '../../config.ts';
-import { ALIGNER } from '../../eli/options.ts';
+import { ALIGNER_KEYS } from '../../eli/options.ts';
 
-const aligner = ALIGNER.inside('aligner', ['learningRate']);
+const aligner = ALIGNER_KEYS.inside('aligner', ['learningRate']);
 const { seed, batch, iterations, ...others } = aligner.keys;
 
 /** The original chose some constants of the aligner by the size of the latents. */
@@ -10,8 +10,8 @@ const byLatent = (small: number, large: number) => ({
   defaultText: `${small} for latents of 32, else ${large}`,
 });
 
-/** Everything that decides the outcome of a run of the MNIST experiment (ELI, section 3.3); the aligner's keys are part of it. */
-export const MNIST = new ConfigTable('config key', {
+/** Everything that decides the outcome of a run of the MNIST experiment (ELI, section 3.3), the aligner's keys included. */
+export const MNIST_KEYS = new ConfigTable('config key', {
   latent: whole('size of the latents', { default: 32, from: 1, to: 2048 }),
   seed: { ...seed, help: 'seed of the (first) run' },
   seeds: whole('number of runs, with seeds seed, seed + 1, …', { default: 1, from: 1, to: 1000, free: true }),
@@ -37,10 +37,10 @@ export const MNIST = new ConfigTable('config key', {
   }),
 });
 
-export interface MnistConfig extends ConfigOf<typeof MNIST> {}
+export interface MnistConfig extends ConfigOf<typeof MNIST_KEYS> {}
 
 /** The part of a config that is the aligner's. */
 export const alignerOptions = aligner.of;
 
 /** A complete config from part of one. @throws EliError `CONFIG` for an unknown key or a value out of range, naming it. */
-export const mnistConfig = (part: Partial<MnistConfig>): MnistConfig => MNIST.complete(part);
+export const mnistConfig = (part: Partial<MnistConfig>): MnistConfig => MNIST_KEYS.complete(part);
