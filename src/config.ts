@@ -129,13 +129,11 @@ export class ConfigTable<const K extends Keys> {
     });
   }
 
-  /** What differs though it may not when a run is resumed, such as "batch was 64, is now 128". */
+  /** Changes that a resumed run may not make, such as "batch was 64, is now 128": of all keys that are not free. */
   differences(before: ValuesOf<K>, now: ValuesOf<K>): string[] {
-    return Object.entries(this.keys).flatMap(([key, { free }]) => {
-      const [old, fresh] = [before[key], now[key]];
-      if (free === true || JSON.stringify(old) === JSON.stringify(fresh)) return [];
-      return [`${key} was ${brief(old)}, is now ${brief(fresh)}`];
-    });
+    return Object.entries(this.keys)
+      .filter(([key, { free }]) => free !== true && JSON.stringify(before[key]) !== JSON.stringify(now[key]))
+      .map(([key]) => `${key} was ${brief(before[key])}, is now ${brief(now[key])}`);
   }
 
   /** What an object, such as the flags of a command line, gives of the keys. */
@@ -145,8 +143,8 @@ export class ConfigTable<const K extends Keys> {
   }
 
   /**
-   * The keys for use inside another table, those named with a prefix because it has others of these names; and `of`,
-   * which takes this table's config out of that table's.
+   * The keys as part of another table, where those in `names` get a prefix because it has others of these names; `of`
+   * takes this table's config out of the other's.
    */
   inside<P extends string, N extends keyof K & string>(
     prefix: P,
@@ -155,20 +153,18 @@ export class ConfigTable<const K extends Keys> {
     const outer = (key: string): string =>
       (names as readonly string[]).includes(key) ? `${prefix}${key[0]!.toUpperCase()}${key.slice(1)}` : key;
     const keys = Object.keys(this.keys);
-    return {
-      keys: Object.fromEntries(keys.map((key) => [outer(key), this.keys[key]])) as Prefixed<K, P, N>,
-      of: (config) =>
-        Object.fromEntries(keys.map((key) => [key, (config as Values)[outer(key)]])) as ValuesOf<K>,
-    };
+    const prefixed = keys.map((key) => [outer(key), this.keys[key]]);
+    const of = (config: Values) => Object.fromEntries(keys.map((key) => [key, config[outer(key)]]));
+    return { keys: Object.fromEntries(prefixed), of };
   }
 }
 
 /** Whether one name may be a slip for the other: another spelling, or a letter that is wrong, missing, extra or swapped. */
 function areClose(known: string, name: string): boolean {
-  if (Math.abs(known.length - name.length) > 3) return false;
-  const [a, b] = [known, name].map((text) => {
+  const slips = (text: string): string[] => {
     const letters = text.toLowerCase().replace(/[^a-z0-9]/g, '');
     return [letters, ...Array.from(letters, (_, i) => letters.slice(0, i) + letters.slice(i + 1))];
-  }) as [string[], string[]];
-  return a.some((text) => b.includes(text));
+  };
+  if (Math.abs(known.length - name.length) > 3) return false;
+  return slips(known).some((text) => slips(name).includes(text));
 }

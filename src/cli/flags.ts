@@ -57,7 +57,7 @@ export async function refuseExisting(path: string, force: boolean | undefined): 
 /** Far more than all keys take. */
 const MAX_CONFIG_BYTES = 1 << 20;
 
-/** Config keys from a JSON file. @throws EliError `FILE` or `CONFIG` when it cannot be read or is no JSON object. */
+/** Config keys from a JSON file. @throws EliError `FILE` or `CONFIG` when it cannot be read or is not a JSON object. */
 export function readConfig<T>(path: string | undefined): Partial<T> {
   if (path === undefined) return {};
   let text: string;
@@ -72,9 +72,11 @@ export function readConfig<T>(path: string | undefined): Partial<T> {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new EliError('CONFIG', `the config ${path} is no JSON: ${(cause as Error).message}`, { cause });
+    throw new EliError('CONFIG', `the config ${path} is not valid JSON: ${(cause as Error).message}`, {
+      cause,
+    });
   }
-  if (!isRecord(value)) throw new EliError('CONFIG', `the config ${path} is no JSON object`);
+  if (!isRecord(value)) throw new EliError('CONFIG', `the config ${path} is not a JSON object`);
   const twice = duplicateKey(text);
   if (twice !== undefined)
     throw new EliError('CONFIG', `the config ${path} has the key ${brief(twice)} twice`);
