@@ -154,7 +154,8 @@ export class ConfigTable<const K extends Keys> {
       (names as readonly string[]).includes(key) ? `${prefix}${key[0]!.toUpperCase()}${key.slice(1)}` : key;
     const keys = Object.keys(this.keys);
     const prefixed = keys.map((key) => [outer(key), this.keys[key]]);
-    const of = (config: Values) => Object.fromEntries(keys.map((key) => [key, config[outer(key)]]));
+    const of = (config: Values) =>
+      Object.fromEntries(keys.map((key) => [key, config[outer(key)]])) as ValuesOf<K>;
     return { keys: Object.fromEntries(prefixed), of };
   }
 }
