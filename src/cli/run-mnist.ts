@@ -1,14 +1,14 @@
 import type { Command } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import { EliError } from '../errors.ts';
-import { MNIST_KEYS, type MnistConfig, mnistConfig } from '../experiments/mnist/config.ts';
+import { MNIST_KEYS, mnistConfig } from '../experiments/mnist/config.ts';
 import type { ReportKind } from '../experiments/mnist/policies.ts';
 import { POLICY_NOTES, policyTable } from '../experiments/mnist/policies-table.ts';
 import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist/seeds.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { defaultRunFolder } from '../report/run-folder.ts';
-import { flagOf, numberOf, readConfig } from './flags.ts';
+import { addConfigFlags, givenConfig } from './flags.ts';
 import { interruptSignal } from './interrupt.ts';
 
 interface Flags extends Record<string, unknown> {
@@ -39,18 +39,12 @@ export function addRunMnist(run: Command): void {
     .option('--no-pictures', 'draw no pictures')
     .option('--report', 'measure every gate and control, not only the best (report.json, tradeoff.png)')
     .option('--adapter <name>', 'part of the name of the adapter to use');
-  const defaults = mnistConfig({});
-  for (const [key, text] of Object.entries(MNIST_KEYS)) {
-    const value = defaults[key as keyof MnistConfig];
-    const described = text.includes('default') ? text : `${text} (default: ${value})`;
-    if (typeof value === 'number') command.option(`--${flagOf(key)} <number>`, described, numberOf);
-    else command.option(`--${flagOf(key)} <name>`, described);
-  }
+  addConfigFlags(command, MNIST_KEYS);
   command.action(runMnistCommand);
 }
 
 async function runMnistCommand(flags: Flags): Promise<void> {
-  const config = mnistConfig({ ...readConfig<MnistConfig>(flags.config), ...configOf(flags) });
+  const config = mnistConfig(givenConfig(MNIST_KEYS, flags));
   if (flags.resume === true && flags.out === undefined) {
     throw new EliError('CONFIG', '--resume needs --out: the folder of the run to go on with');
   }
@@ -87,10 +81,4 @@ async function runMnistCommand(flags: Flags): Promise<void> {
     stop.done();
     engine.dispose();
   }
-}
-
-function configOf(flags: Flags): Partial<MnistConfig> {
-  return Object.fromEntries(
-    Object.keys(MNIST_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
-  );
 }

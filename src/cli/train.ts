@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { EliError } from '../errors.ts';
-import { TRAIN_KEYS, type TrainConfig, trainConfig } from '../experiments/train/config.ts';
+import { TRAIN_KEYS, trainConfig } from '../experiments/train/config.ts';
 import { loadImages } from '../experiments/train/data.ts';
 import { train } from '../experiments/train/run.ts';
 import { tuneTraining } from '../experiments/train/tuning.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { createRunFolder, defaultRunFolder } from '../report/run-folder.ts';
-import { flagOf, numberOf, readConfig } from './flags.ts';
+import { addConfigFlags, givenConfig } from './flags.ts';
 import { interruptSignal } from './interrupt.ts';
 
 interface Flags extends Record<string, unknown> {
@@ -20,16 +20,6 @@ interface Flags extends Record<string, unknown> {
   checkNumerics?: boolean;
   tuning?: string;
 }
-
-/** Keys with a value that is no number. */
-const NAMES: ReadonlySet<string> = new Set([
-  'model',
-  'data',
-  'optimizer',
-  'schedule',
-  'augment',
-  'precision',
-]);
 
 export function addTrain(program: Command): void {
   const command = program
@@ -49,26 +39,12 @@ export function addTrain(program: Command): void {
       'measure which kernel variants are fastest here, and keep that in this file for the next time',
     )
     .option('--adapter <name>', 'part of the name of the adapter to use');
-  const defaults = trainConfig({});
-  for (const [key, text] of Object.entries(TRAIN_KEYS)) {
-    const value = defaults[key as keyof TrainConfig];
-    const described = text.includes('default') ? text : `${text} (default: ${String(value)})`;
-    const flag = `--${flagOf(key)}`;
-    if (key === 'nesterov') command.option(flag, described);
-    else if (key === 'milestones') command.option(`${flag} <epochs>`, described, listOf);
-    else if (NAMES.has(key)) command.option(`${flag} <name>`, described);
-    else command.option(`${flag} <number>`, described, numberOf);
-  }
+  addConfigFlags(command, TRAIN_KEYS);
   command.action(trainCommand);
 }
 
-const listOf = (text: string): number[] => text.split(',').map(numberOf);
-
 async function trainCommand(flags: Flags): Promise<void> {
-  const given = Object.fromEntries(
-    Object.keys(TRAIN_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
-  );
-  const config = trainConfig({ ...readConfig<TrainConfig>(flags.config), ...given });
+  const config = trainConfig(givenConfig(TRAIN_KEYS, flags));
   if (flags.resume === true && flags.out === undefined) {
     throw new EliError('CONFIG', '--resume needs --out: the folder of the training to go on with');
   }

@@ -16,7 +16,7 @@ import {
   readCheckpoint,
   writeCheckpoint,
 } from './checkpoint.ts';
-import { alignerOptions, FREE_KEYS, type MnistConfig } from './config.ts';
+import { alignerOptions, MNIST_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
 import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './policies.ts';
@@ -71,14 +71,9 @@ export async function runMnist(
 }
 
 function checkSameConfig(folder: string, before: MnistConfig, now: MnistConfig): void {
-  const changed = (Object.keys(now) as (keyof MnistConfig)[]).filter(
-    (key) => !FREE_KEYS.has(key) && before[key] !== now[key],
-  );
+  const changed = MNIST_KEYS.differences(before, now);
   if (changed.length > 0) {
-    const list = changed
-      .map((key) => `${key} was ${String(before[key])}, is now ${String(now[key])}`)
-      .join('; ');
-    throw new EliError('CONFIG', `the run in ${folder} has another config: ${list}`, {
+    throw new EliError('CONFIG', `the run in ${folder} has another config: ${changed.join('; ')}`, {
       hint: 'resume with the same flags, or start a new run with another --out',
     });
   }

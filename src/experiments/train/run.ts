@@ -20,7 +20,7 @@ import { decayGroups } from '../../train/groups.ts';
 import { classification, softClassification } from '../../train/objective.ts';
 import { Trainer, type TrainerMemory } from '../../train/trainer.ts';
 import { readTrainCheckpoint, trainCheckpointPath, writeTrainCheckpoint } from './checkpoint.ts';
-import { optimizerOf, scheduleOf, type TrainConfig } from './config.ts';
+import { optimizerOf, scheduleOf, TRAIN_KEYS, type TrainConfig } from './config.ts';
 import { MODELS } from './models.ts';
 
 export interface TrainRun {
@@ -87,16 +87,10 @@ export async function train(
   }
 }
 
-/** What may change when a training is resumed: a cosine's or milestones' length would change what was done. */
-const FREE_KEYS: ReadonlySet<keyof TrainConfig> = new Set(['patience']);
-
 function checkSameConfig(folder: string, before: TrainConfig, now: TrainConfig): void {
-  const changed = (Object.keys(now) as (keyof TrainConfig)[]).filter(
-    (key) => !FREE_KEYS.has(key) && String(before[key]) !== String(now[key]),
-  );
+  const changed = TRAIN_KEYS.differences(before, now);
   if (changed.length === 0) return;
-  const list = changed.map((key) => `${key} was ${String(before[key])}, is now ${String(now[key])}`);
-  throw new EliError('CONFIG', `the training in ${folder} has another config: ${list.join('; ')}`, {
+  throw new EliError('CONFIG', `the training in ${folder} has another config: ${changed.join('; ')}`, {
     hint: 'resume with the same flags, or start a new one with another --out',
   });
 }
