@@ -1,13 +1,8 @@
 import { EnergyModel } from '../ebm/energy-model.ts';
 import { langevin, type Samples } from '../ebm/langevin.ts';
-import { EliError, type ErrorCode } from '../errors.ts';
+import { EliError } from '../errors.ts';
 import { wholeNumber } from '../files/json.ts';
-import {
-  readSafetensors,
-  type Safetensors,
-  type SafetensorsInput,
-  writeSafetensors,
-} from '../files/safetensors.ts';
+import type { Safetensors, SafetensorsInput } from '../files/safetensors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { Initializer } from '../nn/init.ts';
 import type { StateDict } from '../nn/module.ts';
@@ -16,8 +11,10 @@ import { neg } from '../ops/unary.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import { STREAM } from '../tensor/streams.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
-import { type ChainStart, fitStart, startFrom, startOf, startState } from './chain-start.ts';
 import type { AlignerState, LatentPairs, StretchHooks } from './fit.ts';
+import type { ClosedForm } from './maps/closed-form.ts';
+import { CLOSED_FORMS, fitMap } from './maps/closed-forms.ts';
+import { type LatentMap, type MapFormat, readMap, writeMap } from './maps/map.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
 import { AlignerTrainer } from './trainer.ts';
 
@@ -37,21 +34,19 @@ export interface FitHooks extends StretchHooks {
   readonly resume?: AlignerState;
 }
 
-const FORMAT = 'eli-webgpu aligner';
-
-/** Failures that are not a file's fault. */
-const OF_DEVICE: ReadonlySet<ErrorCode> = new Set(['DISPOSED', 'DEVICE_LOST', 'OUT_OF_MEMORY']);
+const FORMAT = 'eli-webgpu aligner' satisfies MapFormat;
 
 /**
  * ELI's aligner (Joseph et al., CVPR 2022): an energy model on which latents of the previous model are likely and
  * those of the current one are not, and Langevin chains that move latents down it.
  */
-export class EnergyAligner {
+export class EnergyAligner implements LatentMap {
   readonly engine: Engine;
   readonly latent: number;
   readonly config: AlignerConfig;
   readonly #trainer: AlignerTrainer;
-  #start: ChainStart;
+  /** The map to the starts of the chains; none where they start at the latents as they are. */
+  #start: ClosedForm | undefined;
 
   private constructor(engine: Engine, latent: number, config: AlignerConfig) {
     this.engine = engine;
@@ -130,9 +125,10 @@ export class EnergyAligner {
     const { iterations } = config;
     let started = current;
     try {
-      if (hooks.resume === undefined) aligner.#start = await fitStart(config.start, pairs);
-      else aligner.#load(hooks.resume);
-      started = engine.tidy(() => startOf(aligner.#start, current));
+      const { start } = config;
+      if (hooks.resume !== undefined) aligner.#load(hooks.resume);
+      else if (start !== 'current') aligner.#start = await fitMap(start, pairs);
+      started = aligner.#start?.align(current) ?? current;
       for await (const { iteration, loss } of aligner.#trainer.run({ previous, current: started }, hooks)) {
         yield { iteration, iterations, loss, aligner };
       }
@@ -162,7 +158,7 @@ export class EnergyAligner {
     const { average } = this.#trainer;
     average.checkLatents(latents);
     return this.engine.tidy(() =>
-      langevin(average, startOf(this.#start, latents), this.config, 'auto', withTrajectory),
+      langevin(average, this.#start?.align(latents) ?? latents, this.config, 'auto', withTrajectory),
     );
   }
 
@@ -173,19 +169,19 @@ export class EnergyAligner {
 
   /** Reads the whole state of the fit: weights, their average, RMSprop's squares, where chains start. */
   async state(): Promise<AlignerState> {
-    return { ...(await this.#trainer.state()), start: startState(this.#start) };
+    return { ...(await this.#trainer.state()), start: this.#start?.state() ?? {} };
   }
 
   #load(state: AlignerState): void {
     this.#trainer.load(state);
-    this.#start = startFrom(this.config.start, state.start, this.latent);
+    const { start } = this.config;
+    if (start !== 'current') this.#start = CLOSED_FORMS[start].fromState(state.start, this.latent);
   }
 
   /** Writes the aligner to a safetensors file, atomically. @throws EliError `FILE`. */
   async save(path: string): Promise<void> {
     const state = await this.state();
-    await writeSafetensors(path, stateTensors(state), {
-      format: FORMAT,
+    await writeMap(path, FORMAT, stateTensors(state), {
       latent: String(this.latent),
       iteration: String(state.iteration),
       config: JSON.stringify(this.config),
@@ -193,22 +189,21 @@ export class EnergyAligner {
   }
 
   /** Reads an aligner that `save` wrote. @throws EliError `FILE` or `FORMAT` naming the file and what is wrong. */
-  static async load(engine: Engine, path: string): Promise<EnergyAligner> {
-    const file = await readSafetensors(path);
-    if (file.metadata.format !== FORMAT) {
-      throw new EliError('FORMAT', `${path} is no aligner: its metadata has no format "${FORMAT}"`);
-    }
-    let aligner: EnergyAligner | undefined;
+  static load(engine: Engine, path: string): Promise<EnergyAligner> {
+    return readMap(path, { [FORMAT]: EnergyAligner.fromFile }, engine);
+  }
+
+  /** The aligner in a file that was read. @throws EliError saying what is wrong with it */
+  static fromFile(engine: Engine, file: Safetensors): EnergyAligner {
+    const { config, latent, iteration } = file.metadata;
+    const options = alignerConfig(JSON.parse(config ?? '{}') as AlignerOptions);
+    const aligner = new EnergyAligner(engine, wholeNumber('latent', latent && Number(latent)), options);
     try {
-      const { config, latent, iteration } = file.metadata;
-      const options = alignerConfig(JSON.parse(config ?? '{}') as AlignerOptions);
-      aligner = new EnergyAligner(engine, wholeNumber('latent', latent && Number(latent)), options);
       aligner.#load(stateOf(file, wholeNumber('iteration', iteration && Number(iteration))));
       return aligner;
-    } catch (cause) {
-      aligner?.dispose();
-      if (cause instanceof EliError && OF_DEVICE.has(cause.code)) throw cause;
-      throw new EliError('FORMAT', `${path} is no whole aligner: ${(cause as Error).message}`, { cause });
+    } catch (error) {
+      aligner.dispose();
+      throw error;
     }
   }
 

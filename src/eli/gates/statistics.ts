@@ -115,7 +115,7 @@ export class StatisticsGate extends Gate {
     this.name = `saved statistics of ${statistics.settings.of === 'inputs' ? 'inputs' : 'latents'}`;
   }
 
-  static fromState({ settings, tensors, threshold }: GateState): StatisticsGate {
+  static fromState({ settings, tensors }: GateState): StatisticsGate {
     const gate = new StatisticsGate(
       TaskStatistics.fromTensors(tensors, settings as Partial<GaussianSettings>),
     );
@@ -124,7 +124,6 @@ export class StatisticsGate extends Gate {
       throw new EliError('FORMAT', "the gate's old and new moments are of different dimensions");
     }
     gate.#set(current);
-    gate.threshold = threshold;
     return gate;
   }
 
