@@ -53,7 +53,7 @@ export function stateTensor(
   if (found === undefined || !sameShape(found.shape, shape)) {
     throw new EliError(
       'FORMAT',
-      `the ${what} map needs a tensor ${name} of shape [${shape}], it has ${found === undefined ? 'none' : showShape(found.shape)}`,
+      `the ${what} map needs a tensor ${name} of shape ${showShape(shape)}, it has ${found === undefined ? 'none' : showShape(found.shape)}`,
     );
   }
   return found.data;

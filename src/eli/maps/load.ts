@@ -9,7 +9,7 @@ import { CLOSED_FORMS, type ClosedFormName } from './closed-forms.ts';
 import { type LatentMap, type MapFormat, readMap } from './map.ts';
 
 /** How the file of each format is read. */
-const READERS = {
+export const MAP_READERS = {
   'eli-webgpu aligner': (engine: Engine, file: Safetensors): LatentMap =>
     EnergyAligner.fromFile(engine, file),
   'eli-webgpu control': (_: Engine, file: Safetensors): LatentMap => closedFormOf(file),
@@ -31,5 +31,5 @@ function closedFormOf({ tensors, metadata }: Safetensors): ClosedForm {
  * @throws EliError `FILE`, or `FORMAT` naming the file and what is wrong
  */
 export function loadMap(engine: Engine, path: string): Promise<LatentMap> {
-  return readMap(path, READERS, engine);
+  return readMap(path, MAP_READERS, engine);
 }
