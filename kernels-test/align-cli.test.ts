@@ -389,7 +389,7 @@ test('refused, with nothing written', async () => {
   await refused(1, /the same file/, 'apply', '--aligner', a, '--in', cur, '--out', out, '--energies', out);
   await refused(
     1,
-    /gate-energy\.safetensors is not an eli-webgpu aligner or eli-webgpu control: .* "eli-webgpu gate"/,
+    /gate-energy\.safetensors .* is "eli-webgpu gate", expected "eli-webgpu aligner" or/,
     'apply',
     '--aligner',
     at('gate-energy.safetensors'),
@@ -401,7 +401,7 @@ test('refused, with nothing written', async () => {
   await refused(1, /holds no gate/, 'apply', '--aligner', a, '--gate', a, '--in', cur, '--out', out);
   await refused(
     1,
-    /ridge\.safetensors holds a control, which has none/,
+    /--energies needs energies, which this map does not have/,
     'apply',
     '--aligner',
     at('ridge.safetensors'),

@@ -396,7 +396,7 @@ test('files that are no aligner are refused', async () => {
   await fails(
     () => EnergyAligner.load(engine, foreign),
     'FORMAT',
-    /foreign\.safetensors is not an eli-webgpu aligner/,
+    /foreign\.safetensors .* is "pt", expected "eli-webgpu aligner"/,
   );
   const metadata = { format: 'eli-webgpu aligner', latent: '8', iteration: '1' };
   await writeSafetensors(foreign, one, { ...metadata, config: '{"steps":-1}' });

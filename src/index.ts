@@ -72,26 +72,20 @@ export {
 export { energyL2 } from './ebm/stabilise.ts';
 export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
 export { EnergyAligner, type FitHooks, type FitProgress } from './eli/aligner.ts';
-export {
-  type AlignBatchesOptions,
-  type AlignedBatch,
-  type AlignFileOptions,
-  alignBatches,
-  alignFile,
-} from './eli/apply.ts';
+export * from './eli/apply.ts';
 export type { Start } from './eli/chain-start.ts';
 export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc } from './eli/drift.ts';
 export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
 export * from './eli/gates/file.ts';
-export { type LearnGateOptions, learnGate } from './eli/gates/learn.ts';
+export * from './eli/gates/learn.ts';
 export { ClosedForm } from './eli/maps/closed-form.ts';
-export { CLOSED_FORMS, type ClosedFormName, fitMap } from './eli/maps/closed-forms.ts';
+export * from './eli/maps/closed-forms.ts';
 export { loadMap } from './eli/maps/load.ts';
 export type { LatentMap } from './eli/maps/map.ts';
 export { MeanShift } from './eli/maps/mean-shift.ts';
 export { RidgeMap } from './eli/maps/ridge.ts';
-export { type EnergyDrift, type MeasuredDrift, measureDrift } from './eli/measure.ts';
+export * from './eli/measure.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
 export * from './eli/policy.ts';
 export { choosePairs, maxRows, type RowHooks, readRows } from './eli/rows.ts';

@@ -1,9 +1,9 @@
 import { alignFile } from '../eli/apply.ts';
 import { loadGate } from '../eli/gates/file.ts';
 import { loadMap } from '../eli/maps/load.ts';
-import { checkLatentSize } from '../eli/rows.ts';
+import { checkEnergy, checkLatentSize } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
-import { alignSession, checkEnergy, sayAdapter } from './align-session.ts';
+import { alignSession, sayAdapter } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
 export interface ApplyFlags {
@@ -28,9 +28,9 @@ export async function applyCommand(flags: ApplyFlags): Promise<void> {
   }
   await alignSession({ latents: flags.in }, flags.adapter, async ({ engine, withBar }, { latents }) => {
     const map = await loadMap(engine, flags.aligner);
-    checkLatentSize(latents, map, flags.aligner);
+    checkLatentSize(latents, map);
     const gate = flags.gate === undefined ? undefined : await loadGate(flags.gate);
-    if (energies !== undefined) checkEnergy(map, flags.aligner, '--energies');
+    if (energies !== undefined) checkEnergy(map, '--energies');
     sayAdapter('aligning', engine);
     const options = { ...(gate && { gate }), ...(energies !== undefined && { energiesOut: energies }) };
     const { rows, aligned } = await withBar('align', latents.rows, 'rows', (hooks) =>

@@ -2,10 +2,10 @@ import { EnergyGate, type Gate, NoveltyGate } from '../eli/gates/all.ts';
 import { saveGate } from '../eli/gates/file.ts';
 import { learnGate } from '../eli/gates/learn.ts';
 import { loadMap } from '../eli/maps/load.ts';
-import { checkLatentSize, stopIfAborted } from '../eli/rows.ts';
+import { checkEnergy, stopIfAborted } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
 import { checkSeed } from '../tensor/random.ts';
-import { alignSession, checkEnergy } from './align-session.ts';
+import { alignSession } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
 /** Gates that need nothing but latents, for which no network is at hand. */
@@ -36,8 +36,7 @@ export async function gateCommand(flags: GateFlags): Promise<void> {
   await refuseExisting(out, flags.force);
   await alignSession({ current: flags.current }, flags.adapter, async (session, { current }) => {
     const map = await loadMap(session.engine, aligner);
-    checkLatentSize(current, map, aligner);
-    if (kind === 'energy') checkEnergy(map, aligner, '--kind energy');
+    if (kind === 'energy') checkEnergy(map, '--kind energy');
     const gate = KINDS[kind]();
     const held = await session.withBar('read', 2 * current.rows, 'rows', (hooks) =>
       learnGate(session.engine, gate, current, map, { quantile, seed, ...hooks }),

@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import type { BeforeAfter, Drift, DriftReport } from '../eli/drift.ts';
 import { loadMap } from '../eli/maps/load.ts';
 import { type MeasuredDrift, measureDrift } from '../eli/measure.ts';
-import { checkLatentSize, checkSameRows } from '../eli/rows.ts';
 import { fileError, makeFolder } from '../files/files.ts';
 import { histogramSpec } from '../report/histogram.ts';
 import { writeJson } from '../report/json.ts';
@@ -29,9 +28,7 @@ export async function reportCommand(flags: ReportFlags): Promise<void> {
   await refuseExisting(json, flags.force);
   const paths = { previous: flags.prev, current: flags.current };
   await alignSession(paths, flags.adapter, async ({ engine, withBar }, { previous, current }) => {
-    checkSameRows(previous, current);
     const map = await loadMap(engine, flags.aligner);
-    checkLatentSize(current, map, flags.aligner);
     const measured = await withBar('measure', current.rows, 'rows', (hooks) =>
       measureDrift(engine, previous, current, map, hooks),
     );

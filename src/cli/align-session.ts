@@ -1,6 +1,4 @@
-import type { LatentMap } from '../eli/maps/map.ts';
 import { stopIfAborted } from '../eli/rows.ts';
-import { EliError } from '../errors.ts';
 import { type LatentSource, openLatents } from '../files/latents.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
@@ -59,12 +57,4 @@ export async function alignSession<Names extends string>(
 /** Says on which adapter the work is done. */
 export function sayAdapter(doing: string, { adapter }: Engine): void {
   process.stderr.write(`${doing} on ${adapter.name} (${adapter.driver})\n`);
-}
-
-/** @throws EliError `CONFIG` for a flag that needs energies with a map that has none */
-export function checkEnergy(map: LatentMap, path: string, flag: string): void {
-  if (map.energy !== undefined) return;
-  throw new EliError('CONFIG', `${flag} needs energies; ${path} holds a control, which has none`, {
-    hint: 'fit an aligner: leave --control out',
-  });
 }

@@ -1,8 +1,9 @@
 import { EnergyModel } from '../ebm/energy-model.ts';
 import { langevin, type Samples } from '../ebm/langevin.ts';
 import { EliError } from '../errors.ts';
+import { readFormat } from '../files/formats.ts';
 import { wholeNumber } from '../files/json.ts';
-import type { Safetensors, SafetensorsInput } from '../files/safetensors.ts';
+import { type Safetensors, type SafetensorsInput, writeSafetensors } from '../files/safetensors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { Initializer } from '../nn/init.ts';
 import type { StateDict } from '../nn/module.ts';
@@ -14,7 +15,7 @@ import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import type { AlignerState, LatentPairs, StretchHooks } from './fit.ts';
 import type { ClosedForm } from './maps/closed-form.ts';
 import { CLOSED_FORMS, fitMap } from './maps/closed-forms.ts';
-import { type LatentMap, type MapFormat, readMap, writeMap } from './maps/map.ts';
+import type { LatentMap, MapFormat } from './maps/map.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
 import { AlignerTrainer } from './trainer.ts';
 
@@ -181,7 +182,8 @@ export class EnergyAligner implements LatentMap {
   /** Writes the aligner to a safetensors file, atomically. @throws EliError `FILE`. */
   async save(path: string): Promise<void> {
     const state = await this.state();
-    await writeMap(path, FORMAT, stateTensors(state), {
+    await writeSafetensors(path, stateTensors(state), {
+      format: FORMAT,
       latent: String(this.latent),
       iteration: String(state.iteration),
       config: JSON.stringify(this.config),
@@ -190,7 +192,7 @@ export class EnergyAligner implements LatentMap {
 
   /** Reads an aligner that `save` wrote. @throws EliError `FILE` or `FORMAT` naming the file and what is wrong. */
   static load(engine: Engine, path: string): Promise<EnergyAligner> {
-    return readMap(path, { [FORMAT]: EnergyAligner.fromFile }, engine);
+    return readFormat(path, { [FORMAT]: (file) => EnergyAligner.fromFile(engine, file) });
   }
 
   /** The aligner in a file that was read. @throws EliError saying what is wrong with it */

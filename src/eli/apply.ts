@@ -1,4 +1,3 @@
-import { EliError } from '../errors.ts';
 import { checkFinite, type LatentSource } from '../files/latents.ts';
 import { writeNpy } from '../files/npy.ts';
 import { prefetch } from '../files/prefetch.ts';
@@ -7,7 +6,7 @@ import { tensor } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Gate } from './gates/gate.ts';
 import type { LatentMap } from './maps/map.ts';
-import { checkLatentSize, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
+import { checkEnergy, checkLatentSize, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
 
 export interface AlignBatchesOptions {
   /** Aligns only what this gate takes for old; it may look at latents and energies. */
@@ -40,7 +39,7 @@ export async function* alignBatches(
   { gate, energies = false, signal }: AlignBatchesOptions = {},
 ): AsyncGenerator<AlignedBatch> {
   checkLatentSize(source, map);
-  if (energies) checkEnergy(map);
+  if (energies) checkEnergy(map, 'alignBatches');
   let row = 0;
   for await (const current of prefetch(source.batches(rowsPerBatch(source.dim)))) {
     stopIfAborted(signal);
@@ -97,14 +96,6 @@ async function alignBatch(
 async function sideBySide(before: Tensor, after: Tensor): Promise<Float32Array<ArrayBuffer>> {
   const [first, second] = await Promise.all([before.readFloats(), after.readFloats()]);
   return Float32Array.from({ length: 2 * first.length }, (_, i) => (i % 2 === 0 ? first : second)[i >> 1]!);
-}
-
-/** @throws EliError `ARGUMENT` for a map without an energy */
-function checkEnergy(map: LatentMap): void {
-  if (map.energy !== undefined) return;
-  throw new EliError('ARGUMENT', 'energies were asked for, but the map has none', {
-    hint: 'fit an EnergyAligner, or do without energies',
-  });
 }
 
 export interface AlignFileOptions extends RowHooks {

@@ -40,73 +40,52 @@ export async function measureDrift(
   checkSameRows(previous, current);
   const { rows, dim } = current;
   const meter = new DriftMeter(dim);
-  const energies = map.energy === undefined ? undefined : new EnergySample(rows);
+  const wanted = map.energy !== undefined;
+  const stride = Math.ceil(rows / ENERGY_ROWS);
+  const energies = {
+    previous: new Float32Array(Math.ceil(rows / stride)),
+    current: new Float32Array(Math.ceil(rows / stride)),
+    aligned: new Float32Array(Math.ceil(rows / stride)),
+  };
   const reference = prefetch(previous.batches(rowsPerBatch(dim)));
   let done = 0;
   try {
-    const options = { energies: energies !== undefined, ...(signal && { signal }) };
+    const options = { energies: wanted, ...(signal && { signal }) };
     for await (const batch of prefetch(alignBatches(engine, current, map, options))) {
       // Both files have the same rows, so both sequences have the same batches.
       const before: Float32Array = (await reference.next()).value;
+      const n = before.length / dim;
       meter.add(before, batch.current, batch.aligned);
-      energies?.add(await energyOf(engine, before, map), batch.energies!);
-      done += before.length / dim;
+      const known = wanted ? await energyOf(engine, before, map) : [];
+      for (let i = Math.ceil(done / stride) * stride; wanted && i < done + n; i += stride) {
+        energies.previous[i / stride] = known[i - done]!;
+        energies.current[i / stride] = batch.energies![2 * (i - done)]!;
+        energies.aligned[i / stride] = batch.energies![2 * (i - done) + 1]!;
+      }
+      done += n;
       onProgress?.(done);
     }
   } finally {
     await reference.return(undefined);
   }
   stopIfAborted(signal);
-  return { drift: meter.report(), ...energies?.report() };
+  const drift = meter.report();
+  if (!wanted) return { drift };
+  const auroc = {
+    rows: energies.previous.length,
+    before: energyAuroc(energies.previous, energies.current),
+    after: energyAuroc(energies.previous, energies.aligned),
+  };
+  return { drift, energies, auroc };
 }
 
-/** Energies [n] of rows [n, d] of a map that has an energy. */
+/** Energies [n] of rows [n, d] by a map that has an energy. */
 async function energyOf(engine: Engine, rows: Float32Array, map: LatentMap): Promise<Float32Array> {
-  const values = engine.tidy(() => map.energy!(tensor(engine, rows, [rows.length / map.latent, map.latent])));
+  const d = map.latent;
+  const values = engine.tidy(() => map.energy!(tensor(engine, rows, [rows.length / d, d])));
   try {
     return await values.readFloats();
   } finally {
     values.dispose();
-  }
-}
-
-/** Keeps the energies of every so many rows. */
-class EnergySample {
-  readonly #stride: number;
-  readonly #kept: EnergyDrift;
-  #row = 0;
-
-  constructor(rows: number) {
-    this.#stride = Math.ceil(rows / ENERGY_ROWS);
-    const kept = Math.ceil(rows / this.#stride);
-    this.#kept = {
-      previous: new Float32Array(kept),
-      current: new Float32Array(kept),
-      aligned: new Float32Array(kept),
-    };
-  }
-
-  /** Energies of the next n rows: [n], and [n, 2] before and after. */
-  add(previous: Float32Array, both: Float32Array): void {
-    const stride = this.#stride;
-    const row = this.#row;
-    for (let i = Math.ceil(row / stride) * stride; i < row + previous.length; i += stride) {
-      this.#kept.previous[i / stride] = previous[i - row]!;
-      this.#kept.current[i / stride] = both[2 * (i - row)]!;
-      this.#kept.aligned[i / stride] = both[2 * (i - row) + 1]!;
-    }
-    this.#row += previous.length;
-  }
-
-  report(): Required<Pick<MeasuredDrift, 'energies' | 'auroc'>> {
-    const { previous, current, aligned } = this.#kept;
-    return {
-      energies: this.#kept,
-      auroc: {
-        rows: previous.length,
-        before: energyAuroc(previous, current),
-        after: energyAuroc(previous, aligned),
-      },
-    };
   }
 }

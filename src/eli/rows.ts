@@ -46,14 +46,22 @@ export function checkSameRows(previous: LatentSource, current: LatentSource): vo
   );
 }
 
-/** @throws EliError `SHAPE` unless the latents are of the size that the map aligns; `name` is what to call the map */
-export function checkLatentSize(source: LatentSource, map: LatentMap, name = 'the map'): void {
+/** @throws EliError `SHAPE` unless the latents are of the size that the map aligns */
+export function checkLatentSize(source: LatentSource, map: LatentMap): void {
   if (source.dim === map.latent) return;
   throw new EliError(
     'SHAPE',
-    `${source.name} has latents of ${source.dim} numbers, ${name} aligns ${map.latent}`,
+    `${source.name} has latents of ${source.dim} numbers, the map aligns ${map.latent}`,
     { hint: 'give latents of the model that the map was fitted to' },
   );
+}
+
+/** @throws EliError `ARGUMENT` for a map without an energy where `what` needs one */
+export function checkEnergy(map: LatentMap, what: string): void {
+  if (map.energy !== undefined) return;
+  throw new EliError('ARGUMENT', `${what} needs energies, which this map does not have`, {
+    hint: 'fit an aligner: a control (--control) has no energy',
+  });
 }
 
 /** Row numbers of at most `most` pairs in ascending order, drawn without replacement; `undefined`: all. */

@@ -1,10 +1,6 @@
 import { EliError } from '../../errors.ts';
-import {
-  readSafetensors,
-  type Safetensors,
-  type SafetensorsInput,
-  writeSafetensors,
-} from '../../files/safetensors.ts';
+import { readFormat } from '../../files/formats.ts';
+import { type SafetensorsInput, writeSafetensors } from '../../files/safetensors.ts';
 import { sub } from '../../ops/binary.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
@@ -77,23 +73,16 @@ export class TaskStatistics {
   }
 
   /** @throws EliError `FILE`, or `FORMAT` naming the file and what is wrong */
-  static async load(path: string): Promise<TaskStatistics> {
-    const file: Safetensors = await readSafetensors(path);
-    if (file.metadata.format !== FORMAT) {
-      throw new EliError(
-        'FORMAT',
-        `${path} holds no task statistics: its metadata has no format "${FORMAT}"`,
-      );
-    }
-    try {
-      const settings = JSON.parse(file.metadata.settings!) as Partial<GaussianSettings>;
-      const statistics = TaskStatistics.fromTensors(file.tensors, settings);
-      // Moments that are those of no data are refused here, where the file's name is known.
-      new ClassGaussians(statistics.moments, statistics.settings.shrinkage);
-      return statistics;
-    } catch (cause) {
-      throw new EliError('FORMAT', `${path}: ${(cause as Error).message}`, { cause });
-    }
+  static load(path: string): Promise<TaskStatistics> {
+    return readFormat(path, {
+      [FORMAT]: ({ tensors, metadata }) => {
+        const settings = JSON.parse(metadata.settings!) as Partial<GaussianSettings>;
+        const statistics = TaskStatistics.fromTensors(tensors, settings);
+        // Moments that are those of no data are refused here, where the file's name is known.
+        new ClassGaussians(statistics.moments, statistics.settings.shrinkage);
+        return statistics;
+      },
+    });
   }
 }
 

@@ -1,10 +1,11 @@
 import { EliError } from '../../errors.ts';
+import { writeSafetensors } from '../../files/safetensors.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { stateToTensors } from '../../nn/state-file.ts';
 import { type Shape, sameShape, showShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { LatentPairs } from '../fit.ts';
-import { type LatentMap, writeMap } from './map.ts';
+import type { LatentMap, MapFormat } from './map.ts';
 
 /** Where the tensors of a closed form are in its own file. */
 export const CLOSED_FORM_PREFIX = 'control.';
@@ -24,7 +25,8 @@ export abstract class ClosedForm implements LatentMap {
 
   async save(path: string): Promise<void> {
     const tensors = stateToTensors(this.state(), CLOSED_FORM_PREFIX);
-    await writeMap(path, 'eli-webgpu control', tensors, { control: this.name });
+    const format = 'eli-webgpu control' satisfies MapFormat;
+    await writeSafetensors(path, tensors, { format, control: this.name });
   }
 
   dispose(): void {}
