@@ -84,7 +84,7 @@ export * from './eli/maps/closed-forms.ts';
 export { loadMap } from './eli/maps/load.ts';
 export type { LatentMap } from './eli/maps/map.ts';
 export { MeanShift } from './eli/maps/mean-shift.ts';
-export { RidgeMap } from './eli/maps/ridge.ts';
+export { RIDGE_LAMBDA, RidgeMap } from './eli/maps/ridge.ts';
 export * from './eli/measure.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
 export * from './eli/policy.ts';

@@ -8,6 +8,7 @@ import type { Gate } from './gates/gate.ts';
 import type { LatentMap } from './maps/map.ts';
 import { checkEnergy, checkLatentSize, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
 
+/** What `alignBatches` does besides aligning every latent. */
 export interface AlignBatchesOptions {
   /** Aligns only what this gate takes for old; it may look at latents and energies. */
   readonly gate?: Gate;
@@ -98,7 +99,9 @@ async function sideBySide(before: Tensor, after: Tensor): Promise<Float32Array<A
   return Float32Array.from({ length: 2 * first.length }, (_, i) => (i % 2 === 0 ? first : second)[i >> 1]!);
 }
 
+/** What `alignFile` does besides aligning every latent. */
 export interface AlignFileOptions extends RowHooks {
+  /** Aligns only what this gate takes for old. */
   readonly gate?: Gate;
   /** Writes the energy of each latent before and after here, .npy, float32 [n, 2]. */
   readonly energiesOut?: string;

@@ -6,4 +6,5 @@ import { CLOSED_FORMS, type ClosedFormName } from './maps/closed-forms.ts';
  */
 export type Start = 'current' | ClosedFormName;
 
+/** All of them, the original's first. */
 export const STARTS: readonly Start[] = ['current', ...(Object.keys(CLOSED_FORMS) as ClosedFormName[])];

@@ -17,6 +17,7 @@ export interface EnergyDrift {
   readonly aligned: Float32Array;
 }
 
+/** What `measureDrift` finds. */
 export interface MeasuredDrift {
   readonly drift: DriftReport;
   /** For a map that has an energy. */

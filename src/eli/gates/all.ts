@@ -30,6 +30,7 @@ export const GATES = {
   sum: SumGate,
 } as const satisfies Record<string, GateClass>;
 
+/** What kind of gate a saved state is of. */
 export type GateKind = keyof typeof GATES;
 
 /** The gate that `state` described; a sum needs its parts. @throws EliError `FORMAT` */

@@ -10,6 +10,7 @@ import type { Gate } from './gate.ts';
 /** Share of the rows that are held out to calibrate. */
 const HELD_OUT = 0.2;
 
+/** How `learnGate` splits and calibrates. */
 export interface LearnGateOptions extends RowHooks {
   /** Share of current-task latents to leave as they are. */
   readonly quantile: number;

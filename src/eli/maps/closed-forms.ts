@@ -16,6 +16,7 @@ export const CLOSED_FORMS = {
   'mean-shift': MeanShift,
 } as const satisfies Record<string, ClosedFormClass>;
 
+/** The name of a closed form. */
 export type ClosedFormName = keyof typeof CLOSED_FORMS;
 
 /**
