@@ -173,7 +173,7 @@ test('an aligner file without its sizes', async () => {
   await writeSafetensors(file, {}, { format: 'eli-webgpu aligner', config: '{}' });
   await refused(
     'FORMAT',
-    /aligner\.safetensors is no whole aligner: latent is missing, must be a whole number/,
+    /aligner\.safetensors is not a complete eli-webgpu aligner: latent is missing, must be a whole number/,
     () => EnergyAligner.load(engine, file),
   );
 });

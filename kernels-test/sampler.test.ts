@@ -393,7 +393,11 @@ test('files that are no aligner are refused', async () => {
   const foreign = join(folder, 'foreign.safetensors');
   const one = { a: { dtype: 'F32', shape: [1], data: Float32Array.of(1) } } as const;
   await writeSafetensors(foreign, one, { format: 'pt' });
-  await fails(() => EnergyAligner.load(engine, foreign), 'FORMAT', /foreign\.safetensors is no aligner/);
+  await fails(
+    () => EnergyAligner.load(engine, foreign),
+    'FORMAT',
+    /foreign\.safetensors .* is "pt", expected "eli-webgpu aligner"/,
+  );
   const metadata = { format: 'eli-webgpu aligner', latent: '8', iteration: '1' };
   await writeSafetensors(foreign, one, { ...metadata, config: '{"steps":-1}' });
   await fails(() => EnergyAligner.load(engine, foreign), 'FORMAT', /steps is -1/);

@@ -42,6 +42,8 @@ export interface GateState {
  */
 export abstract class Gate {
   abstract readonly name: string;
+  /** The gates that it is made of, where there are any. */
+  readonly parts?: readonly Gate[];
   /** Scores above it are "old". NaN until `calibrate` or a load. */
   threshold = Number.NaN;
 

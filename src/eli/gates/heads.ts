@@ -17,6 +17,10 @@ abstract class FixedGate extends Gate {
 export class EnergyGate extends FixedGate {
   readonly name = 'energy';
 
+  static fromState(): EnergyGate {
+    return new EnergyGate();
+  }
+
   override async score(batch: GateBatch): Promise<Float32Array> {
     return (await need(this.name, batch, 'energy').readFloats()).map((energy) => -energy);
   }
@@ -25,6 +29,10 @@ export class EnergyGate extends FixedGate {
 /** 1 − max softmax of the new head on the current latents (Hendrycks and Gimpel, ICLR 2017). */
 export class ConfidenceGate extends FixedGate {
   readonly name = 'confidence';
+
+  static fromState(): ConfidenceGate {
+    return new ConfidenceGate();
+  }
 
   override score(batch: GateBatch): Promise<Float32Array> {
     const logits = need(this.name, batch, 'newLogits');
@@ -38,6 +46,10 @@ export class ConfidenceGate extends FixedGate {
  */
 export class HeadsGate extends FixedGate {
   readonly name = 'heads';
+
+  static fromState(): HeadsGate {
+    return new HeadsGate();
+  }
 
   override score(batch: GateBatch): Promise<Float32Array> {
     const before = need(this.name, batch, 'oldLogits');

@@ -55,12 +55,11 @@ export class NoveltyGate extends Gate {
     this.name = this.settings.of === 'inputs' ? 'novelty' : `novelty of ${this.settings.of} latents`;
   }
 
-  static fromState({ settings, tensors, threshold }: GateState): NoveltyGate {
+  static fromState({ settings, tensors }: GateState): NoveltyGate {
     const gate = new NoveltyGate(settings as Partial<GaussianSettings>);
     const moments = momentsFromTensors(tensors);
     gate.#basis = basisFromTensors(tensors, moments);
     gate.#set(moments);
-    gate.threshold = threshold;
     return gate;
   }
 

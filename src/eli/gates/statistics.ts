@@ -1,10 +1,6 @@
 import { EliError } from '../../errors.ts';
-import {
-  readSafetensors,
-  type Safetensors,
-  type SafetensorsInput,
-  writeSafetensors,
-} from '../../files/safetensors.ts';
+import { readFormat } from '../../files/formats.ts';
+import { type SafetensorsInput, writeSafetensors } from '../../files/safetensors.ts';
 import { sub } from '../../ops/binary.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
@@ -77,23 +73,16 @@ export class TaskStatistics {
   }
 
   /** @throws EliError `FILE`, or `FORMAT` naming the file and what is wrong */
-  static async load(path: string): Promise<TaskStatistics> {
-    const file: Safetensors = await readSafetensors(path);
-    if (file.metadata.format !== FORMAT) {
-      throw new EliError(
-        'FORMAT',
-        `${path} holds no task statistics: its metadata has no format "${FORMAT}"`,
-      );
-    }
-    try {
-      const settings = JSON.parse(file.metadata.settings!) as Partial<GaussianSettings>;
-      const statistics = TaskStatistics.fromTensors(file.tensors, settings);
-      // Moments that are those of no data are refused here, where the file's name is known.
-      new ClassGaussians(statistics.moments, statistics.settings.shrinkage);
-      return statistics;
-    } catch (cause) {
-      throw new EliError('FORMAT', `${path}: ${(cause as Error).message}`, { cause });
-    }
+  static load(path: string): Promise<TaskStatistics> {
+    return readFormat(path, {
+      [FORMAT]: ({ tensors, metadata }) => {
+        const settings = JSON.parse(metadata.settings!) as Partial<GaussianSettings>;
+        const statistics = TaskStatistics.fromTensors(tensors, settings);
+        // Moments that are those of no data are refused here, where the file's name is known.
+        new ClassGaussians(statistics.moments, statistics.settings.shrinkage);
+        return statistics;
+      },
+    });
   }
 }
 
@@ -115,7 +104,7 @@ export class StatisticsGate extends Gate {
     this.name = `saved statistics of ${statistics.settings.of === 'inputs' ? 'inputs' : 'latents'}`;
   }
 
-  static fromState({ settings, tensors, threshold }: GateState): StatisticsGate {
+  static fromState({ settings, tensors }: GateState): StatisticsGate {
     const gate = new StatisticsGate(
       TaskStatistics.fromTensors(tensors, settings as Partial<GaussianSettings>),
     );
@@ -124,7 +113,6 @@ export class StatisticsGate extends Gate {
       throw new EliError('FORMAT', "the gate's old and new moments are of different dimensions");
     }
     gate.#set(current);
-    gate.threshold = threshold;
     return gate;
   }
 

@@ -72,13 +72,12 @@ export class TransformGate extends Gate {
     }
   }
 
-  static fromState({ settings, tensors, threshold }: GateState): TransformGate {
+  static fromState({ settings, tensors }: GateState): TransformGate {
     const { classes, ...rest } = settings as unknown as { classes: number } & TransformSettings;
     const gate = new TransformGate(rest);
     gate.#classes = wholeNumber('classes', classes, 1e6);
     gate.#weights = stateFromTensors(tensors as Safetensors['tensors'], '');
     gate.#checkWeights(gate.#weights);
-    gate.threshold = threshold;
     return gate;
   }
 

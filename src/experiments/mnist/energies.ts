@@ -2,8 +2,9 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ImageData } from '../../data/image-set.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
-import { fitControl, type LatentMap } from '../../eli/controls.ts';
 import type { AlignerState, LatentPairs } from '../../eli/fit.ts';
+import { fitMap } from '../../eli/maps/closed-forms.ts';
+import type { LatentMap } from '../../eli/maps/map.ts';
 import type { AlignerOptions } from '../../eli/options.ts';
 import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
@@ -128,7 +129,7 @@ function seedFolders(folder: string): string[] {
     .map((name) => join(folder, name));
 }
 
-type Learnt = LatentMap & { dispose?(): void };
+type Learnt = Pick<LatentMap, 'align' | 'dispose'>;
 
 async function learn(
   engine: Engine,
@@ -150,7 +151,7 @@ async function learn(
     case 'early-stop':
       return earlyStop(engine, pairs, options, hooks);
     case 'ridge-alone':
-      return fitControl('ridge', pairs);
+      return fitMap('ridge', pairs);
   }
 }
 

@@ -1,4 +1,3 @@
-import { fitControl, type LatentMap } from '../../eli/controls.ts';
 import {
   ConfidenceGate,
   EnergyGate,
@@ -14,6 +13,8 @@ import {
   TransformGate,
   type TransformSettings,
 } from '../../eli/gates/all.ts';
+import { fitMap } from '../../eli/maps/closed-forms.ts';
+import type { LatentMap } from '../../eli/maps/map.ts';
 import {
   auroc,
   type HeadAnswers,
@@ -86,7 +87,7 @@ export interface PolicyTrial extends PolicySettings {
   readonly oldHead: Linear;
   readonly current: Linear;
   readonly newHead: Linear;
-  readonly aligner: LatentMap & { energy(latents: Tensor): Tensor };
+  readonly aligner: Required<Pick<LatentMap, 'align' | 'energy'>>;
   /** Settings of the transform gate other than its defaults. */
   readonly transforms?: Partial<TransformSettings>;
   /** Called with what is being done. */
@@ -182,12 +183,12 @@ class Bench {
       previous: this.#keep(latentsOf(previous, sets.train2)),
       current: this.#keep(latentsOf(current, sets.train2)),
     };
-    const ridge = await fitControl('ridge', pairs);
-    const shift = await fitControl('mean-shift', pairs);
+    const ridge = await fitMap('ridge', pairs);
+    const shift = await fitMap('mean-shift', pairs);
     const all = Array.from({ length: sets.train2.count }, (_, i) => i);
     const parts = [all.filter((i) => i % HOLD_OUT !== 0), all.filter((i) => i % HOLD_OUT === 0)] as const;
     const labels = parts.map((rows) => Uint8Array.from(rows, (i) => sets.train2.hostLabels[i]!));
-    const view = (base: GateBatch & { current: Tensor }, map: LatentMap): GateBatch => {
+    const view = (base: GateBatch & { current: Tensor }, map: Pick<LatentMap, 'align'>): GateBatch => {
       const aligned = this.#keep(engine.tidy(() => map.align(base.current)));
       return { ...base, aligned, oldLogits: this.#keep(engine.tidy(() => classify(oldHead, aligned))) };
     };
@@ -218,12 +219,12 @@ class Bench {
     };
 
     // What each map makes of held-out and of test latents. The old model is no function of the latents.
-    const maps: Record<Exclude<MapName, 'none' | 'old model'>, LatentMap> = {
+    const maps: Record<Exclude<MapName, 'none' | 'old model'>, Pick<LatentMap, 'align'>> = {
       ELI: aligner,
       ridge,
       'mean shift': shift,
     };
-    const oldModel = (data: Tensor): LatentMap => ({ align: () => previous.forward(data) });
+    const oldModel = (data: Tensor): Pick<LatentMap, 'align'> => ({ align: () => previous.forward(data) });
     const views = Object.entries(maps).map(([name, map]) => ({
       name: name as MapName,
       held: view(held, map),
