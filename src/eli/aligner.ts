@@ -115,7 +115,7 @@ export class EnergyAligner implements LatentMap {
       if (hooks.resume !== undefined) aligner.#load(hooks.resume);
       else if (start !== 'current') aligner.#start = await fitMap(start, pairs);
       started = aligner.#start?.align(current) ?? current;
-      for await (const report of aligner.#trainer.run({ previous, current: started }, hooks)) {
+      for await (const report of aligner.#trainer.run({ ...pairs, current: started }, hooks)) {
         yield { ...report, iterations, aligner };
       }
       return aligner;
