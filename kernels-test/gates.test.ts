@@ -17,7 +17,7 @@ import {
 } from '../src/eli/gates/all.ts';
 import { pcaBasis, project } from '../src/eli/gates/basis.ts';
 import { ClassGaussians, classMoments } from '../src/eli/gates/gaussians.ts';
-import { auroc } from '../src/eli/policy.ts';
+import { auroc } from '../src/eli/policies/scores.ts';
 import type { EliError, ErrorCode } from '../src/errors.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
 import { tensor } from '../src/tensor/create.ts';

@@ -7,13 +7,13 @@ import * as assert from 'uvu/assert';
 import type { DigitSet } from '../src/data/image-set.ts';
 import { loadMnist, splitByDigits } from '../src/data/mnist.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
-import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policy.ts';
+import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policies/scores.ts';
 import { EliError } from '../src/errors.ts';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
-import { measurePolicies, POLICY_STAGES, type PolicyReport } from '../src/experiments/mnist/policies.ts';
-import { policyTable, savePolicies } from '../src/experiments/mnist/policies-table.ts';
+import { measurePolicies, POLICY_STAGES } from '../src/experiments/mnist/policies.ts';
 import { runMnist } from '../src/experiments/mnist/run.ts';
 import { latentsOf, TaskData } from '../src/experiments/mnist/two-task.ts';
+import { type PolicyReport, policyTable, savePolicies } from '../src/experiments/policy-report.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear } from '../src/nn/layers.ts';
 import { silentProgress } from '../src/report/progress.ts';
@@ -138,7 +138,8 @@ test('the short report of a run: table, report.json and picture; the same figure
     assert.match(table, new RegExp(part.replace(/[()+]/g, '\\$&')));
   }
   assert.ok(table.split('\n').length <= 10, 'it is short');
-  await savePolicies(root, reports, { kind: 'short', gateQuantile: 0.9, statisticsQuantile: 0.97 }, true);
+  const settings = { kind: 'short', gateQuantile: 0.9, statisticsQuantile: 0.97 } as const;
+  await savePolicies(root, reports, settings, { data: 'MNIST' });
   assert.ok(existsSync(join(root, 'tradeoff.png')));
   const { summary, seeds } = JSON.parse(readFileSync(join(root, 'report.json'), 'utf8'));
   assert.is(seeds.length, 2);

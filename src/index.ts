@@ -78,7 +78,10 @@ export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc
 export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
-export * from './eli/policy.ts';
+export { answersOf } from './eli/policies/answers.ts';
+export { CachedGate } from './eli/policies/cached-gate.ts';
+export * from './eli/policies/evaluate.ts';
+export * from './eli/policies/scores.ts';
 export { EliError, type ErrorCode } from './errors.ts';
 export type { FloatDtype } from './files/floats.ts';
 export { type ByteSource, InputFile } from './files/input.ts';

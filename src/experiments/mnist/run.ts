@@ -8,6 +8,7 @@ import type { StateDict } from '../../nn/module.ts';
 import { writeJson } from '../../report/json.ts';
 import type { Progress } from '../../report/progress.ts';
 import { firstEvents, RunLog } from '../../report/run-log.ts';
+import { loadPolicies, type PolicyReport, type ReportKind, savePolicies } from '../policy-report.ts';
 import {
   type CurvePoint,
   checkpointPath,
@@ -18,8 +19,7 @@ import {
 import { alignerOptions, FREE_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
-import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './policies.ts';
-import { loadPolicies, savePolicies } from './policies-table.ts';
+import { measurePolicies, POLICY_STAGES } from './policies.ts';
 import { accuracy, ClassifierTrainer, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
 
 export interface MnistRun {
@@ -213,7 +213,7 @@ class Run {
         },
       });
       bar.update(stages);
-      await savePolicies(folder, [report], settings, pictures);
+      await savePolicies(folder, [report], settings, pictures ? { data: 'MNIST' } : undefined);
       return report;
     } finally {
       bar.done();

@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { EliError } from '../../errors.ts';
 
 /** What both heads say of each of n samples, before and after alignment. */
 export interface HeadAnswers {
