@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { holdOut } from '../../data/hold-out.ts';
 import { type Mnist, splitByDigits } from '../../data/mnist.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
 import { fitControl, type LatentMap } from '../../eli/controls.ts';
@@ -7,6 +8,7 @@ import type { AlignerState, LatentPairs } from '../../eli/fit.ts';
 import type { AlignerOptions } from '../../eli/options.ts';
 import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
+import type { Linear } from '../../nn/layers.ts';
 import { div, mul, sub } from '../../ops/binary.ts';
 import { gather } from '../../ops/gather.ts';
 import { mean } from '../../ops/reduce.ts';
@@ -16,8 +18,9 @@ import type { Progress } from '../../report/progress.ts';
 import { formatMeanStd, meanStd } from '../../report/stats.ts';
 import { renderTable, type TableFormat } from '../../report/table.ts';
 import { tensor } from '../../tensor/create.ts';
+import { TensorScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { checkpointPath, readCheckpoint } from './checkpoint.ts';
+import { checkpointPath, type MnistCheckpoint, readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
 import { accuracy, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
 
@@ -69,52 +72,61 @@ export async function runMnistEnergies(
   const results: EnergyResult[] = [];
   try {
     for (const folder of seedFolders(run.folder)) {
-      const { config, afterTask1, classifier, aligner } = (await readCheckpoint(folder))!;
-      if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
-        throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
-          hint: `finish it first: repeat its command with --resume --out ${run.folder}`,
-        });
-      }
-      const layers = {
-        previous: layerOf(engine, afterTask1, 'base'),
-        current: layerOf(engine, classifier.net, 'base'),
-        head1: layerOf(engine, classifier.net, 'head1'),
-        head2: layerOf(engine, classifier.net, 'head2'),
-      };
-      const pairs = {
-        previous: latentsOf(layers.previous, sets.train2),
-        current: latentsOf(layers.current, sets.train2),
-      };
-      const test = {
-        first: latentsOf(layers.current, sets.test1),
-        second: latentsOf(layers.current, sets.test2),
-      };
-      const bar = run.progress(`seed ${config.seed}`, run.variants.length, 'energies');
-      try {
-        for (const [i, variant] of run.variants.entries()) {
-          const map = await learn(engine, variant, pairs, alignerOptions(config), aligner, run.signal);
-          const aligned = engine.tidy(() => [map.align(test.first), map.align(test.second)]);
-          results.push({
-            seed: config.seed,
-            variant,
-            task1: await accuracy(layers.head1, aligned[0]!, sets.test1.targets),
-            task2Aligned: await accuracy(layers.head2, aligned[1]!, sets.test2.targets),
-          });
-          for (const t of aligned) t.dispose();
-          map.dispose?.();
-          bar.update(i + 1, `${variant}: task 1 at ${results.at(-1)!.task1.toFixed(1)} %`);
-        }
-      } finally {
-        bar.done();
-        for (const layer of Object.values(layers)) layer.dispose();
-        for (const t of [...Object.values(pairs), ...Object.values(test)]) t.dispose();
-      }
+      results.push(...(await runSeed(engine, await finishedRun(folder, run.folder), sets, run)));
     }
   } finally {
     for (const set of Object.values(sets)) set.dispose();
   }
   await writeJson(join(run.folder, 'energy-variants.json'), results);
   return results;
+}
+
+type FinishedRun = MnistCheckpoint & Required<Pick<MnistCheckpoint, 'afterTask1' | 'aligner'>>;
+
+async function finishedRun(folder: string, out: string): Promise<FinishedRun> {
+  const checkpoint = (await readCheckpoint(folder))!;
+  const { config, afterTask1, aligner } = checkpoint;
+  if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
+    throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
+      hint: `finish it first: repeat its command with --resume --out ${out}`,
+    });
+  }
+  return { ...checkpoint, afterTask1, aligner };
+}
+
+/** All variants with the models of one seed. */
+async function runSeed(
+  engine: Engine,
+  { config, afterTask1, classifier, aligner }: FinishedRun,
+  { train2, test1, test2 }: Record<'train2' | 'test1' | 'test2', TaskData>,
+  { variants, progress, signal }: EnergiesRun,
+): Promise<EnergyResult[]> {
+  const previous = layerOf(engine, afterTask1, 'base');
+  const current = layerOf(engine, classifier.net, 'base');
+  const head1 = layerOf(engine, classifier.net, 'head1');
+  const head2 = layerOf(engine, classifier.net, 'head2');
+  const scope = new TensorScope(engine);
+  const bar = progress(`seed ${config.seed}`, variants.length, 'energies');
+  const results: EnergyResult[] = [];
+  try {
+    const latents = (base: Linear, data: TaskData): Tensor => scope.own(() => latentsOf(base, data));
+    const pairs = { previous: latents(previous, train2), current: latents(current, train2) };
+    const [first, second] = [latents(current, test1), latents(current, test2)];
+    const fit: Fit = { pairs, options: alignerOptions(config), hooks: signal ? { signal } : {} };
+    for (const [i, variant] of variants.entries()) {
+      const [aligned, secondAligned] = await alignBy(variant, fit, aligner, [first, second]);
+      const task1 = await accuracy(head1, aligned!, test1.targets);
+      const task2Aligned = await accuracy(head2, secondAligned!, test2.targets);
+      for (const t of [aligned!, secondAligned!]) t.dispose();
+      results.push({ seed: config.seed, variant, task1, task2Aligned });
+      bar.update(i + 1, `${variant}: task 1 at ${task1.toFixed(1)} %`);
+    }
+    return results;
+  } finally {
+    bar.done();
+    scope.dispose();
+    for (const layer of [previous, current, head1, head2]) layer.dispose();
+  }
 }
 
 function seedFolders(folder: string): string[] {
@@ -132,17 +144,43 @@ function seedFolders(folder: string): string[] {
     .map((name) => join(folder, name));
 }
 
+/** What variants learn from. */
+interface Fit {
+  readonly pairs: LatentPairs;
+  readonly options: AlignerOptions;
+  readonly hooks: { readonly signal?: AbortSignal };
+}
+
 type Learnt = LatentMap & { dispose?(): void };
 
-async function learn(
-  engine: Engine,
+/** Learns a variant and aligns latents by it. */
+async function alignBy(
   variant: EnergyVariant,
-  pairs: LatentPairs,
-  options: AlignerOptions,
+  fit: Fit,
   original: AlignerState,
-  signal: AbortSignal | undefined,
+  latents: readonly Tensor[],
+): Promise<Tensor[]> {
+  const { engine } = fit.pairs.previous;
+  const scope = new TensorScope(engine);
+  let map: Learnt | undefined;
+  try {
+    map = await learn(variant, fit, original, scope);
+    const learnt = map;
+    return engine.tidy(() => latents.map((z) => learnt.align(z)));
+  } finally {
+    map?.dispose?.();
+    scope.dispose();
+  }
+}
+
+function learn(
+  variant: EnergyVariant,
+  fit: Fit,
+  original: AlignerState,
+  scope: TensorScope,
 ): Promise<Learnt> {
-  const hooks = signal === undefined ? {} : { signal };
+  const { pairs, options, hooks } = fit;
+  const { engine } = pairs.previous;
   switch (variant) {
     case 'original':
       return EnergyAligner.fit(engine, pairs, options, { resume: original });
@@ -150,57 +188,48 @@ async function learn(
     case 'ridge':
       return EnergyAligner.fit(engine, pairs, { ...options, start: variant }, hooks);
     case 'per-dimension':
-      return perDimension(engine, pairs, options, hooks);
+      return perDimension(fit, scope);
     case 'early-stop':
-      return earlyStop(engine, pairs, options, hooks);
+      return earlyStop(fit, scope);
     case 'ridge-alone':
       return fitControl('ridge', pairs);
   }
 }
 
 /** The original in coordinates whose previous latents have variance 1: there a step of ε is one of ε σ² here. */
-async function perDimension(
-  engine: Engine,
-  pairs: LatentPairs,
-  options: AlignerOptions,
-  hooks: { signal?: AbortSignal },
-): Promise<Learnt> {
-  const deviation = engine.tidy(() => {
-    const centred = sub(pairs.previous, mean(pairs.previous, 0, true));
-    return engine.keep(sqrt(mean(mul(centred, centred), 0, true)));
+async function perDimension({ pairs, options, hooks }: Fit, scope: TensorScope): Promise<Learnt> {
+  const { previous, current } = pairs;
+  const { engine } = previous;
+  const deviation = scope.own(() => {
+    const centred = sub(previous, mean(previous, 0, true));
+    return sqrt(mean(mul(centred, centred), 0, true));
   });
-  const scaled = engine.tidy(() => ({
-    previous: div(pairs.previous, deviation),
-    current: div(pairs.current, deviation),
-  }));
+  const scaled = {
+    previous: scope.own(() => div(previous, deviation)),
+    current: scope.own(() => div(current, deviation)),
+  };
   const aligner = await EnergyAligner.fit(engine, scaled, options, hooks);
-  for (const t of Object.values(scaled)) t.dispose();
   return {
     align: (latents) => engine.tidy(() => mul(aligner.align(div(latents, deviation)), deviation)),
-    dispose: () => {
-      aligner.dispose();
-      deviation.dispose();
-    },
+    dispose: () => aligner.dispose(),
   };
 }
 
 /** Every so many pairs one is held out. */
 const HELD_OUT = 10;
 
-async function earlyStop(
-  engine: Engine,
-  pairs: LatentPairs,
-  options: AlignerOptions,
-  hooks: { signal?: AbortSignal },
-): Promise<Learnt> {
-  const rows = Array.from({ length: pairs.previous.shape[0]! }, (_, i) => i);
-  const part = (wanted: (i: number) => boolean): LatentPairs =>
-    engine.tidy(() => {
-      const index = tensor(engine, Uint32Array.from(rows.filter(wanted)));
-      return { previous: gather(pairs.previous, index), current: gather(pairs.current, index) };
-    });
-  const fit = part((i) => i % HELD_OUT !== 0);
-  const held = part((i) => i % HELD_OUT === 0);
+async function earlyStop({ pairs, options, hooks }: Fit, scope: TensorScope): Promise<Learnt> {
+  const { engine } = pairs.previous;
+  const rows = holdOut(pairs.previous.shape[0]!, HELD_OUT);
+  const part = (name: keyof typeof rows): LatentPairs => {
+    const index = scope.own(() => tensor(engine, rows[name]));
+    return {
+      previous: scope.own(() => gather(pairs.previous, index)),
+      current: scope.own(() => gather(pairs.current, index)),
+    };
+  };
+  const fit = part('fit');
+  const held = part('heldOut');
   let best: { distance: number; state: AlignerState } | undefined;
   const full = await EnergyAligner.fit(engine, fit, options, {
     ...hooks,
@@ -216,14 +245,7 @@ async function earlyStop(
   });
   full.dispose();
   const { state } = best!;
-  const kept = await EnergyAligner.fit(
-    engine,
-    fit,
-    { ...options, iterations: state.iteration },
-    { resume: state },
-  );
-  for (const t of [...Object.values(fit), ...Object.values(held)] as Tensor[]) t.dispose();
-  return kept;
+  return EnergyAligner.fit(engine, fit, { ...options, iterations: state.iteration }, { resume: state });
 }
 
 /** One row a variant, mean ± std over the seeds, as text. */
