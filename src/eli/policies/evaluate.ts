@@ -1,4 +1,4 @@
-import { TensorScope } from '../../tensor/scope.ts';
+import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Gate, GateBatch, GateData } from '../gates/gate.ts';
 import type { TaskStatistics } from '../gates/statistics.ts';
@@ -90,13 +90,8 @@ export interface PolicyResults {
  * Measures every gate with every map, beside aligning never, always, and by the truth (`oracle`). Gates see
  * current-task data alone; the truth is looked at by the oracle and the measuring only.
  */
-export async function evaluatePolicies(evaluation: PolicyEvaluation): Promise<PolicyResults> {
-  const evaluator = new PolicyEvaluator(evaluation);
-  try {
-    return await evaluator.run();
-  } finally {
-    evaluator.dispose();
-  }
+export function evaluatePolicies(evaluation: PolicyEvaluation): Promise<PolicyResults> {
+  return withScope(evaluation.test.current.engine, (scope) => new Evaluator(evaluation, scope).run());
 }
 
 /** Samples as gates see them: before alignment, and aligned by one map. */
@@ -109,53 +104,45 @@ interface MapView {
   readonly test: AlignedBatch;
 }
 
-class PolicyEvaluator {
+class Evaluator {
   readonly #evaluation: PolicyEvaluation;
   /** What is needed to the end; what one map makes is freed after it. */
-  readonly #scope: TensorScope;
+  readonly #scope: Scope;
   readonly #rows: PolicyRow[] = [];
   readonly #curves: PolicyCurve[] = [];
 
-  constructor(evaluation: PolicyEvaluation) {
+  constructor(evaluation: PolicyEvaluation, scope: Scope) {
     this.#evaluation = evaluation;
-    this.#scope = new TensorScope(evaluation.test.current.engine);
-  }
-
-  dispose(): void {
-    this.#scope.dispose();
+    this.#scope = scope;
   }
 
   async run(): Promise<PolicyResults> {
-    const { fit, heldOut, test, gates, heads, maps, reference, onStage } = this.#evaluation;
+    const { fit, heldOut, test, truth, gates, heads, maps, reference, onStage } = this.#evaluation;
     const before = { heldOut: this.#batch(heldOut), test: this.#batch(test) };
-    const view = (map: string, scope: TensorScope): MapView => ({
+    const view = (map: string, scope: Scope): MapView => ({
       heldOut: this.#align(before.heldOut, map, scope),
       test: this.#align(before.test, map, scope),
     });
     const referenceView = view(reference, this.#scope);
     await this.#fitGates(this.#align(this.#batch(fit), reference, this.#scope));
 
-    const unaligned = {
-      oldCurrent: await answersOf(this.#scope.own(() => heads.old(test.current))),
-      newCurrent: await answersOf(before.test.newLogits),
-    };
-    this.#neverRow(unaligned);
+    const oldCurrent = await answersOf(this.#scope.own(() => heads.old(test.current)));
+    const newCurrent = await answersOf(before.test.newLogits);
+    const never = { oldCurrent, newCurrent, oldAligned: oldCurrent, newAligned: newCurrent };
+    this.#row('none', 'never', scorePolicy(never, truth, 'never'));
     for (const map of Object.keys(maps)) {
       onStage?.(`policies: ${map}`);
-      const scope = new TensorScope(test.current.engine);
-      try {
+      await withScope(test.current.engine, async (scope) => {
         const own = map === reference ? referenceView : view(map, scope);
+        const oldAligned = await answersOf(own.test.oldLogits);
         const newAligned = await answersOf(scope.own(() => heads.new(own.test.aligned)));
-        const answers = { ...unaligned, oldAligned: await answersOf(own.test.oldLogits), newAligned };
-        await this.#measure(map, answers, own, referenceView);
-      } finally {
-        scope.dispose();
-      }
+        await this.#measure(map, { oldCurrent, newCurrent, oldAligned, newAligned }, own, referenceView);
+      });
     }
-    const savedBytes = Object.fromEntries(
-      gates.flatMap(({ gate, statistics }) => (statistics ? [[gate.name, statistics.bytes]] : [])),
+    const saved = gates.flatMap(({ gate, statistics }) =>
+      statistics ? [[gate.name, statistics.bytes]] : [],
     );
-    return { rows: this.#rows, curves: this.#curves, savedBytes };
+    return { rows: this.#rows, curves: this.#curves, savedBytes: Object.fromEntries(saved) };
   }
 
   #batch(samples: PolicySamples & GateData): Batch {
@@ -167,7 +154,7 @@ class PolicyEvaluator {
     };
   }
 
-  #align(batch: Batch, map: string, scope: TensorScope): AlignedBatch {
+  #align(batch: Batch, map: string, scope: Scope): AlignedBatch {
     const { heads, maps } = this.#evaluation;
     const aligned = scope.own(() => maps[map]!.align(batch.current, batch));
     return { ...batch, aligned, oldLogits: scope.own(() => heads.old(aligned)) };
@@ -188,39 +175,30 @@ class PolicyEvaluator {
     const { gates, truth, gateQuantile, statisticsQuantile } = this.#evaluation;
     this.#row(map, 'always', scorePolicy(answers, truth, 'always'));
     for (const entry of gates) {
-      if (this.#repeats(entry, map)) continue;
       const { gate, statistics, byReference = false, chosen = false, drawn = chosen } = entry;
+      const policy = this.#nameOf(entry, map);
+      if (policy === undefined) continue;
       const saved = statistics !== undefined;
       const view = byReference ? reference : own;
       await gate.calibrate(view.heldOut, saved ? statisticsQuantile : gateQuantile);
       const scores = await gate.score(view.test);
       const decisions = Uint8Array.from(scores, (score) => (score > gate.threshold ? 1 : 0));
-      const policy = this.#nameOf(entry, map);
       const more = { saved, chosen, auroc: auroc(scores, truth.old) };
-      this.#row(map, policy, scorePolicy(answers, truth, decisions), more);
+      this.#row(map, policy, { ...scorePolicy(answers, truth, decisions), ...more });
       if (drawn) this.#curves.push({ map, policy, saved, points: tradeoff(answers, truth, scores) });
     }
     this.#row(map, 'oracle', scorePolicy(answers, truth, truth.old));
   }
 
-  /** With the reference map itself, a gate by the reference is the same as without. */
-  #repeats({ gate, byReference }: GateEntry, map: string): boolean {
+  /** Undefined where another entry is the same policy: with the reference map, a gate by the reference and without. */
+  #nameOf({ gate, byReference }: GateEntry, map: string): string | undefined {
     const { gates, reference } = this.#evaluation;
-    const plain = gates.some((other) => other.gate === gate && other.byReference !== true);
-    return byReference === true && map === reference && plain;
+    if (byReference !== true) return gate.name;
+    if (map !== reference) return gate.name.replace('heads', `heads (${reference})`);
+    return gates.some((other) => other.gate === gate && other.byReference !== true) ? undefined : gate.name;
   }
 
-  #nameOf({ gate, byReference }: GateEntry, map: string): string {
-    const { reference } = this.#evaluation;
-    return byReference && map !== reference ? gate.name.replace('heads', `heads (${reference})`) : gate.name;
-  }
-
-  #neverRow({ oldCurrent, newCurrent }: Pick<HeadAnswers, 'oldCurrent' | 'newCurrent'>): void {
-    const answers = { oldCurrent, newCurrent, oldAligned: oldCurrent, newAligned: newCurrent };
-    this.#row('none', 'never', scorePolicy(answers, this.#evaluation.truth, 'never'));
-  }
-
-  #row(map: string, policy: string, scores: PolicyScores, more: Partial<PolicyRow> = {}): void {
-    this.#rows.push({ map, policy, saved: false, chosen: false, ...scores, ...more });
+  #row(map: string, policy: string, figures: PolicyScores & Partial<PolicyRow>): void {
+    this.#rows.push({ map, policy, saved: false, chosen: false, ...figures });
   }
 }

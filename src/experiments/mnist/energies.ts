@@ -9,6 +9,7 @@ import type { AlignerOptions } from '../../eli/options.ts';
 import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import type { Linear } from '../../nn/layers.ts';
+import type { StateDict } from '../../nn/module.ts';
 import { div, mul, sub } from '../../ops/binary.ts';
 import { gather } from '../../ops/gather.ts';
 import { mean } from '../../ops/reduce.ts';
@@ -18,7 +19,7 @@ import type { Progress } from '../../report/progress.ts';
 import { formatMeanStd, meanStd } from '../../report/stats.ts';
 import { renderTable, type TableFormat } from '../../report/table.ts';
 import { tensor } from '../../tensor/create.ts';
-import { TensorScope } from '../../tensor/scope.ts';
+import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkpointPath, type MnistCheckpoint, readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
@@ -64,19 +65,21 @@ export async function runMnistEnergies(
   mnist: Mnist,
   run: EnergiesRun,
 ): Promise<EnergyResult[]> {
-  const sets = {
-    train2: new TaskData(engine, splitByDigits(mnist.train, SECOND)),
-    test1: new TaskData(engine, splitByDigits(mnist.test, FIRST)),
-    test2: new TaskData(engine, splitByDigits(mnist.test, SECOND)),
-  };
-  const results: EnergyResult[] = [];
-  try {
+  const results = await withScope(engine, async (scope) => {
+    const data = (set: Mnist['train'], digits: number[]): TaskData =>
+      scope.add(new TaskData(engine, splitByDigits(set, digits)));
+    const sets = {
+      train2: data(mnist.train, SECOND),
+      test1: data(mnist.test, FIRST),
+      test2: data(mnist.test, SECOND),
+    };
+    const all: EnergyResult[] = [];
     for (const folder of seedFolders(run.folder)) {
-      results.push(...(await runSeed(engine, await finishedRun(folder, run.folder), sets, run)));
+      const finished = await finishedRun(folder, run.folder);
+      all.push(...(await withScope(engine, (own) => runSeed(engine, finished, sets, run, own))));
     }
-  } finally {
-    for (const set of Object.values(sets)) set.dispose();
-  }
+    return all;
+  });
   await writeJson(join(run.folder, 'energy-variants.json'), results);
   return results;
 }
@@ -100,33 +103,41 @@ async function runSeed(
   { config, afterTask1, classifier, aligner }: FinishedRun,
   { train2, test1, test2 }: Record<'train2' | 'test1' | 'test2', TaskData>,
   { variants, progress, signal }: EnergiesRun,
+  scope: Scope,
 ): Promise<EnergyResult[]> {
-  const previous = layerOf(engine, afterTask1, 'base');
-  const current = layerOf(engine, classifier.net, 'base');
-  const head1 = layerOf(engine, classifier.net, 'head1');
-  const head2 = layerOf(engine, classifier.net, 'head2');
-  const scope = new TensorScope(engine);
-  const bar = progress(`seed ${config.seed}`, variants.length, 'energies');
+  const { seed } = config;
+  const layer = (state: StateDict, name: string): Linear => scope.add(layerOf(engine, state, name));
+  const [previous, current] = [layer(afterTask1, 'base'), layer(classifier.net, 'base')];
+  const [head1, head2] = [layer(classifier.net, 'head1'), layer(classifier.net, 'head2')];
+  const latents = (base: Linear, data: TaskData): Tensor => scope.own(() => latentsOf(base, data));
+  const pairs = { previous: latents(previous, train2), current: latents(current, train2) };
+  const [first, second] = [latents(current, test1), latents(current, test2)];
+  const fit: Fit = { pairs, options: alignerOptions(config), hooks: signal ? { signal } : {} };
   const results: EnergyResult[] = [];
+  const bar = progress(`seed ${seed}`, variants.length, 'energies');
   try {
-    const latents = (base: Linear, data: TaskData): Tensor => scope.own(() => latentsOf(base, data));
-    const pairs = { previous: latents(previous, train2), current: latents(current, train2) };
-    const [first, second] = [latents(current, test1), latents(current, test2)];
-    const fit: Fit = { pairs, options: alignerOptions(config), hooks: signal ? { signal } : {} };
-    for (const [i, variant] of variants.entries()) {
-      const [aligned, secondAligned] = await alignBy(variant, fit, aligner, [first, second]);
-      const task1 = await accuracy(head1, aligned!, test1.targets);
-      const task2Aligned = await accuracy(head2, secondAligned!, test2.targets);
-      for (const t of [aligned!, secondAligned!]) t.dispose();
-      results.push({ seed: config.seed, variant, task1, task2Aligned });
-      bar.update(i + 1, `${variant}: task 1 at ${task1.toFixed(1)} %`);
+    for (const variant of variants) {
+      const result = await withScope(engine, async (own) => {
+        const map = await learn(variant, fit, aligner, own);
+        const task1 = await accuracy(
+          head1,
+          own.own(() => map.align(first)),
+          test1.targets,
+        );
+        const task2Aligned = await accuracy(
+          head2,
+          own.own(() => map.align(second)),
+          test2.targets,
+        );
+        return { seed, variant, task1, task2Aligned };
+      });
+      results.push(result);
+      bar.update(results.length, `${variant}: task 1 at ${result.task1.toFixed(1)} %`);
     }
-    return results;
   } finally {
     bar.done();
-    scope.dispose();
-    for (const layer of [previous, current, head1, head2]) layer.dispose();
   }
+  return results;
 }
 
 function seedFolders(folder: string): string[] {
@@ -151,42 +162,21 @@ interface Fit {
   readonly hooks: { readonly signal?: AbortSignal };
 }
 
-type Learnt = LatentMap & { dispose?(): void };
-
-/** Learns a variant and aligns latents by it. */
-async function alignBy(
+/** The map of a variant; it lives as long as `scope`. */
+async function learn(
   variant: EnergyVariant,
   fit: Fit,
   original: AlignerState,
-  latents: readonly Tensor[],
-): Promise<Tensor[]> {
-  const { engine } = fit.pairs.previous;
-  const scope = new TensorScope(engine);
-  let map: Learnt | undefined;
-  try {
-    map = await learn(variant, fit, original, scope);
-    const learnt = map;
-    return engine.tidy(() => latents.map((z) => learnt.align(z)));
-  } finally {
-    map?.dispose?.();
-    scope.dispose();
-  }
-}
-
-function learn(
-  variant: EnergyVariant,
-  fit: Fit,
-  original: AlignerState,
-  scope: TensorScope,
-): Promise<Learnt> {
+  scope: Scope,
+): Promise<LatentMap> {
   const { pairs, options, hooks } = fit;
   const { engine } = pairs.previous;
   switch (variant) {
     case 'original':
-      return EnergyAligner.fit(engine, pairs, options, { resume: original });
+      return scope.add(await EnergyAligner.fit(engine, pairs, options, { resume: original }));
     case 'mean-shift':
     case 'ridge':
-      return EnergyAligner.fit(engine, pairs, { ...options, start: variant }, hooks);
+      return scope.add(await EnergyAligner.fit(engine, pairs, { ...options, start: variant }, hooks));
     case 'per-dimension':
       return perDimension(fit, scope);
     case 'early-stop':
@@ -197,8 +187,10 @@ function learn(
 }
 
 /** The original in coordinates whose previous latents have variance 1: there a step of ε is one of ε σ² here. */
-async function perDimension({ pairs, options, hooks }: Fit, scope: TensorScope): Promise<Learnt> {
-  const { previous, current } = pairs;
+async function perDimension(
+  { pairs: { previous, current }, options, hooks }: Fit,
+  scope: Scope,
+): Promise<LatentMap> {
   const { engine } = previous;
   const deviation = scope.own(() => {
     const centred = sub(previous, mean(previous, 0, true));
@@ -208,17 +200,14 @@ async function perDimension({ pairs, options, hooks }: Fit, scope: TensorScope):
     previous: scope.own(() => div(previous, deviation)),
     current: scope.own(() => div(current, deviation)),
   };
-  const aligner = await EnergyAligner.fit(engine, scaled, options, hooks);
-  return {
-    align: (latents) => engine.tidy(() => mul(aligner.align(div(latents, deviation)), deviation)),
-    dispose: () => aligner.dispose(),
-  };
+  const aligner = scope.add(await EnergyAligner.fit(engine, scaled, options, hooks));
+  return { align: (latents) => mul(aligner.align(div(latents, deviation)), deviation) };
 }
 
 /** Every so many pairs one is held out. */
 const HELD_OUT = 10;
 
-async function earlyStop({ pairs, options, hooks }: Fit, scope: TensorScope): Promise<Learnt> {
+async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<LatentMap> {
   const { engine } = pairs.previous;
   const rows = holdOut(pairs.previous.shape[0]!, HELD_OUT);
   const part = (name: keyof typeof rows): LatentPairs => {
@@ -245,7 +234,8 @@ async function earlyStop({ pairs, options, hooks }: Fit, scope: TensorScope): Pr
   });
   full.dispose();
   const { state } = best!;
-  return EnergyAligner.fit(engine, fit, { ...options, iterations: state.iteration }, { resume: state });
+  const stopped = { ...options, iterations: state.iteration };
+  return scope.add(await EnergyAligner.fit(engine, fit, stopped, { resume: state }));
 }
 
 /** One row a variant, mean ± std over the seeds, as text. */

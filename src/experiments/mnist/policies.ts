@@ -22,7 +22,7 @@ import type { Linear } from '../../nn/layers.ts';
 import { gather } from '../../ops/gather.ts';
 import { concat } from '../../ops/views.ts';
 import { tensor } from '../../tensor/create.ts';
-import { TensorScope } from '../../tensor/scope.ts';
+import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { PolicyReport, PolicySettings, ReportKind } from '../policy-report.ts';
 import { classify, latentsOf, type TaskData } from './two-task.ts';
@@ -63,30 +63,25 @@ export const POLICY_NOTES = [
 const HOLD_OUT = 6;
 
 /** Measures policies on one seed's models. */
-export async function measurePolicies(trial: PolicyTrial): Promise<PolicyReport> {
-  const { seed, current, oldHead, newHead, aligner, gateQuantile, statisticsQuantile, onStage } = trial;
-  const scope = new TensorScope(current.weight.engine);
-  try {
+export function measurePolicies(trial: PolicyTrial): Promise<PolicyReport> {
+  const { seed, current, oldHead, newHead, aligner, sets, onStage } = trial;
+  return withScope(current.weight.engine, async (scope) => {
     onStage?.('controls');
     const pairs = {
-      previous: scope.own(() => latentsOf(trial.previous, trial.sets.train2)),
-      current: scope.own(() => latentsOf(current, trial.sets.train2)),
+      previous: scope.own(() => latentsOf(trial.previous, sets.train2)),
+      current: scope.own(() => latentsOf(current, sets.train2)),
     };
     const results = await evaluatePolicies({
+      ...trial,
       ...samplesOf(trial, pairs.current, scope),
       maps: await mapsOf(trial, pairs),
       reference: 'ridge',
       heads: { old: (latents) => classify(oldHead, latents), new: (latents) => classify(newHead, latents) },
       energy: (latents) => aligner.energy(latents),
       gates: await gatesOf(trial),
-      gateQuantile,
-      statisticsQuantile,
-      ...(onStage && { onStage }),
     });
     return { seed, latent: current.weight.shape[0]!, ...results };
-  } finally {
-    scope.dispose();
-  }
+  });
 }
 
 /** The aligner and its controls; in a full report, what the old model itself makes of the samples. */
@@ -108,7 +103,7 @@ async function mapsOf(
 function samplesOf(
   { current, sets: { train2, test1, test2 } }: PolicyTrial,
   latents: Tensor,
-  scope: TensorScope,
+  scope: Scope,
 ): Pick<PolicyEvaluation, 'fit' | 'heldOut' | 'test' | 'truth'> {
   const part = (rows: Uint32Array<ArrayBuffer>) => ({
     inputs: scope.own(() => inputsOf(train2, rows)),
@@ -136,12 +131,10 @@ function inputsOf(data: TaskData, rows = Uint32Array.from({ length: data.count }
 async function gatesOf(trial: PolicyTrial): Promise<GateEntry[]> {
   const { kind, previous, seed, sets, transforms: settings, onStage } = trial;
   onStage?.('saved statistics');
-  const collect = async (make: () => Tensor, of: 'inputs' | 'aligned'): Promise<TaskStatistics> => {
-    const scope = new TensorScope(previous.weight.engine);
-    return TaskStatistics.collect(scope.own(make), sets.train1.targets, { of }).finally(() =>
-      scope.dispose(),
+  const collect = (make: () => Tensor, of: 'inputs' | 'aligned'): Promise<TaskStatistics> =>
+    withScope(previous.weight.engine, (scope) =>
+      TaskStatistics.collect(scope.own(make), sets.train1.targets, { of }),
     );
-  };
   const heads = new HeadsGate();
   const novelty = new CachedGate(new NoveltyGate());
   const ofInputs = await collect(() => inputsOf(sets.train1), 'inputs');
