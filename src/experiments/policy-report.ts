@@ -164,12 +164,13 @@ function policyPicture(reports: readonly PolicyReport[], data: string): PictureS
       .map((row) => ({ name: MARKS[row.policy]!, ...point(row) })),
   });
   const seeds = reports.length === 1 ? `seed ${seed}` : `mean of ${reports.length} seeds`;
-  return tradeoffSpec([panel('ELI', 'aligned by ELI'), panel('ridge', 'aligned by a ridge map (control)')], {
-    subtitle: [
+  return tradeoffSpec(
+    [panel('ELI', 'aligned by ELI'), panel('ridge', 'aligned by a ridge map (control)')],
+    [
       `${data}, latents of ${latent}, ${seeds}; lines: the gate’s threshold moves from “all old” to “none”`,
       'filled circles: thresholds put from current-task training data alone',
     ],
-  });
+  );
 }
 
 /** The curves of one map, each point a mean over the seeds. */

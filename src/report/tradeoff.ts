@@ -26,13 +26,9 @@ export interface TradeoffPanel {
   readonly marks: readonly (TradeoffPoint & { readonly name: string })[];
 }
 
-export interface TradeoffOptions {
-  readonly title?: string;
-  /** Text, or one line each. */
-  readonly subtitle?: string | string[];
-}
-
 const COLORS: readonly string[] = [COLOR.vermillion, COLOR.blue, COLOR.green, COLOR.purple];
+const POINT = { type: 'point', opacity: 1, strokeWidth: 1.5 } as const;
+
 /**
  * What each way of deciding on alignment costs the current task and gives the old one: accuracy without labels on the
  * old task's test samples against that on the current task's, a panel for each way of aligning. Lines are gates as
@@ -40,7 +36,7 @@ const COLORS: readonly string[] = [COLOR.vermillion, COLOR.blue, COLOR.green, CO
  *
  * @throws EliError ARGUMENT without a panel, or a panel without anything in it
  */
-export function tradeoffSpec(panels: readonly TradeoffPanel[], options: TradeoffOptions = {}): PictureSpec {
+export function tradeoffSpec(panels: readonly TradeoffPanel[], subtitle: string[] = []): PictureSpec {
   if (panels.length === 0 || panels.some((panel) => panel.curves.length + panel.marks.length === 0)) {
     throw new EliError('ARGUMENT', 'A trade-off needs at least one panel, and each panel a curve or a mark');
   }
@@ -68,10 +64,7 @@ export function tradeoffSpec(panels: readonly TradeoffPanel[], options: Tradeoff
   const x = axis('new', 'current task, accuracy without labels (%)');
   const y = axis('old', 'old task, accuracy without labels (%)');
   return {
-    title: {
-      text: options.title ?? 'Deciding without labels which samples to align',
-      subtitle: options.subtitle ?? 'lines: the gate’s threshold moves; filled circle: where it was put',
-    },
+    title: { text: 'Deciding without labels which samples to align', subtitle },
     spacing: 44,
     resolve: { scale: { color: 'shared' } },
     hconcat: panels.map((panel) => ({
@@ -90,27 +83,12 @@ export function tradeoffSpec(panels: readonly TradeoffPanel[], options: Tradeoff
         },
         {
           data: { values: panel.curves.map(({ name, chosen }) => ({ ...chosen, name })) },
-          mark: {
-            type: 'point' as const,
-            filled: true,
-            size: 110,
-            opacity: 1,
-            stroke: 'white',
-            strokeWidth: 1.5,
-          },
+          mark: { ...POINT, filled: true, size: 110, stroke: 'white' },
           encoding: { x, y, color },
         },
         {
           data: { values: panel.marks },
-          mark: {
-            type: 'point' as const,
-            shape: 'diamond',
-            size: 100,
-            opacity: 1,
-            stroke: COLOR.ink,
-            fill: 'white',
-            strokeWidth: 1.5,
-          },
+          mark: { ...POINT, shape: 'diamond', size: 100, stroke: COLOR.ink, fill: 'white' },
           encoding: { x, y },
         },
         ...panel.marks.map((mark) => ({

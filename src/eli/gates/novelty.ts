@@ -2,9 +2,11 @@ import { EliError } from '../../errors.ts';
 import { brief } from '../../files/json.ts';
 import type { SafetensorsInput } from '../../files/safetensors.ts';
 import { neg } from '../../ops/unary.ts';
+import { withScope } from '../../tensor/scope.ts';
+import { readOnce } from '../moments.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
 import { basisFromTensors, basisToTensors } from './basis-tensors.ts';
-import { Gate, type GateBatch, type GateData, type GateState, need, readOnce } from './gate.ts';
+import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import {
   ClassGaussians,
   type ClassMoments,
@@ -107,12 +109,13 @@ export async function momentsOf(
   covariance: Covariance,
 ): Promise<ClassMoments> {
   if (basis === undefined) return classMoments(x, labels, covariance);
-  const projected = project(x, basis);
-  try {
-    return await classMoments(projected, labels, covariance);
-  } finally {
-    projected.dispose();
-  }
+  return withScope(x.engine, (scope) =>
+    classMoments(
+      scope.own(() => project(x, basis)),
+      labels,
+      covariance,
+    ),
+  );
 }
 
 /** @throws EliError `ARGUMENT` for what only `fit` or a load gives */

@@ -168,7 +168,7 @@ async function learn(
   fit: Fit,
   original: AlignerState,
   scope: Scope,
-): Promise<LatentMap> {
+): Promise<Pick<LatentMap, 'align'>> {
   const { pairs, options, hooks } = fit;
   const { engine } = pairs.previous;
   switch (variant) {
@@ -190,7 +190,7 @@ async function learn(
 async function perDimension(
   { pairs: { previous, current }, options, hooks }: Fit,
   scope: Scope,
-): Promise<LatentMap> {
+): Promise<Pick<LatentMap, 'align'>> {
   const { engine } = previous;
   const deviation = scope.own(() => {
     const centred = sub(previous, mean(previous, 0, true));
@@ -207,7 +207,7 @@ async function perDimension(
 /** Every so many pairs one is held out. */
 const HELD_OUT = 10;
 
-async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<LatentMap> {
+async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<Pick<LatentMap, 'align'>> {
   const { engine } = pairs.previous;
   const rows = holdOut(pairs.previous.shape[0]!, HELD_OUT);
   const part = (name: keyof typeof rows): LatentPairs => {
