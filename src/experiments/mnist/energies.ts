@@ -5,6 +5,7 @@ import { type Mnist, splitByDigits } from '../../data/mnist.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
 import { fitControl, type LatentMap } from '../../eli/controls.ts';
 import type { AlignerState, LatentPairs } from '../../eli/fit.ts';
+import { readOnce } from '../../eli/moments.ts';
 import type { AlignerOptions } from '../../eli/options.ts';
 import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
@@ -119,17 +120,9 @@ async function runSeed(
     for (const variant of variants) {
       const result = await withScope(engine, async (own) => {
         const map = await learn(variant, fit, aligner, own);
-        const task1 = await accuracy(
-          head1,
-          own.own(() => map.align(first)),
-          test1.targets,
-        );
-        const task2Aligned = await accuracy(
-          head2,
-          own.own(() => map.align(second)),
-          test2.targets,
-        );
-        return { seed, variant, task1, task2Aligned };
+        const aligned = [own.own(() => map.align(first)), own.own(() => map.align(second))] as const;
+        const task1 = await accuracy(head1, aligned[0], test1.targets);
+        return { seed, variant, task1, task2Aligned: await accuracy(head2, aligned[1], test2.targets) };
       });
       results.push(result);
       bar.update(results.length, `${variant}: task 1 at ${result.task1.toFixed(1)} %`);
@@ -223,12 +216,11 @@ async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<
   const full = await EnergyAligner.fit(engine, fit, options, {
     ...hooks,
     onProgress: async ({ aligner }) => {
-      const gap = engine.tidy(() => {
+      const squares = await readOnce(held.current, () => {
         const off = sub(aligner.align(held.current), held.previous);
         return mean(mul(off, off));
       });
-      const distance = await gap.item();
-      gap.dispose();
+      const distance = squares[0]!;
       if (best === undefined || distance < best.distance) best = { distance, state: await aligner.state() };
     },
   });
