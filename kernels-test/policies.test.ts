@@ -20,7 +20,7 @@ import { evaluatePolicies, type SampleMap } from '../src/eli/policies/evaluate.t
 import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policies/scores.ts';
 import { EliError } from '../src/errors.ts';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
-import { measurePolicies, POLICY_STAGES } from '../src/experiments/mnist/policies.ts';
+import { measurePolicies, POLICY_FIGURES, POLICY_STAGES } from '../src/experiments/mnist/policies.ts';
 import { runMnist } from '../src/experiments/mnist/run.ts';
 import { latentsOf, TaskData } from '../src/experiments/mnist/two-task.ts';
 import { type PolicyReport, policyTable, savePolicies } from '../src/experiments/policy-report.ts';
@@ -147,7 +147,7 @@ test('the short report of a run: table, report.json and picture; the same figure
     assert.ok(row('ridge', 'oracle').noLabel > gate.noLabel && gate.noLabel > row('none', 'never').noLabel);
   }
   assert.equal(reports[0], reports[1]);
-  const table = await policyTable(reports, 'short', 'markdown');
+  const table = await policyTable(reports, 'short', POLICY_FIGURES, 'markdown');
   for (const part of ['never', 'always', 'heads (ridge) + novelty \\*', 'oracle', 'ridge']) {
     assert.match(table, new RegExp(part.replace(/[()+]/g, '\\$&')));
   }
@@ -250,7 +250,10 @@ test('the full report measures every gate with every map', async () => {
   }
   // 5 means and covariances on 50 components, and the components with their mean.
   assert.is(report.savedBytes['saved statistics of inputs'], 4 * (5 + 5 * 50 + 5 * 50 * 50 + 784 + 784 * 50));
-  assert.is((await policyTable([report], 'full', 'markdown')).split('\n').length, report.rows.length + 2);
+  assert.is(
+    (await policyTable([report], 'full', POLICY_FIGURES, 'markdown')).split('\n').length,
+    report.rows.length + 2,
+  );
   aligner.dispose();
   for (const layer of [previous, current, oldHead, newHead]) layer.dispose();
   for (const set of [train1, test1, train2, test2, ...Object.values(pairs)]) set.dispose();

@@ -43,7 +43,7 @@ export function addRunMnistEnergies(run: Command): void {
     .action(async ({ from, variants = NAMES, data, adapter }: Flags) => {
       const mnist = await loadMnist(data === undefined ? {} : { dir: data });
       const engine = await Engine.create(adapter === undefined ? {} : { adapter });
-      const stop = interruptSignal('stopping; the folder stays as it was');
+      const stop = interruptSignal('stopping: nothing will be written');
       try {
         process.stderr.write(`${engine.adapter.name} (${engine.adapter.driver}), models of ${from}\n`);
         const results = await runMnistEnergies(engine, mnist, {

@@ -29,15 +29,10 @@ interface Summary extends Pick<PolicyRow, 'map' | 'policy' | 'saved' | 'chosen'>
   values(key: keyof PolicyScores | 'auroc'): number[];
 }
 
-const FIGURES = {
-  task1: 'task 1',
-  task2: 'task 2',
-  mixed: 'both',
-  noLabel: '10-way',
-  gate: 'gate',
-  auroc: 'AUROC',
-} as const;
-const KEYS = Object.keys(FIGURES) as (keyof typeof FIGURES)[];
+const KEYS = ['task1', 'task2', 'mixed', 'noLabel', 'gate', 'auroc'] as const;
+
+/** What an experiment calls the figures. */
+export type FigureNames = Readonly<Record<(typeof KEYS)[number], string>>;
 
 const mean = (values: readonly number[]): number => meanStd(values).mean;
 
@@ -73,6 +68,7 @@ function shortRows(all: readonly Summary[]): Summary[] {
 export function policyTable(
   reports: readonly PolicyReport[],
   kind: ReportKind,
+  names: FigureNames,
   format: TableFormat = 'terminal',
 ): Promise<string> {
   const all = summarize(reports);
@@ -82,7 +78,7 @@ export function policyTable(
       { head: 'aligned by', align: 'left', cell: ({ map }) => (map === 'none' ? undefined : map) },
       { head: 'when', align: 'left', cell: (row) => row.policy + (row.chosen ? ' *' : '') },
       ...KEYS.map((key) => ({
-        head: FIGURES[key],
+        head: names[key],
         cell: (row: Summary): string | undefined => {
           const values = row.values(key);
           return values.length === 0 ? undefined : formatMeanStd(meanStd(values), digits);

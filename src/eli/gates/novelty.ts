@@ -109,13 +109,10 @@ export async function momentsOf(
   covariance: Covariance,
 ): Promise<ClassMoments> {
   if (basis === undefined) return classMoments(x, labels, covariance);
-  return withScope(x.engine, (scope) =>
-    classMoments(
-      scope.own(() => project(x, basis)),
-      labels,
-      covariance,
-    ),
-  );
+  return withScope(x.engine, (scope) => {
+    const projected = scope.own(() => project(x, basis));
+    return classMoments(projected, labels, covariance);
+  });
 }
 
 /** @throws EliError `ARGUMENT` for what only `fit` or a load gives */

@@ -24,18 +24,13 @@ import { concat } from '../../ops/views.ts';
 import { tensor } from '../../tensor/create.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { PolicyReport, PolicySettings, ReportKind } from '../policy-report.ts';
+import type { FigureNames, PolicyReport, PolicySettings, ReportKind } from '../policy-report.ts';
 import { classify, latentsOf, type TaskData } from './two-task.ts';
 
 export interface PolicyTrial extends PolicySettings {
   readonly seed: number;
-  readonly sets: {
-    /** Used for nothing but the saved statistics, which are collected while task 1 is learnt. */
-    readonly train1: TaskData;
-    readonly train2: TaskData;
-    readonly test1: TaskData;
-    readonly test2: TaskData;
-  };
+  /** `train1` serves the saved statistics alone, which are collected while task 1 is learnt. */
+  readonly sets: Readonly<Record<'train1' | 'train2' | 'test1' | 'test2', TaskData>>;
   /** The previous model, its head, and the current model. */
   readonly previous: Linear;
   readonly oldHead: Linear;
@@ -51,7 +46,15 @@ export interface PolicyTrial extends PolicySettings {
 /** How many stages `onStage` is called with. */
 export const POLICY_STAGES: Readonly<Record<ReportKind, number>> = { short: 8, full: 14 };
 
-/** What the heads of the report's table mean. */
+/** The heads of the report's table, and what they mean. */
+export const POLICY_FIGURES: FigureNames = {
+  task1: 'task 1',
+  task2: 'task 2',
+  mixed: 'both',
+  noLabel: '10-way',
+  gate: 'gate',
+  auroc: 'AUROC',
+};
 export const POLICY_NOTES = [
   'task 1, task 2, both: the right head is given, the policy decides on alignment; 10-way: no label is given',
   'the old head is the one saved after task 1 (the table above has it as it drifted in task 2)',
