@@ -19,7 +19,7 @@ import {
 import { pcaBasis, project } from '../src/eli/gates/basis.ts';
 import { decodeGate, encodeGate, loadGate, saveGate } from '../src/eli/gates/file.ts';
 import { ClassGaussians, classMoments } from '../src/eli/gates/gaussians.ts';
-import { auroc } from '../src/eli/policy.ts';
+import { auroc } from '../src/eli/policies/scores.ts';
 import type { EliError, ErrorCode } from '../src/errors.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
 import { tensor } from '../src/tensor/create.ts';

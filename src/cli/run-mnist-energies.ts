@@ -9,6 +9,7 @@ import {
 } from '../experiments/mnist/energies.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
+import { interruptSignal } from './interrupt.ts';
 
 interface Flags {
   from: string;
@@ -42,15 +43,18 @@ export function addRunMnistEnergies(run: Command): void {
     .action(async ({ from, variants = NAMES, data, adapter }: Flags) => {
       const mnist = await loadMnist(data === undefined ? {} : { dir: data });
       const engine = await Engine.create(adapter === undefined ? {} : { adapter });
+      const stop = interruptSignal('stopping: nothing will be written');
       try {
         process.stderr.write(`${engine.adapter.name} (${engine.adapter.driver}), models of ${from}\n`);
         const results = await runMnistEnergies(engine, mnist, {
           folder: from,
           variants,
           progress: createProgress(),
+          signal: stop.signal,
         });
         process.stdout.write(`\nEnergies on MNIST, test accuracy in %\n${await energiesTable(results)}\n`);
       } finally {
+        stop.done();
         engine.dispose();
       }
     });

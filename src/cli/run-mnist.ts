@@ -2,9 +2,9 @@ import type { Command } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import { EliError } from '../errors.ts';
 import { MNIST_KEYS, mnistConfig } from '../experiments/mnist/config.ts';
-import type { ReportKind } from '../experiments/mnist/policies.ts';
-import { POLICY_NOTES, policyTable } from '../experiments/mnist/policies-table.ts';
+import { POLICY_FIGURES, POLICY_NOTES } from '../experiments/mnist/policies.ts';
 import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist/seeds.ts';
+import { policyTable, type ReportKind } from '../experiments/policy-report.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { defaultRunFolder } from '../report/run-folder.ts';
@@ -74,7 +74,7 @@ async function runMnistCommand(flags: Flags): Promise<void> {
       `\nELI on MNIST, latents of ${config.latent}, test accuracy in %\n${await mnistTable(all)}\n`,
     );
     process.stdout.write(
-      `\nDeciding which samples are aligned, test accuracy in %\n${await policyTable(policiesOf(all), report)}\n${POLICY_NOTES}\n`,
+      `\nDeciding which samples are aligned, test accuracy in %\n${await policyTable(policiesOf(all), report, POLICY_FIGURES)}\n${POLICY_NOTES}\n`,
     );
     process.stdout.write(`${flags.pictures ? 'pictures, ' : ''}metrics, log and checkpoint: ${folder}\n`);
   } finally {

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { auroc } from './policy.ts';
+import { auroc } from './policies/scores.ts';
 
 /** How far latents are from those of the previous model, x from p; over rows i and dimensions j. */
 export interface Drift {

@@ -100,13 +100,3 @@ export function quantileOf(values: ArrayLike<number>, q: number): number {
   const low = sorted[Math.floor(at)]!;
   return low + (at - Math.floor(at)) * (sorted[Math.ceil(at)]! - low);
 }
-
-/** Reads a tensor made by `make` and frees all that was made on the way. */
-export async function readOnce(of: Tensor, make: () => Tensor): Promise<Float32Array<ArrayBuffer>> {
-  const made = of.engine.tidy(make);
-  try {
-    return await made.readFloats();
-  } finally {
-    made.dispose();
-  }
-}

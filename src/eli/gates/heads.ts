@@ -2,7 +2,8 @@ import { sub } from '../../ops/binary.ts';
 import { max } from '../../ops/reduce.ts';
 import { logSumExp, softmax } from '../../ops/softmax.ts';
 import { affine } from '../../ops/unary.ts';
-import { Gate, type GateBatch, type GateState, need, readOnce } from './gate.ts';
+import { readOnce } from '../moments.ts';
+import { Gate, type GateBatch, type GateState, need } from './gate.ts';
 
 /** A gate that learns nothing but its threshold. */
 abstract class FixedGate extends Gate {

@@ -2,9 +2,11 @@ import { type ConfigOf, ConfigTable, choice, number, whole } from '../../config.
 import { EliError } from '../../errors.ts';
 import type { SafetensorsInput } from '../../files/safetensors.ts';
 import { neg } from '../../ops/unary.ts';
+import { withScope } from '../../tensor/scope.ts';
+import { readOnce } from '../moments.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
 import { basisFromTensors, basisToTensors } from './basis-tensors.ts';
-import { Gate, type GateBatch, type GateData, type GateState, need, readOnce } from './gate.ts';
+import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import {
   ClassGaussians,
   type ClassMoments,
@@ -97,12 +99,10 @@ export async function momentsOf(
   covariance: Covariance,
 ): Promise<ClassMoments> {
   if (basis === undefined) return classMoments(x, labels, covariance);
-  const projected = project(x, basis);
-  try {
-    return await classMoments(projected, labels, covariance);
-  } finally {
-    projected.dispose();
-  }
+  return withScope(x.engine, (scope) => {
+    const projected = scope.own(() => project(x, basis));
+    return classMoments(projected, labels, covariance);
+  });
 }
 
 /** @throws EliError `ARGUMENT` for what only `fit` or a load gives */

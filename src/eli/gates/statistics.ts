@@ -3,9 +3,10 @@ import { readFormat } from '../../files/formats.ts';
 import { type SafetensorsInput, writeSafetensors } from '../../files/safetensors.ts';
 import { sub } from '../../ops/binary.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { readOnce } from '../moments.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
 import { basisFromTensors, basisToTensors } from './basis-tensors.ts';
-import { Gate, type GateBatch, type GateData, type GateState, need, readOnce } from './gate.ts';
+import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import {
   ClassGaussians,
   type ClassMoments,

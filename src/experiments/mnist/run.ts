@@ -9,6 +9,7 @@ import { writeJson } from '../../report/json.ts';
 import type { Progress } from '../../report/progress.ts';
 import { firstEvents, RunLog } from '../../report/run-log.ts';
 import type { TrainerState } from '../../train/trainer.ts';
+import { loadPolicies, type PolicyReport, type ReportKind, savePolicies } from '../policy-report.ts';
 import {
   type CurvePoint,
   checkpointPath,
@@ -19,8 +20,7 @@ import {
 import { alignerOptions, MNIST_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
-import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './policies.ts';
-import { loadPolicies, savePolicies } from './policies-table.ts';
+import { measurePolicies, POLICY_STAGES } from './policies.ts';
 import { accuracy, latentsOf, layerOf, TwoTasks, taskTrainer, twoTaskModel } from './two-task.ts';
 
 export interface MnistRun {
@@ -199,7 +199,7 @@ class Run {
         },
       });
       bar.update(stages);
-      await savePolicies(folder, [report], settings, pictures);
+      await savePolicies(folder, [report], settings, pictures ? { data: 'MNIST' } : undefined);
       return report;
     } finally {
       bar.done();

@@ -8,11 +8,10 @@ import type { Progress } from '../../report/progress.ts';
 import { createRunFolder } from '../../report/run-folder.ts';
 import { meanStd } from '../../report/stats.ts';
 import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../../report/table.ts';
+import { type PolicyReport, type ReportKind, savePolicies } from '../policy-report.ts';
 import type { MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveCurve } from './pictures.ts';
-import type { PolicyReport, ReportKind } from './policies.ts';
-import { savePolicies } from './policies-table.ts';
 import { MNIST_REFERENCE, referenceRows } from './reference.ts';
 import { type MnistResult, runMnist } from './run.ts';
 
@@ -72,7 +71,7 @@ export async function runMnistSeeds(
     if (reports.length > 0) {
       const { gateQuantile, statisticsQuantile } = config;
       const settings = { kind: run.report!, gateQuantile, statisticsQuantile };
-      await savePolicies(run.folder, reports, settings, run.pictures);
+      await savePolicies(run.folder, reports, settings, run.pictures ? { data: 'MNIST' } : undefined);
     }
   }
   return all;
