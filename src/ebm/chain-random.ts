@@ -32,8 +32,8 @@ export function checkChainRandom(random: ChainRandom): void {
 }
 
 /**
- * The numbers of chain step t. Noise without `run` is that of `langevin` (seed, stream, step t), so that both make the
- * same chain. All else draws with a seed of its own, hashed from seed, stream, step and role: the fourth word of the
+ * The numbers of chain step t. Noise without `run` has (seed, stream, step t), as in the energies' kernels, so that both
+ * make the same chain. All else draws with a seed of its own, hashed from seed, stream, step and role: the fourth word of the
  * hash's counter is 1, where draws have 0, so that the two never meet.
  */
 export function chainDraw(random: ChainRandom, t: number, role: keyof typeof ROLE): RandomSource {

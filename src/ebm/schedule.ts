@@ -62,12 +62,12 @@ export interface Rule {
   readonly words: string;
 }
 
-export const FINITE: Rule = { accepts: Number.isFinite, words: 'finite' };
-export const POSITIVE: Rule = { accepts: (v) => v > 0 && Number.isFinite(v), words: 'finite and above 0' };
-export const NOT_NEGATIVE: Rule = {
-  accepts: (v) => v >= 0 && Number.isFinite(v),
-  words: 'finite and not below 0',
-};
+/** As the device computes: in f32. */
+const finite = (value: number): boolean => Number.isFinite(Math.fround(value));
+
+export const FINITE: Rule = { accepts: finite, words: 'finite' };
+export const POSITIVE: Rule = { accepts: (v) => v > 0 && finite(v), words: 'finite and above 0' };
+export const NOT_NEGATIVE: Rule = { accepts: (v) => v >= 0 && finite(v), words: 'finite and not below 0' };
 export const COUNT: Rule = {
   accepts: (v) => Number.isInteger(v) && v >= 1 && v <= 10_000,
   words: 'a whole number from 1 to 10,000',

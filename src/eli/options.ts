@@ -1,5 +1,5 @@
+import type { SamplerVariant } from '../ebm/chains.ts';
 import { ENERGY_DEFAULTS } from '../ebm/energy-model.ts';
-import type { SamplerVariant } from '../ebm/langevin.ts';
 import { EliError } from '../errors.ts';
 import { brief, isRecord } from '../files/json.ts';
 import { STARTS, type Start } from './chain-start.ts';
