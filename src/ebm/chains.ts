@@ -8,6 +8,7 @@ export interface Trajectory {
   readonly energies: Tensor;
 }
 
+/** What `sample` returns. */
 export interface Chains {
   /** Where the chains end, [n, d]. */
   readonly latents: Tensor;

@@ -11,6 +11,7 @@ import type { Energy } from './energy.ts';
 import { fusedEnergy } from './fused.ts';
 import { runChains } from './model-chains.ts';
 import type { EnergyModelConfig } from './network.ts';
+import { checkWhole } from './schedule.ts';
 
 /** The original's energy network for MNIST. */
 export const ENERGY_DEFAULTS = { hidden: 64, layers: 1, slope: 0.2 } as const;
@@ -34,18 +35,9 @@ export class EnergyModel extends Module implements Energy {
   constructor(init: Initializer, config: EnergyModelConfig) {
     super();
     const { latent, hidden, layers, slope } = config;
-    for (const [name, value, low, high] of [
-      ['latent', latent, 1, MAX_LATENT],
-      ['hidden', hidden, 1, 512],
-      ['layers', layers, 0, MAX_LINEARS - 1],
-    ] as const) {
-      if (!Number.isInteger(value) || value < low || value > high) {
-        throw new EliError(
-          'ARGUMENT',
-          `EnergyModel: ${name} is ${value}, must be a whole number from ${low} to ${high}`,
-        );
-      }
-    }
+    checkWhole('EnergyModel: latent', latent, 1, MAX_LATENT);
+    checkWhole('EnergyModel: hidden', hidden, 1, 512);
+    checkWhole('EnergyModel: layers', layers, 0, MAX_LINEARS - 1);
     this.config = config;
     const modules: Module[] = [];
     for (let layer = 0; layer < layers; layer++) {

@@ -1,5 +1,6 @@
 import type { Tensor } from '../tensor/tensor.ts';
 
+/** Sizes of an `EnergyModel`. */
 export interface EnergyModelConfig {
   /** Size d of a latent. */
   readonly latent: number;

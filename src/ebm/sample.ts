@@ -12,7 +12,7 @@ import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts
 import type { ChainResult, Chains, LangevinChain, SamplerVariant, Trajectory } from './chains.ts';
 import { checkPoints, type Energy, energyOf, evaluate } from './energy.ts';
 import type { ChainState, Sampler, StepContext, Transition } from './sampler.ts';
-import { FINITE, type Schedule, tabulate } from './schedule.ts';
+import { checkWhole, FINITE, type Schedule, tabulate } from './schedule.ts';
 
 export interface SampleOptions {
   /** Steps of every chain, 0 to 1,000,000. */
@@ -48,17 +48,9 @@ interface Plan extends Omit<SampleOptions, 'clamp'> {
 
 function planOf(sampler: Sampler, options: SampleOptions): Plan {
   const { steps, burnIn = 0, thin = 1, random } = options;
-  const whole = (name: string, value: number, low: number, high: number): void => {
-    if (!Number.isInteger(value) || value < low || value > high) {
-      throw new EliError(
-        'ARGUMENT',
-        `sample: ${name} is ${value}, must be a whole number from ${low} to ${high}`,
-      );
-    }
-  };
-  whole('steps', steps, 0, 1e6);
-  whole('burnIn', burnIn, 0, Math.max(0, steps - 1));
-  whole('thin', thin, 1, Math.max(1, steps - burnIn));
+  checkWhole('sample: steps', steps, 0, 1e6);
+  checkWhole('sample: burnIn', burnIn, 0, Math.max(0, steps - 1));
+  checkWhole('sample: thin', thin, 1, Math.max(1, steps - burnIn));
   if (options.trajectory === true && steps === 0 && options.keepStart !== true) {
     throw new EliError('ARGUMENT', 'sample: a chain of no steps has no trajectory', {
       hint: 'with `keepStart: true` it has one point',
@@ -75,8 +67,8 @@ function planOf(sampler: Sampler, options: SampleOptions): Plan {
 }
 
 /** Limits of every step. */
-function limitsOf({ clamp: limits = [], steps }: SampleOptions): Pick<Plan, 'low' | 'high'> {
-  const [low, high] = limits.map((schedule, i) =>
+function limitsOf({ clamp: limits, steps }: SampleOptions): Pick<Plan, 'low' | 'high'> {
+  const [low, high] = (limits ?? []).map((schedule, i) =>
     tabulate(`sample: clamp[${i}]`, schedule, Math.max(1, steps), FINITE),
   );
   low?.forEach((value, t) => {
@@ -178,7 +170,11 @@ function stepByStep(energy: Energy, start: Tensor, plan: Plan, plain: boolean): 
       return { ...step, state: full };
     });
     state = after;
-    if (taken !== undefined && accepted !== undefined && counts) taken = replace(taken, add(taken, accepted));
+    if (taken !== undefined && accepted !== undefined && counts) {
+      const before = taken;
+      taken = add(before, accepted);
+      before.dispose();
+    }
     accepted?.dispose();
     for (const tensor of Object.values(before)) (tensor as Tensor).dispose();
   }
@@ -188,11 +184,6 @@ function stepByStep(energy: Energy, start: Tensor, plan: Plan, plain: boolean): 
     ...(taken === undefined ? {} : { acceptance: affine(taken, 1 / (steps - burnIn), 0) }),
     ...(kept === undefined ? {} : { trajectory: kept.trajectory }),
   };
-}
-
-function replace(old: Tensor, next: Tensor): Tensor {
-  old.dispose();
-  return next;
 }
 
 /** Fills a trajectory. */

@@ -84,3 +84,10 @@ export function tabulate(name: string, schedule: Schedule, steps: number, rule: 
     throw new EliError('ARGUMENT', `${name} is ${value} at step ${t}, must be ${rule.words}`);
   });
 }
+
+/** @throws EliError `ARGUMENT` unless the value is a whole number from `low` to `high`. */
+export function checkWhole(name: string, value: number, low: number, high = Number.POSITIVE_INFINITY): void {
+  if (Number.isInteger(value) && value >= low && value <= high) return;
+  const range = high === Number.POSITIVE_INFINITY ? low : `${low} to ${high}`;
+  throw new EliError('ARGUMENT', `${name} is ${value}, must be a whole number from ${range}`);
+}
