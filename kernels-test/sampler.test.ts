@@ -17,6 +17,7 @@ import type { AlignerOptions } from '../src/eli/options.ts';
 import { writeSafetensors } from '../src/files/safetensors.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { add } from '../src/ops/binary.ts';
+import { slice } from '../src/ops/views.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
@@ -141,6 +142,25 @@ test('two hidden layers of any size: the fastest way agrees with plain ops', asy
     compare(got!, want!, CHAIN, `${units} units a lane`);
   }
   if (engine.subgroupLanes !== undefined) assert.is(inHidden, 3);
+});
+
+test('more rows than one launch takes: each ends where it would alone', async () => {
+  const rows = 16_384;
+  const x = randomNormal(engine, [rows + 40, LATENT], { seed: 9 });
+  for (const layers of [1, 2]) {
+    const config = { latent: LATENT, hidden: 32, layers, slope: 0.2 };
+    const model = new EnergyModel(new Initializer(engine, 1), config);
+    const ends = (points: Tensor) =>
+      langevin(model, points, { steps: 2, stepSize: 0.1 }).latents.readFloats();
+    const all = [...(await ends(x))];
+    for (const [first, last] of [
+      [0, rows],
+      [rows, rows + 40],
+    ] as const) {
+      const want = [...(await ends(slice(x, 0, first, last)))];
+      assert.equal(all.slice(first * LATENT, last * LATENT), want, `${layers} layers, rows from ${first}`);
+    }
+  }
 });
 
 test('chains of many steps hold no more memory than those of few', async () => {
