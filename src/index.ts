@@ -32,7 +32,7 @@ export {
   selectClasses,
 } from './data/image-set.ts';
 export type { ChainRandom } from './ebm/chain-random.ts';
-export type { ChainResult, Chains, LangevinChain, SamplerVariant, Trajectory } from './ebm/chains.ts';
+export type { Chains, LangevinChain, SamplerVariant, Trajectory } from './ebm/chains.ts';
 export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
 export type { Energy } from './ebm/energy.ts';
 export { EnergyModel } from './ebm/energy-model.ts';

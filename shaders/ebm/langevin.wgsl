@@ -2,8 +2,8 @@
 //   x ← clamp(x - ε_t ∂E(x)/∂x + σ_t ξ),   ξ normal
 // with ε and σ from Params, or with SCHEDULED = 1 ε_t = schedule[2t], σ_t = schedule[2t + 1].
 // One workgroup of 64 a chain, x and the activations in workgroup memory. ξ is what randomNormal draws for shape
-// [rows, D], the same seed and stream, and step t. With TRAJECTORY = 1 every x_t goes to trajectory[t, rows, D], the
-// start included.
+// [rows, D], the same seed and stream, and step t. With TRAJECTORY = 1 every x_t goes to trajectory[t, rows, D] and its
+// energy to energies[t, rows], the start included.
 //!include lib/energy.wgsl
 //!include lib/philox.wgsl
 
@@ -15,12 +15,21 @@ override TRAJECTORY: u32 = 0u;
 @group(0) @binding(2) var<storage, read> schedule: array<f32>;
 @group(0) @binding(3) var<storage, read_write> sampled: array<f32>;
 @group(0) @binding(4) var<storage, read_write> trajectory: array<f32>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read_write> energies: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 fn noise(index: u32, step: u32) -> f32 {
   let words = philox(vec4u(index / 4u, step, params.stream, 0u), vec2u(params.seed_low, params.seed_high));
   let pair = select(normal_pair(words.x, words.y), normal_pair(words.z, words.w), (index & 2u) != 0u);
   return select(pair.x, pair.y, (index & 1u) != 0u);
+}
+
+// After run_layers at x_t. Every invocation of the workgroup must call it.
+fn keep_energy(t: u32, row: u32, lane: u32, kept: bool) {
+  let f = output(params, lane);
+  if (lane == 0u && kept) {
+    energies[t * params.rows + row] = -f;
+  }
 }
 
 @compute @workgroup_size(64)
@@ -43,6 +52,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
     workgroupBarrier();
     run_layers(params, lane);
+    if (TRAJECTORY == 1u) {
+      keep_energy(t, row, lane, wanted == row);
+    }
     run_back(params, lane);
     for (var k = lane; k < D; k += THREADS) {
       var value = fma(step_size, gradient_of_input(params, k), x[k]);
@@ -55,6 +67,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
       x[k] = value;
     }
     workgroupBarrier();
+  }
+  if (TRAJECTORY == 1u) {
+    run_layers(params, lane);
+    keep_energy(params.steps, row, lane, wanted == row);
   }
   if (wanted == row) {
     for (var k = lane; k < D; k += THREADS) {

@@ -34,14 +34,6 @@ export interface LangevinChain {
   readonly clamp?: readonly [number, number];
   /** Given where a σ is not 0: ξ of step t is what `randomNormal` draws for the points' shape and `step: t`. */
   readonly random?: { readonly seed: number; readonly stream?: number };
-  /** Whether every point is wanted. */
+  /** Whether every point is wanted, the start included: steps + 1 points. */
   readonly trajectory: boolean;
-}
-
-/** What the kernels of an energy return. */
-export interface ChainResult {
-  /** Where the chains end, [n, d]. */
-  readonly latents: Tensor;
-  /** All points, the start included, [steps + 1, n, d]; when `trajectory` asks for them. */
-  readonly points?: Tensor;
 }

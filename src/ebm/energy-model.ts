@@ -6,7 +6,7 @@ import { neg } from '../ops/unary.ts';
 import { reshape } from '../ops/views.ts';
 import { showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
-import type { ChainResult, LangevinChain, SamplerVariant } from './chains.ts';
+import type { Chains, LangevinChain, SamplerVariant } from './chains.ts';
 import type { Energy } from './energy.ts';
 import { fusedEnergy } from './fused.ts';
 import { runChains } from './model-chains.ts';
@@ -75,7 +75,7 @@ export class EnergyModel extends Module implements Energy {
    * Chains by the kernels of this model, off the tape, or undefined where ops are faster.
    * @throws EliError `ARGUMENT` when the variant cannot run such a chain.
    */
-  chains(start: Tensor, chain: LangevinChain, variant: SamplerVariant): ChainResult | undefined {
+  chains(start: Tensor, chain: LangevinChain, variant: SamplerVariant): Chains | undefined {
     this.checkLatents(start);
     return runChains(this, start, chain, variant);
   }

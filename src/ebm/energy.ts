@@ -3,7 +3,7 @@ import { EliError } from '../errors.ts';
 import { sum } from '../ops/reduce.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
-import type { ChainResult, LangevinChain, SamplerVariant } from './chains.ts';
+import type { Chains, LangevinChain, SamplerVariant } from './chains.ts';
 
 /**
  * An energy over points of ℝᵈ: the density is proportional to exp(−E(x) / T). `EnergyModel` is one; any function made
@@ -19,7 +19,7 @@ export interface Energy {
    * ops are faster, or the variant is `plain`.
    * @throws EliError `ARGUMENT` when the kernels of the variant cannot run such a chain.
    */
-  chains?(start: Tensor, chain: LangevinChain, variant: SamplerVariant): ChainResult | undefined;
+  chains?(start: Tensor, chain: LangevinChain, variant: SamplerVariant): Chains | undefined;
 }
 
 /** @throws EliError `SHAPE` or `DTYPE` unless the points are f32 [n, d]. */

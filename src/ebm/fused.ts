@@ -1,7 +1,7 @@
 import { contiguous, copyInto } from '../ops/views.ts';
 import { empty, tensor } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { ChainResult, LangevinChain } from './chains.ts';
+import type { Chains, LangevinChain } from './chains.ts';
 import type { EnergyNetwork } from './network.ts';
 
 /*
@@ -23,17 +23,18 @@ export function fusedEnergy(network: EnergyNetwork, x: Tensor): { energy: Tensor
 }
 
 /** Chains from `start` [n, d] with any options, in one dispatch. Call inside a tidy scope. */
-export function fusedChains(network: EnergyNetwork, start: Tensor, chain: LangevinChain): ChainResult {
+export function fusedChains(network: EnergyNetwork, start: Tensor, chain: LangevinChain): Chains {
   const { steps, stepSizes, sigmas, random, clamp, trajectory } = chain;
   const { engine } = start;
   const dense = contiguous(start);
   const latents = empty(engine, start.shape);
   const points = empty(engine, trajectory ? [steps + 1, ...start.shape] : [1]);
+  const energies = empty(engine, trajectory ? [steps + 1, start.shape[0]!] : [1]);
   const scheduled = [stepSizes, sigmas].some((values) => values.some((v) => v !== values[0]));
   const schedule = scheduled ? tensor(engine, interleave(stepSizes, sigmas)) : dense;
   const seed = random?.seed ?? 0;
   engine.run('ebm/langevin.wgsl', {
-    storages: [dense, packed(network, dense), schedule, latents, points].map((t) => t.storage),
+    storages: [dense, packed(network, dense), schedule, latents, points, energies].map((t) => t.storage),
     overrides: {
       SCHEDULED: scheduled ? 1 : 0,
       NOISE: sigmas.some((v) => v !== 0) ? 1 : 0,
@@ -51,7 +52,7 @@ export function fusedChains(network: EnergyNetwork, start: Tensor, chain: Langev
       high: clamp?.[1] ?? 0,
     }),
   });
-  return trajectory ? { latents, points } : { latents };
+  return trajectory ? { latents, trajectory: { points, energies } } : { latents };
 }
 
 /** Params that only chains use. */

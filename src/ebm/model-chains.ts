@@ -4,7 +4,7 @@ import type { Engine } from '../gpu/engine.ts';
 import { copyInto, slice } from '../ops/views.ts';
 import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { ChainResult, LangevinChain, SamplerVariant } from './chains.ts';
+import type { Chains, LangevinChain, SamplerVariant } from './chains.ts';
 import { canRunDeep, sampleDeep } from './deep.ts';
 import { fusedChains } from './fused.ts';
 import { canRunHidden, sampleHidden } from './hidden.ts';
@@ -25,7 +25,7 @@ export function runChains(
   start: Tensor,
   chain: LangevinChain,
   variant: SamplerVariant,
-): ChainResult | undefined {
+): Chains | undefined {
   const { engine } = start;
   const inHidden = isBare(chain) ? hiddenKernels(engine, network.config) : undefined;
   if (variant === 'hidden' && inHidden === undefined) {

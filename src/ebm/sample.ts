@@ -1,16 +1,16 @@
-import { detach, noGrad } from '../autograd/tape.ts';
+import { detach } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { add } from '../ops/binary.ts';
 import { affine, clamp, log } from '../ops/unary.ts';
-import { contiguous, copyInto, reshape, slice } from '../ops/views.ts';
+import { contiguous, copyInto, slice } from '../ops/views.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { randomNormal, randomUniform } from '../tensor/random.ts';
 import { denseStrides } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts';
-import type { ChainResult, Chains, LangevinChain, SamplerVariant, Trajectory } from './chains.ts';
-import { checkPoints, type Energy, energyOf, evaluate } from './energy.ts';
+import type { Chains, LangevinChain, SamplerVariant, Trajectory } from './chains.ts';
+import { checkPoints, type Energy, evaluate } from './energy.ts';
 import type { ChainState, Sampler, StepContext, Transition } from './sampler.ts';
 import { checkWhole, FINITE, type Schedule, tabulate } from './schedule.ts';
 
@@ -100,7 +100,7 @@ export function sample(energy: Energy, start: Tensor, sampler: Sampler, options:
     const points = detach(start);
     const chain = langevinChain(plan);
     const result = chain && energy.chains?.(points, chain, variant);
-    if (result !== undefined) return chainsOf(energy, result, plan);
+    if (result !== undefined) return chainsOf(result, plan);
     if (variant === 'fused' || variant === 'hidden') {
       throw new EliError('ARGUMENT', `sample: no kernels for variant "${variant}" of this chain`, {
         hint: 'they need an EnergyModel, a Langevin sampler, constant limits, no random.run, and every step kept',
@@ -129,16 +129,11 @@ function langevinChain(plan: Plan): LangevinChain | undefined {
   };
 }
 
-/** Result of an energy's kernels with the points that the plan keeps, and their energies. */
-function chainsOf(energy: Energy, { latents, points }: ChainResult, { keepStart }: Plan): Chains {
-  if (points === undefined) return { latents };
-  const [all, n, d] = points.shape as [number, number, number];
-  const kept = keepStart === true ? points : slice(points, 0, 1, all);
-  const k = kept.shape[0]!;
-  const energies = noGrad(points.engine, () =>
-    reshape(energyOf('sample', energy, reshape(kept, [k * n, d])), [k, n]),
-  );
-  return { latents, trajectory: { points: kept, energies } };
+/** What an energy's kernels returned, with the points that the caller wants. */
+function chainsOf({ latents, trajectory }: Chains, { keepStart }: Plan): Chains {
+  if (trajectory === undefined) return { latents };
+  const kept = (all: Tensor): Tensor => (keepStart === true ? all : slice(all, 0, 1, all.shape[0]!));
+  return { latents, trajectory: { points: kept(trajectory.points), energies: kept(trajectory.energies) } };
 }
 
 function stepByStep(energy: Energy, start: Tensor, plan: Plan, plain: boolean): Chains {
@@ -171,9 +166,9 @@ function stepByStep(energy: Energy, start: Tensor, plan: Plan, plain: boolean): 
     });
     state = after;
     if (taken !== undefined && accepted !== undefined && counts) {
-      const before = taken;
-      taken = add(before, accepted);
-      before.dispose();
+      const sum = add(taken, accepted);
+      taken.dispose();
+      taken = sum;
     }
     accepted?.dispose();
     for (const tensor of Object.values(before)) (tensor as Tensor).dispose();
