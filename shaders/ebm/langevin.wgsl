@@ -24,38 +24,37 @@ fn noise(index: u32, step: u32) -> f32 {
   return select(pair.x, pair.y, (index & 1u) != 0u);
 }
 
-// After run_layers at x_t. Every invocation of the workgroup must call it.
-fn keep_energy(t: u32, row: u32, lane: u32, kept: bool) {
-  let f = output(params, lane);
-  if (lane == 0u && kept) {
-    energies[t * params.rows + row] = -f;
-  }
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let lane = local.x;
   let wanted = group.y * groups.x + group.x;
   let row = min(wanted, params.rows - 1u);
   load_latent(params, row, lane);
-  for (var t = 0u; t < params.steps; t++) {
+  // A trajectory takes one round more, for the energy of the last point.
+  for (var t = 0u; t < params.steps + TRAJECTORY; t++) {
     if (TRAJECTORY == 1u && wanted == row) {
       for (var k = lane; k < D; k += THREADS) {
         trajectory[(t * params.rows + row) * D + k] = x[k];
       }
     }
+    workgroupBarrier();
+    run_layers(params, lane);
+    if (TRAJECTORY == 1u) {
+      let f = output(params, lane);
+      if (lane == 0u && wanted == row) {
+        energies[t * params.rows + row] = -f;
+      }
+      if (t == params.steps) {
+        break;
+      }
+    }
+    run_back(params, lane);
     var step_size = params.step_size;
     var sigma = params.noise;
     if (SCHEDULED == 1u) {
       step_size = schedule[2u * t];
       sigma = schedule[2u * t + 1u];
     }
-    workgroupBarrier();
-    run_layers(params, lane);
-    if (TRAJECTORY == 1u) {
-      keep_energy(t, row, lane, wanted == row);
-    }
-    run_back(params, lane);
     for (var k = lane; k < D; k += THREADS) {
       var value = fma(step_size, gradient_of_input(params, k), x[k]);
       if (NOISE == 1u) {
@@ -68,16 +67,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
     workgroupBarrier();
   }
-  if (TRAJECTORY == 1u) {
-    run_layers(params, lane);
-    keep_energy(params.steps, row, lane, wanted == row);
-  }
   if (wanted == row) {
     for (var k = lane; k < D; k += THREADS) {
       sampled[row * D + k] = x[k];
-      if (TRAJECTORY == 1u) {
-        trajectory[(params.steps * params.rows + row) * D + k] = x[k];
-      }
     }
   }
 }
