@@ -14,8 +14,7 @@ export interface LangevinSamplerOptions extends Tempered {
 /**
  * The unadjusted Langevin algorithm x ← x − ε ∂E/∂x + √(2εT) ξ (Roberts and Tweedie, 1996; Welling and Teh,
  * 2011). Its stationary density differs from exp(−E/T) by a bias that vanishes with ε: on a Gaussian of variance
- * s² the variance is s² / (1 − ε / (2 s²)). Energies with kernels for whole chains, as
- * `EnergyModel`, run it there.
+ * s² the variance is s² / (1 − ε / (2 s²)). Energies with kernels for whole chains, as `EnergyModel`, run it there.
  * @throws EliError `ARGUMENT` for both `noise` and `temperature`.
  */
 export function langevinSampler(options: LangevinSamplerOptions): Sampler {
