@@ -32,11 +32,11 @@ export {
   selectClasses,
 } from './data/image-set.ts';
 export type { ChainRandom } from './ebm/chain-random.ts';
+export type { Chains, LangevinChain, SamplerVariant, Trajectory } from './ebm/chains.ts';
 export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
 export type { Energy } from './ebm/energy.ts';
-export { EnergyModel, type EnergyModelConfig } from './ebm/energy-model.ts';
+export { EnergyModel } from './ebm/energy-model.ts';
 export { type HmcOptions, hmc, type LeapfrogOptions, leapfrog } from './ebm/hmc.ts';
-export { type LangevinOptions, langevin, type SamplerVariant, type Samples } from './ebm/langevin.ts';
 export {
   type ContrastiveOptions,
   contrastiveLoss,
@@ -45,11 +45,11 @@ export {
 } from './ebm/losses.ts';
 export { type MalaOptions, mala } from './ebm/mala.ts';
 export { metropolis } from './ebm/metropolis.ts';
+export type { EnergyModelConfig } from './ebm/network.ts';
 export { ReplayBuffer } from './ebm/replay-buffer.ts';
-export { type Chains, type SampleOptions, sample, type Trajectory } from './ebm/sample.ts';
+export { type SampleOptions, sample } from './ebm/sample.ts';
 export type {
   ChainState,
-  FusedOptions,
   Sampler,
   Step,
   StepContext,

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import type { Chains } from './sample.ts';
+import type { Chains } from './chains.ts';
 
 /** Points of chains off the device: element ((step · chains) + chain) · dims + dim, as `Trajectory.points` is read. */
 export interface ChainPoints {

@@ -14,6 +14,7 @@ import { checkPoints, type Energy, energyOf } from './energy.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { type SampleOptions, sample } from './sample.ts';
 import type { Sampler } from './sampler.ts';
+import { checkWhole } from './schedule.ts';
 import { energyL2 } from './stabilise.ts';
 
 export interface ContrastiveOptions {
@@ -84,14 +85,8 @@ export class PersistentChains {
         `PersistentChains: freshFraction is ${freshFraction}, must be from 0 to 1`,
       );
     }
-    for (const [name, value] of Object.entries({ chains, capacity })) {
-      if (!Number.isInteger(value) || value < 1) {
-        throw new EliError(
-          'ARGUMENT',
-          `PersistentChains: ${name} is ${value}, must be a whole number from 1`,
-        );
-      }
-    }
+    checkWhole('PersistentChains: chains', chains, 1);
+    checkWhole('PersistentChains: capacity', capacity, 1);
     checkChainRandom(random);
     this.#options = options;
     this.#share = freshFraction;

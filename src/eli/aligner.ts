@@ -1,5 +1,7 @@
+import type { Chains } from '../ebm/chains.ts';
 import { EnergyModel } from '../ebm/energy-model.ts';
-import { langevin, type Samples } from '../ebm/langevin.ts';
+import { sample } from '../ebm/sample.ts';
+import { gradientDescent } from '../ebm/unadjusted.ts';
 import { EliError } from '../errors.ts';
 import { readFormat } from '../files/formats.ts';
 import { wholeNumber } from '../files/json.ts';
@@ -136,15 +138,23 @@ export class EnergyAligner implements LatentMap {
   }
 
   /** As `align`, with every point of the chains, their starts first: [steps + 1, n, d]. */
-  alignWithTrajectory(latents: Tensor): Required<Samples> {
-    return this.#sample(latents, true) as Required<Samples>;
+  alignWithTrajectory(latents: Tensor): { readonly latents: Tensor; readonly trajectory: Tensor } {
+    return this.engine.tidy(() => {
+      const { latents: ends, trajectory } = this.#sample(latents, true);
+      return { latents: ends, trajectory: trajectory!.points };
+    });
   }
 
-  #sample(latents: Tensor, withTrajectory: boolean): Samples {
+  #sample(latents: Tensor, trajectory: boolean): Chains {
     const { average } = this.#trainer;
+    const { steps, stepSize } = this.config;
     average.checkLatents(latents);
     return this.engine.tidy(() =>
-      langevin(average, this.#start?.align(latents) ?? latents, this.config, 'auto', withTrajectory),
+      sample(average, this.#start?.align(latents) ?? latents, gradientDescent({ stepSize }), {
+        steps,
+        trajectory,
+        keepStart: trajectory,
+      }),
     );
   }
 
