@@ -1,3 +1,4 @@
+import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../gpu/storage.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { collapse, normalizeAxes, normalizeAxis, type Shape, sameShape, sizeOf } from '../tensor/shape.ts';
@@ -100,7 +101,7 @@ function launchReduce(
 }
 
 /** Writes the sum of x over its first dimension, as `dtype`, into the start of `target`. Leaves no trace on the tape. */
-export function sumPartsInto(x: Tensor, target: Storage, dtype: FloatDType): void {
+export function sumPartsInto(x: Tensor, target: Storage<Engine>, dtype: FloatDType): void {
   const y = new Tensor({ storage: target.retain(), shape: keptShape(x.shape, [0]), dtype });
   launchReduce('sum', 0, x, [0], 1, dtype, y);
   y.dispose();
