@@ -1,7 +1,7 @@
 // Importing this module registers every op.
 export * from './binary.ts';
-export { cast } from './cast.ts';
 export * from './conv.ts';
+export { cast } from './core/cast.ts';
 export * from './gather.ts';
 export * from './loss.ts';
 export * from './matmul.ts';

@@ -3,7 +3,7 @@ import { empty } from '../tensor/create.ts';
 import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { div, mul, sub } from './binary.ts';
-import { cast } from './cast.ts';
+import { cast } from './core/cast.ts';
 import { defineOp, type Tolerance } from './core/define.ts';
 import { build, type NdArray } from './core/ndarray.ts';
 import { gather } from './gather.ts';

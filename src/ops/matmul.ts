@@ -3,7 +3,7 @@ import { EliError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { broadcastShapes, denseStrides, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
-import { cast, checkParameters } from './cast.ts';
+import { cast, checkParameters } from './core/cast.ts';
 import { defineOp, type Tolerance } from './core/define.ts';
 import { atBroadcast, build } from './core/ndarray.ts';
 import { broadcastStrides } from './core/strided.ts';
