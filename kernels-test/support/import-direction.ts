@@ -43,7 +43,7 @@ const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*(['"])(\.{1,2}\/[^'"]+)\1/g;
 type Sources = ReadonlyMap<string, string>;
 
 /** What a file imports or re-exports, types included: paths relative to `src`. */
-function importsOf(path: string, text: string): string[] {
+export function importsOf(path: string, text: string): string[] {
   return [...text.matchAll(IMPORT)].map(([, , target]) => posix.join(posix.dirname(path), target!));
 }
 

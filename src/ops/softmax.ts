@@ -9,8 +9,9 @@ import { sum } from './reduce.ts';
 import { exp } from './unary.ts';
 import { contiguous, permute, reshape } from './views.ts';
 
-type Kind = 'softmax' | 'logSoftmax' | 'logSumExp';
-const LOG = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
+/** What shaders/reduce/softmax.wgsl computes, by its override KIND. */
+export const SOFTMAX_CODES = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
+type Kind = keyof typeof SOFTMAX_CODES;
 
 /** Along the last axis of a dense tensor. logSumExp keeps that axis as a dimension of 1. */
 function launch(kind: Kind, x: Tensor): Tensor {
@@ -21,7 +22,7 @@ function launch(kind: Kind, x: Tensor): Tensor {
   const { overrides, groups } = rowLayout(x.engine, rows, n);
   x.engine.run('reduce/softmax.wgsl', {
     storages: [x.storage, y.storage],
-    overrides: { ...overrides, LOG: LOG[kind] },
+    overrides: { ...overrides, KIND: SOFTMAX_CODES[kind] },
     params: { rows, n, offset: x.offset },
     groups,
   });
