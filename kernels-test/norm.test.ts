@@ -30,16 +30,16 @@ const make = () => ({
   x: leaf(randomNormal(engine, SHAPE, { seed: 1 }, 0.5, 2)),
   weight: leaf(randomUniform(engine, [5], { seed: 2 }, 0.5, 1.5)),
   bias: leaf(randomNormal(engine, [5], { seed: 3 })),
-  past: leaf(randomNormal(engine, SHAPE, { seed: 4 })),
+  residual: leaf(randomNormal(engine, SHAPE, { seed: 4 })),
   dy: randomNormal(engine, SHAPE, { seed: 5 }),
 });
 
 test('fused with the sum and the ReLU, it is the plain composition', async () => {
-  const { x, weight, bias, past, dy } = make();
-  const fused = batchNorm(x, weight, bias, { past, relu: true });
-  const plain = relu(add(batchNorm(x, weight, bias), past));
+  const { x, weight, bias, residual, dy } = make();
+  const fused = batchNorm(x, weight, bias, { residual, relu: true });
+  const plain = relu(add(batchNorm(x, weight, bias), residual));
   compare(await fused.readFloats(), await plain.readFloats(), { abs: 1e-6, rel: 1e-6 }, 'values');
-  const leaves = [x, weight, bias, past];
+  const leaves = [x, weight, bias, residual];
   const [got, want] = [fused, plain].map((y) => grad(y, leaves, { gradOutput: dy }));
   for (const [i, g] of got!.entries()) {
     compare(await g.readFloats(), await want![i]!.readFloats(), { abs: 2e-5, rel: 1e-5 }, `gradient ${i}`);
@@ -47,9 +47,9 @@ test('fused with the sum and the ReLU, it is the plain composition', async () =>
 });
 
 test('kernels and ops give the same gradients', async () => {
-  const { x, weight, bias, past, dy } = make();
-  const y = batchNorm(x, weight, bias, { past, relu: true });
-  const leaves = [x, weight, bias, past];
+  const { x, weight, bias, residual, dy } = make();
+  const y = batchNorm(x, weight, bias, { residual, relu: true });
+  const leaves = [x, weight, bias, residual];
   const kernels = grad(y, leaves, { gradOutput: dy });
   const ops = grad(y, leaves, { gradOutput: dy, createGraph: true });
   for (const [i, g] of kernels.entries()) {
@@ -184,7 +184,11 @@ test('bad input is refused', async () => {
   await fails(() => batchNorm(zeros(engine, [3, 5]), weight, bias), 'SHAPE', /\[3, 5\]/);
   await fails(() => batchNorm(x, zeros(engine, [4]), bias), 'SHAPE', /weight is \[4\], should be \[5\]/);
   await fails(() => batchNorm(zeros(engine, [1, 5, 1, 1]), weight, bias), 'ARGUMENT', /one value a channel/);
-  await fails(() => batchNorm(x, weight, bias, { past: zeros(engine, [6, 5, 9, 6]) }), 'SHAPE', /goes past/);
+  await fails(
+    () => batchNorm(x, weight, bias, { residual: zeros(engine, [6, 5, 9, 6]) }),
+    'SHAPE',
+    /residual/,
+  );
 });
 
 test.run();
