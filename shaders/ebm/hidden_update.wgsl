@@ -35,7 +35,7 @@ struct Params {
   alpha: f32,
   epsilon: f32,
   ema: f32,
-  // LANES again: a bound that is no constant keeps compilers from unrolling, which here costs minutes and gains nothing.
+  // LANES again: a bound that is not a constant keeps compilers from unrolling, which here costs minutes and gains nothing.
   lanes: u32,
 }
 

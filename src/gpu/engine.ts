@@ -98,7 +98,7 @@ export class Engine {
 
   /**
    * Opens a device with every limit the adapter offers and the optional features it has.
-   * @throws EliError `NO_ADAPTER` when there is no usable adapter, `ARGUMENT` for a memory limit that is none.
+   * @throws EliError `NO_ADAPTER` when there is no usable adapter, `ARGUMENT` for an invalid memory limit.
    */
   static async create(options: EngineOptions = {}): Promise<Engine> {
     const { memoryLimit } = options;
@@ -333,7 +333,7 @@ export class Engine {
     this.#pending = [];
     this.#pool.dispose();
     this.device.destroy();
-    // Dawn's list of listeners is a root of the garbage collector: it would hold this engine for ever.
+    // Dawn's list of listeners is a root of the garbage collector: it would keep this engine alive forever.
     this.device.removeEventListener('uncapturederror', this.#onUncaptured);
   }
 

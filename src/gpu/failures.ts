@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { restWhile } from './rest.ts';
+import { idleWhile } from './idle.ts';
 
 /** Something that waits for the device. */
 interface Waiting {
@@ -9,7 +9,7 @@ interface Waiting {
 /** What a device reported to be wrong, and who is told of it: Dawn reports errors later than the call that caused them. */
 export class Failures {
   readonly #waiting = new Set<Waiting>();
-  /** What the device reported and nobody has heard of yet. */
+  /** What the device reported and nobody was told yet. */
   #failure: EliError | undefined;
   #lost: EliError | undefined;
   #disposed = false;
@@ -54,7 +54,7 @@ export class Failures {
     this.#waiting.add(waiting);
     let result: { value: T } | { cause: unknown };
     try {
-      result = await restWhile(work).then(
+      result = await idleWhile(work).then(
         (value) => ({ value }),
         (cause: unknown) => ({ cause }),
       );

@@ -8,7 +8,8 @@ import { defineOp, type Tolerance } from './core/define.ts';
 import { build, type NdArray } from './core/ndarray.ts';
 import { gather } from './gather.ts';
 import { mean, sum } from './reduce.ts';
-import { softmax } from './softmax.ts';
+import { logSoftmax, softmax } from './softmax.ts';
+import { neg } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 
 function launch(backward: boolean, logits: Tensor, target: Tensor, grad: Tensor | undefined): Tensor {
@@ -51,6 +52,7 @@ const crossEntropyRows = defineOp<null>({
     crossEntropyBackward([logits!, target!, grad], null),
     undefined,
   ],
+  plain: ([logits, target]) => neg(pick(logSoftmax(logits!), target!)),
   reference: ([x, t]) => build([x!.shape[0]!], ([r]) => -Math.log(softmaxRow(x!, r!)[t!.data[r!]!]!)),
   cases: [{ inputs: [LOGITS, TARGET], attrs: null }],
   bench: [{ inputs: [{ shape: [8192, 100] }, { shape: [8192], dtype: 'u32', below: 100 }], attrs: null }],
@@ -72,6 +74,8 @@ const crossEntropyBackward = defineOp<null>({
       needs[2] === true ? sub(reshape(up, g!.shape), pick(u, target!)) : undefined,
     ];
   },
+  plain: ([logits, target, g]) =>
+    mul(sub(softmax(logits!), oneHot(target!, logits!.shape[1]!)), reshape(g!, [-1, 1])),
   reference: ([x, t, g]) =>
     build(x!.shape, ([r, i]) => (softmaxRow(x!, r!)[i!]! - (t!.data[r!] === i ? 1 : 0)) * g!.data[r!]!),
   cases: [{ inputs: [LOGITS, TARGET, { shape: [7] }], attrs: null }],

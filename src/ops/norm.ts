@@ -10,7 +10,7 @@ import { defineOp, type Tolerance } from './core/define.ts';
 import { build, type NdArray, ravel } from './core/ndarray.ts';
 import { launchBackward, launchMoments, launchNormalize, type NormAttrs, planes } from './norm-launch.ts';
 import { mean, sum } from './reduce.ts';
-import { affine, neg, sqrt } from './unary.ts';
+import { affine, neg, relu, sqrt } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 
 /** Statistics that a normalisation keeps while it trains, and evaluates with; each [channels] but the last. */
@@ -35,13 +35,33 @@ const AXES = [0, 2, 3];
 const TOLERANCE: Tolerance = { abs: 2e-5, rel: 1e-5 };
 
 /** [channels] as [1, channels, 1, 1]. */
-const spread = (t: Tensor): Tensor => reshape(t, [1, -1, 1, 1]);
+const perChannel = (t: Tensor): Tensor => reshape(t, [1, -1, 1, 1]);
 
 /** What the output's gradient is before the ReLU. */
 const beforeRelu = (dy: Tensor, y: Tensor, relu: boolean): Tensor =>
   relu ? mul(dy, greater(y, affine(y, 0, 0))) : dy;
 
 const toF32 = (t: Tensor): Tensor => cast(t, 'f32');
+
+/** (x - mean) / deviation of each channel, and the deviation √(variance + ε) [1, channels, 1, 1]. */
+function standardised(x: Tensor, epsilon: number): { normalized: Tensor; deviation: Tensor } {
+  const centred = sub(x, mean(x, AXES, true));
+  const deviation = sqrt(affine(mean(mul(centred, centred), AXES, true), 1, epsilon));
+  return { normalized: div(centred, deviation), deviation };
+}
+
+/** Scale, shift, the sum with the residual and the ReLU as separate ops. */
+function finished(
+  normalized: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  residual: Tensor | undefined,
+  withRelu: boolean,
+): Tensor {
+  const y = add(mul(normalized, perChannel(weight)), perChannel(bias));
+  const total = residual === undefined ? y : add(y, residual);
+  return withRelu ? relu(total) : total;
+}
 
 /** The same gradients made of ops, which compute in f32. */
 function composedBackward(
@@ -54,12 +74,10 @@ function composedBackward(
   const dtype = floatDType('batchNorm', given);
   const x = toF32(given);
   const h = beforeRelu(toF32(dy), toF32(y), relu);
-  const centred = sub(x, mean(x, AXES, true));
-  const deviation = sqrt(affine(mean(mul(centred, centred), AXES, true), 1, epsilon));
-  const normalized = div(centred, deviation);
+  const { normalized, deviation } = standardised(x, epsilon);
   const dw = sum(mul(h, normalized), AXES, true);
   const inner = sub(h, add(mean(h, AXES, true), affine(mul(normalized, dw), x.shape[1]! / x.size, 0)));
-  const dx = mul(div(spread(weight), deviation), inner);
+  const dx = mul(div(perChannel(weight), deviation), inner);
   return [cast(dx, dtype), reshape(dw, [-1]), sum(h, AXES), cast(h, dtype)];
 }
 
@@ -128,6 +146,8 @@ const batchNormOp = defineOp<NormAttrs>({
           residual !== undefined,
           attrs,
         ),
+  plain: ([x, weight, bias, residual], attrs) =>
+    finished(standardised(x!, attrs.epsilon).normalized, weight!, bias!, residual, attrs.relu),
   reference: ([x, weight, bias, residual], attrs) =>
     referenceOf(x!, weight!, bias!, residual, (c) => batchMoments(x!, c), attrs),
   cases: [
@@ -172,9 +192,9 @@ const batchNormEvalOp = defineOp<NormAttrs>({
   backward: ({ grad, inputs: [x, weight, , center, variance, residual], output, attrs, needs }) => {
     const dtype = floatDType('batchNormEval', grad);
     const h = beforeRelu(toF32(grad), toF32(output), attrs.relu);
-    const deviation = sqrt(affine(spread(variance!), 1, attrs.epsilon));
-    const scale = div(spread(weight!), deviation);
-    const normalized = (): Tensor => div(sub(toF32(x!), spread(center!)), deviation);
+    const deviation = sqrt(affine(perChannel(variance!), 1, attrs.epsilon));
+    const scale = div(perChannel(weight!), deviation);
+    const normalized = (): Tensor => div(sub(toF32(x!), perChannel(center!)), deviation);
     // ∂/∂var = -½ Σ h x̂ · w / (σ · σ)
     const perVariance = (): Tensor =>
       affine(mul(sum(mul(h, normalized()), AXES, true), div(scale, deviation)), -0.5, 0);
@@ -186,6 +206,10 @@ const batchNormEvalOp = defineOp<NormAttrs>({
       needs[4] === true ? reshape(perVariance(), [-1]) : undefined,
       residual === undefined ? undefined : cast(h, dtype),
     ];
+  },
+  plain: ([x, weight, bias, center, variance, residual], { epsilon, relu: withRelu }) => {
+    const deviation = sqrt(affine(perChannel(variance!), 1, epsilon));
+    return finished(div(sub(x!, perChannel(center!)), deviation), weight!, bias!, residual, withRelu);
   },
   reference: ([x, weight, bias, center, variance, residual], attrs) =>
     referenceOf(x!, weight!, bias!, residual, (c) => [center!.data[c]!, variance!.data[c]!], attrs),

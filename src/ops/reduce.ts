@@ -26,6 +26,10 @@ const meanOp = defineOp<ReductionAxes>({
   backward: ({ grad, inputs, output }) => [
     affine(expand(grad, inputs[0]!.shape), output.size / inputs[0]!.size, 0),
   ],
+  plain: ([x], attrs) => {
+    const total = sumOp([x!], attrs);
+    return affine(total, total.size / x!.size, 0);
+  },
   reference: ([x], { axes }) => {
     const sum = reductionReference(x!, axes, 0, (s, v) => s + v);
     return ndarray(

@@ -1,12 +1,13 @@
+import { detach } from '../autograd/tape.ts';
 import { empty } from '../tensor/create.ts';
 import { normalizeAxis, sizeOf } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
-import { mul, sub } from './binary.ts';
+import { add, div, mul, sub } from './binary.ts';
 import { defineOp } from './core/define.ts';
 import { build, type NdArray } from './core/ndarray.ts';
 import { rowLayout } from './core/rows.ts';
-import { sum } from './reduce.ts';
-import { exp } from './unary.ts';
+import { max, sum } from './reduce.ts';
+import { exp, log } from './unary.ts';
 import { contiguous, permute, reshape } from './views.ts';
 
 /** What shaders/reduce/softmax.wgsl computes, by its override KIND. */
@@ -55,10 +56,17 @@ const CASES = [
 const TOLERANCE = { abs: 3e-6, rel: 1e-5 };
 const NOTE = 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21';
 
+/** The largest element of each row: what rows are shifted by, whose gradient cancels. */
+const largestOf = (x: Tensor): Tensor => detach(max(x, -1, true));
+
 const softmaxOp = defineOp<null>({
   name: 'softmax',
   forward: ([x]) => launch('softmax', x!),
   backward: ({ grad, output: y }) => [mul(y, sub(grad, sum(mul(grad, y), -1, true)))],
+  plain: ([x]) => {
+    const powers = exp(sub(x!, largestOf(x!)));
+    return div(powers, sum(powers, -1, true));
+  },
   reference: ([x]) => build(x!.shape, (index) => Math.exp(at(x!, index) - logSumExpRow(x!, index))),
   cases: CASES,
   bench: BENCH,
@@ -71,6 +79,10 @@ const logSoftmaxOp = defineOp<null>({
   name: 'logSoftmax',
   forward: ([x]) => launch('logSoftmax', x!),
   backward: ({ grad, output: y }) => [sub(grad, mul(exp(y), sum(grad, -1, true)))],
+  plain: ([x]) => {
+    const shifted = sub(x!, largestOf(x!));
+    return sub(shifted, log(sum(exp(shifted), -1, true)));
+  },
   reference: ([x]) => build(x!.shape, (index) => at(x!, index) - logSumExpRow(x!, index)),
   cases: CASES,
   bench: BENCH,
@@ -83,6 +95,10 @@ const logSumExpOp = defineOp<null>({
   name: 'logSumExp',
   forward: ([x]) => launch('logSumExp', x!),
   backward: ({ grad, inputs: [x] }) => [mul(grad, softmaxOp([x!], null))],
+  plain: ([x]) => {
+    const largest = largestOf(x!);
+    return add(log(sum(exp(sub(x!, largest)), -1, true)), largest);
+  },
   reference: ([x]) => build(x!.shape.with(-1, 1), (index) => logSumExpRow(x!, index)),
   cases: CASES,
   bench: BENCH,

@@ -90,6 +90,7 @@ export const softplus: (x: Tensor) => Tensor = unaryOp('softplus', {
 /** x · sigmoid(x). */
 export const silu: (x: Tensor) => Tensor = unaryOp('silu', {
   value: (x) => x / (1 + Math.exp(-x)),
+  plain: (x) => mul(x, sigmoid(x)),
   backward: (g, x) => {
     const s = sigmoid(x);
     return mul(g, mul(s, affine(mul(x, affine(s, -1, 1)), 1, 1)));
@@ -98,13 +99,16 @@ export const silu: (x: Tensor) => Tensor = unaryOp('silu', {
   tolerance: LOOSE,
   note: LOG_NOTE,
 });
+/** Φ(x), the distribution function of the standard normal. */
+const normalCdf = (x: Tensor): Tensor => affine(erf(mul(x, SQRT_HALF)), 0.5, 0.5);
+
 /** x · Φ(x) with the exact normal distribution function, as PyTorch's default. */
 export const gelu: (x: Tensor) => Tensor = unaryOp('gelu', {
   value: (x) => 0.5 * x * (1 + erfReference(x * SQRT_HALF)),
+  plain: (x) => mul(x, normalCdf(x)),
   backward: (g, x) => {
-    const cdf = affine(erf(mul(x, SQRT_HALF)), 0.5, 0.5);
     const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-    return mul(g, add(cdf, mul(x, density)));
+    return mul(g, add(normalCdf(x), mul(x, density)));
   },
   range: [-5, 5],
   tolerance: LOOSE,

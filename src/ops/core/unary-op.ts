@@ -40,6 +40,8 @@ export interface UnaryFunction {
   readonly value: (x: number, scalars: Scalars) => number;
   /** Gradient of the input. `x` is the input, `y` the output. Absent: piecewise constant. */
   readonly backward?: (g: Tensor, x: Tensor, y: Tensor, scalars: Scalars) => Tensor;
+  /** Of a fused function: the same made of plainer ones. */
+  readonly plain?: (x: Tensor, scalars: Scalars) => Tensor;
   /** Where test inputs lie; also how `value` is meant to be used. */
   readonly range: readonly [number, number];
   readonly scalars?: Scalars;
@@ -54,7 +56,7 @@ export function unaryOp(
   name: keyof typeof UNARY_CODES,
   definition: UnaryFunction,
 ): (x: Tensor, scalars?: Scalars) => Tensor {
-  const { backward, range } = definition;
+  const { backward, plain, range } = definition;
   const inputs = (input: CaseInput) => ({
     inputs: [{ range, ...input }],
     attrs: definition.scalars ?? NO_SCALARS,
@@ -65,6 +67,7 @@ export function unaryOp(
     ...(backward === undefined
       ? {}
       : { backward: ({ grad, inputs: [x], output, attrs }) => [backward(grad, x!, output, attrs)] }),
+    ...(plain === undefined ? {} : { plain: ([x], scalars) => plain(x!, scalars) }),
     reference: ([x], scalars) =>
       ndarray(
         x!.shape,
