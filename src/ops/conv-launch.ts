@@ -21,6 +21,34 @@ function staysInside({ padding }: ConvAttrs): boolean {
   return padding[0] === 0 && padding[1] === 0;
 }
 
+/** How windows of a kernel lie on x, of forward and weight gradient, in the terms of lib/conv.wgsl. */
+function windowParams(x: Tensor, weight: Shape, out: readonly [number, number], attrs: ConvAttrs) {
+  const [, channels, height, width] = x.shape as [number, number, number, number];
+  const [outputs, perGroup, kh, kw] = weight as [number, number, number, number];
+  const { stride, padding, dilation } = attrs;
+  return {
+    grid: out[0] * out[1],
+    taps: kh * kw,
+    taps_width: kw,
+    height,
+    width,
+    step_y: stride[0],
+    step_x: stride[1],
+    start_y: -padding[0],
+    start_x: -padding[1],
+    tap_y: dilation[0],
+    tap_x: dilation[1],
+    image_x: channels * height * width,
+    group_x: perGroup * height * width,
+    image_grid: outputs * out[0] * out[1],
+    row_grid: out[1],
+    column_grid: 1,
+    channel_taps: kh * kw,
+    row_taps: kw,
+    column_taps: 1,
+  };
+}
+
 /** x [n, c, h, w] ⋆ weight [o, c/groups, kh, kw] (+ bias [o]) → [n, o, oh, ow]; all dense. */
 export function launchConv(
   x: Tensor,
@@ -29,9 +57,9 @@ export function launchConv(
   out: readonly [number, number],
   attrs: ConvAttrs,
 ): Tensor {
-  const [n, channels, height, width] = x.shape as [number, number, number, number];
+  const n = x.shape[0]!;
   const [outputs, perGroup, kh, kw] = weight.shape as [number, number, number, number];
-  const { stride, padding, dilation, groups } = attrs;
+  const { stride, dilation, groups } = attrs;
   const m = outputs / groups;
   const plane = out[0] * out[1];
   const k = perGroup * kh * kw;
@@ -50,25 +78,7 @@ export function launchConv(
     gridWidth: out[1],
     tapRow: { KW: kw, STEP: stride[1], TAP: dilation[1], FLIP: 0 },
     params: {
-      grid: plane,
-      taps: kh * kw,
-      taps_width: kw,
-      height,
-      width,
-      step_y: stride[0],
-      step_x: stride[1],
-      start_y: -padding[0],
-      start_x: -padding[1],
-      tap_y: dilation[0],
-      tap_x: dilation[1],
-      image_x: channels * height * width,
-      group_x: perGroup * height * width,
-      image_grid: outputs * plane,
-      row_grid: out[1],
-      column_grid: 1,
-      channel_taps: kh * kw,
-      row_taps: kw,
-      column_taps: 1,
+      ...windowParams(x, weight.shape, out, attrs),
       row_a: k,
       group_a: m * k,
       row_c: plane,
@@ -172,10 +182,9 @@ export function launchConvWeightGrad(
   attrs: ConvAttrs,
 ): Tensor {
   const [n, outputs, oh, ow] = grad.shape as [number, number, number, number];
-  const [, channels, height, width] = x.shape as [number, number, number, number];
-  const { stride, padding, dilation, groups } = attrs;
+  const { groups } = attrs;
   const m = outputs / groups;
-  const perGroup = channels / groups;
+  const perGroup = x.shape[1]! / groups;
   const plane = oh * ow;
   const taps = kernel[0] * kernel[1];
   const shape: Shape = [outputs, perGroup, ...kernel];
@@ -198,25 +207,7 @@ export function launchConvWeightGrad(
     groups,
     gridWidth: ow,
     params: {
-      grid: plane,
-      taps,
-      taps_width: kernel[1],
-      height,
-      width,
-      step_y: stride[0],
-      step_x: stride[1],
-      start_y: -padding[0],
-      start_x: -padding[1],
-      tap_y: dilation[0],
-      tap_x: dilation[1],
-      image_x: channels * height * width,
-      group_x: perGroup * height * width,
-      image_grid: outputs * plane,
-      row_grid: ow,
-      column_grid: 1,
-      channel_taps: taps,
-      row_taps: kernel[1],
-      column_taps: 1,
+      ...windowParams(x, shape, [oh, ow], attrs),
       row_a: plane,
       group_a: m * plane,
       row_c: perGroup * taps,

@@ -1,11 +1,11 @@
 import { empty, launch1d } from '../tensor/create.ts';
-import { normalizeAxes, normalizeAxis, sizeOf } from '../tensor/shape.ts';
+import { normalizeAxes, normalizeAxis, sizeOf, withoutAxes } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { equal } from './binary.ts';
 import { affine, div, mul } from './core/arithmetic.ts';
 import { defineOp, EXACT } from './core/define.ts';
 import { contiguous, reshape } from './core/layout.ts';
-import { atBroadcast, build, ndarray } from './core/ndarray.ts';
+import { atBroadcast, build, mapped } from './core/ndarray.ts';
 import {
   keptShape,
   launchReduction,
@@ -31,11 +31,8 @@ const meanOp = defineOp<ReductionAxes>({
     return affine(total, total.size / x!.size, 0);
   },
   reference: ([x], { axes }) => {
-    const sum = reductionReference(x!, axes, 0, (s, v) => s + v);
-    return ndarray(
-      sum.shape,
-      sum.data.map((v) => (v * sum.data.length) / x!.data.length),
-    );
+    const total = reductionReference(x!, axes, 0, (sum, v) => sum + v);
+    return mapped(total, (v) => (v * total.data.length) / x!.data.length);
   },
   cases: REDUCTION_CASES,
   bench: REDUCTION_BENCH,
@@ -64,12 +61,7 @@ function reduction(name: string, op: (inputs: readonly Tensor[], attrs: Reductio
   return (x: Tensor, axes?: number | readonly number[], keepDims = false): Tensor => {
     const list = normalizeAxes(name, axes, x.shape);
     const y = op([x], { axes: list });
-    return keepDims
-      ? y
-      : reshape(
-          y,
-          x.shape.filter((_, d) => !list.includes(d)),
-        );
+    return keepDims ? y : reshape(y, withoutAxes(x.shape, list));
   };
 }
 

@@ -1,10 +1,10 @@
 import { detach } from '../autograd/tape.ts';
 import { empty } from '../tensor/create.ts';
-import { normalizeAxis, sizeOf } from '../tensor/shape.ts';
+import { normalizeAxis, sizeOf, withoutAxes } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { add, div, mul, sub } from './binary.ts';
 import { defineOp } from './core/define.ts';
-import { build, type NdArray } from './core/ndarray.ts';
+import { build, type NdArray, ravel, valueAt } from './core/ndarray.ts';
 import { rowLayout } from './core/rows.ts';
 import { max, sum } from './reduce.ts';
 import { exp, log } from './unary.ts';
@@ -30,16 +30,13 @@ function launch(kind: Kind, x: Tensor): Tensor {
   return y;
 }
 
-function logSumExpRow(x: NdArray, index: readonly number[]): number {
+/** log Σ e^x of the row that `index` lies in, in float64. */
+export function logSumExpRow(x: NdArray, index: readonly number[]): number {
   const n = x.shape.at(-1)!;
-  const base = index.slice(0, -1).reduce((at, k, d) => at * x.shape[d]! + k, 0) * n;
+  const base = ravel(x.shape, index.with(-1, 0));
   const row = x.data.subarray(base, base + n);
   const largest = Math.max(...row);
   return largest + Math.log(row.reduce((total, v) => total + Math.exp(v - largest), 0));
-}
-
-function at(x: NdArray, index: readonly number[]): number {
-  return x.data[index.reduce((sum, k, d) => sum * x.shape[d]! + k, 0)]!;
 }
 
 const BENCH = [
@@ -67,7 +64,7 @@ const softmaxOp = defineOp<null>({
     const powers = exp(sub(x!, largestOf(x!)));
     return div(powers, sum(powers, -1, true));
   },
-  reference: ([x]) => build(x!.shape, (index) => Math.exp(at(x!, index) - logSumExpRow(x!, index))),
+  reference: ([x]) => build(x!.shape, (index) => Math.exp(valueAt(x!, index) - logSumExpRow(x!, index))),
   cases: CASES,
   bench: BENCH,
   tolerance: TOLERANCE,
@@ -83,7 +80,7 @@ const logSoftmaxOp = defineOp<null>({
     const shifted = sub(x!, largestOf(x!));
     return sub(shifted, log(sum(exp(shifted), -1, true)));
   },
-  reference: ([x]) => build(x!.shape, (index) => at(x!, index) - logSumExpRow(x!, index)),
+  reference: ([x]) => build(x!.shape, (index) => valueAt(x!, index) - logSumExpRow(x!, index)),
   cases: CASES,
   bench: BENCH,
   tolerance: TOLERANCE,
@@ -133,9 +130,5 @@ export function logSoftmax(x: Tensor, axis = -1): Tensor {
 /** log Σ e^x along `axis`; that axis is dropped. */
 export function logSumExp(x: Tensor, axis = -1): Tensor {
   const y = alongAxis('logSumExp', x, axis, logSumExpOp);
-  const target = normalizeAxis('logSumExp', axis, x.shape);
-  return reshape(
-    y,
-    x.shape.filter((_, d) => d !== target),
-  );
+  return reshape(y, withoutAxes(x.shape, [normalizeAxis('logSumExp', axis, x.shape)]));
 }

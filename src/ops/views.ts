@@ -1,10 +1,10 @@
 import { EliError } from '../errors.ts';
 import { empty, zeros } from '../tensor/create.ts';
-import { normalizeAxis, showShape } from '../tensor/shape.ts';
+import { normalizeAxis, type Shape, showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { defineOp, EXACT } from './core/define.ts';
 import { copyInto } from './core/layout.ts';
-import { build, ndarray, ravel, unravel } from './core/ndarray.ts';
+import { build, ndarray, ravel, unravel, valueAt } from './core/ndarray.ts';
 
 export { compact, contiguous, copyInto, reshape } from './core/layout.ts';
 export { expand } from './core/sum.ts';
@@ -26,13 +26,10 @@ const permuteOp = defineOp<{ axes: readonly number[] }>({
   reference: ([x], { axes }) =>
     build(
       axes.map((a) => x!.shape[a]!),
-      (index) =>
-        x!.data[
-          ravel(
-            x!.shape,
-            x!.shape.map((_, d) => index[axes.indexOf(d)]!),
-          )
-        ]!,
+      (index) => {
+        const from = axes.map((_, d) => index[axes.indexOf(d)]!);
+        return valueAt(x!, from);
+      },
     ),
   cases: [{ inputs: [{ shape: [3, 5, 7] }], attrs: { axes: [2, 0, 1] } }],
   half: true,
@@ -67,11 +64,7 @@ interface SliceAttrs {
 const sliceOp = defineOp<SliceAttrs>({
   name: 'slice',
   forward: ([x], { axis, start, end }) =>
-    x!.view(
-      x!.shape.map((n, d) => (d === axis ? end - start : n)),
-      x!.strides,
-      x!.offset + start * x!.strides[axis]!,
-    ),
+    x!.view(x!.shape.with(axis, end - start), x!.strides, x!.offset + start * x!.strides[axis]!),
   backward: ({ grad, inputs, attrs }) => [
     embedOp([grad], {
       axis: attrs.axis,
@@ -80,16 +73,7 @@ const sliceOp = defineOp<SliceAttrs>({
     }),
   ],
   reference: ([x], { axis, start, end }) =>
-    build(
-      x!.shape.map((n, d) => (d === axis ? end - start : n)),
-      (index) =>
-        x!.data[
-          ravel(
-            x!.shape,
-            index.map((k, d) => (d === axis ? k + start : k)),
-          )
-        ]!,
-    ),
+    build(x!.shape.with(axis, end - start), (index) => valueAt(x!, index.with(axis, index[axis]! + start))),
   cases: [{ inputs: [{ shape: [5, 9] }], attrs: { axis: 1, start: 2, end: 7 } }],
   half: true,
   tolerance: EXACT,
@@ -112,11 +96,7 @@ export function slice(x: Tensor, axis: number, start: number, end: number): Tens
 const embedOp = defineOp<{ axis: number; before: number; after: number }>({
   name: 'pad',
   forward: ([x], { axis, before, after }) => {
-    const y = zeros(
-      x!.engine,
-      x!.shape.map((n, d) => (d === axis ? n + before + after : n)),
-      x!.dtype,
-    );
+    const y = zeros(x!.engine, x!.shape.with(axis, before + x!.shape[axis]! + after), x!.dtype);
     copyInto(x!, y, y.strides, before * y.strides[axis]!);
     return y;
   },
@@ -124,13 +104,10 @@ const embedOp = defineOp<{ axis: number; before: number; after: number }>({
     slice(grad, attrs.axis, attrs.before, attrs.before + inputs[0]!.shape[attrs.axis]!),
   ],
   reference: ([x], { axis, before, after }) =>
-    build(
-      x!.shape.map((n, d) => (d === axis ? n + before + after : n)),
-      (index) => {
-        const k = index[axis]! - before;
-        return k < 0 || k >= x!.shape[axis]! ? 0 : x!.data[ravel(x!.shape, index.with(axis, k))]!;
-      },
-    ),
+    build(x!.shape.with(axis, before + x!.shape[axis]! + after), (index) => {
+      const k = index[axis]! - before;
+      return k < 0 || k >= x!.shape[axis]! ? 0 : valueAt(x!, index.with(axis, k));
+    }),
   cases: [{ inputs: [{ shape: [3, 4] }], attrs: { axis: 0, before: 2, after: 1 } }],
   half: true,
   tolerance: EXACT,
@@ -141,14 +118,15 @@ export function pad(x: Tensor, axis: number, before: number, after: number): Ten
   return embedOp([x], { axis: normalizeAxis('pad', axis, x.shape), before, after });
 }
 
+function joinedShape(xs: readonly { readonly shape: Shape }[], axis: number): Shape {
+  const length = xs.reduce((sum, x) => sum + x.shape[axis]!, 0);
+  return xs[0]!.shape.with(axis, length);
+}
+
 const concatOp = defineOp<{ axis: number }>({
   name: 'concat',
   forward: (xs, { axis }) => {
-    const shape = xs[0]!.shape.with(
-      axis,
-      xs.reduce((sum, x) => sum + x.shape[axis]!, 0),
-    );
-    const y = empty(xs[0]!.engine, shape, xs[0]!.dtype);
+    const y = empty(xs[0]!.engine, joinedShape(xs, axis), xs[0]!.dtype);
     let at = 0;
     for (const x of xs) {
       copyInto(x, y, y.strides, at * y.strides[axis]!);
@@ -165,12 +143,7 @@ const concatOp = defineOp<{ axis: number }>({
     });
   },
   reference: (xs, { axis }) => {
-    const out = ndarray(
-      xs[0]!.shape.with(
-        axis,
-        xs.reduce((sum, x) => sum + x.shape[axis]!, 0),
-      ),
-    );
+    const out = ndarray(joinedShape(xs, axis));
     let at = 0;
     for (const x of xs) {
       x.data.forEach((value, i) => {

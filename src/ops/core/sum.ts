@@ -1,7 +1,14 @@
 import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import type { Storage } from '../../gpu/storage.ts';
-import { broadcastShapes, type Shape, sameShape, showShape, sizeOf } from '../../tensor/shape.ts';
+import {
+  broadcastShapes,
+  type Shape,
+  sameShape,
+  showShape,
+  sizeOf,
+  withoutAxes,
+} from '../../tensor/shape.ts';
 import { type FloatDType, floatDType, Tensor } from '../../tensor/tensor.ts';
 import { cast } from './cast.ts';
 import { defineOp, EXACT } from './define.ts';
@@ -51,11 +58,7 @@ export function expand(x: Tensor, shape: Shape): Tensor {
 
 /** Sum over `axes`, which are dropped, as `dtype`: of f16 as f32 it is not rounded. */
 export function sumAs(x: Tensor, axes: readonly number[], dtype: FloatDType): Tensor {
-  const y = sumOp([x], { axes, dtype });
-  return reshape(
-    y,
-    x.shape.filter((_, d) => !axes.includes(d)),
-  );
+  return reshape(sumOp([x], { axes, dtype }), withoutAxes(x.shape, axes));
 }
 
 /** Sums `x` down to `shape`, the reverse of broadcasting `shape` to x's. */

@@ -2,7 +2,7 @@ import { empty, launch1d } from '../../tensor/create.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../../tensor/tensor.ts';
 import { type CaseInput, defineOp, ROUNDING, type Tolerance } from './define.ts';
-import { ndarray } from './ndarray.ts';
+import { mapped } from './ndarray.ts';
 import { packOf, stridedParams } from './strided.ts';
 
 /** The elementwise functions of one operand by their numbers in shaders/lib/unary.wgsl. */
@@ -68,11 +68,7 @@ export function unaryOp(
       ? {}
       : { backward: ({ grad, inputs: [x], output, attrs }) => [backward(grad, x!, output, attrs)] }),
     ...(plain === undefined ? {} : { plain: ([x], scalars) => plain(x!, scalars) }),
-    reference: ([x], scalars) =>
-      ndarray(
-        x!.shape,
-        x!.data.map((v) => definition.value(v, scalars)),
-      ),
+    reference: ([x], scalars) => mapped(x!, (v) => definition.value(v, scalars)),
     cases: [
       inputs({ shape: [129] }),
       inputs({ shape: [9, 4] }),
