@@ -16,7 +16,7 @@ const powOp = binaryOp('powTensor', {
   backward: (g, a, b, y) => [() => mul(g, mul(b, pow(a, sub(b, 1)))), () => mul(g, mul(y, log(a)))],
   range: [0.3, 3],
   tolerance: { abs: 1e-5, rel: 2e-5 },
-  note: 'WGSL computes pow as exp2(y · log2 x)',
+  toleranceNote: 'WGSL computes pow as exp2(y · log2 x)',
 });
 
 /** a^b; with a tensor exponent the base must be positive for a gradient. */

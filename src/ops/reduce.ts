@@ -9,8 +9,7 @@ import { atBroadcast, build, mapped } from './core/ndarray.ts';
 import {
   keptShape,
   launchReduction,
-  REDUCTION_BENCH,
-  REDUCTION_CASES,
+  REDUCTION,
   type ReductionAxes,
   reductionReference,
 } from './core/reduction.ts';
@@ -34,11 +33,8 @@ const meanOp = defineOp<ReductionAxes>({
     const total = reductionReference(x!, axes, 0, (sum, v) => sum + v);
     return mapped(total, (v) => (v * total.data.length) / x!.data.length);
   },
-  cases: REDUCTION_CASES,
-  bench: REDUCTION_BENCH,
-  half: true,
+  ...REDUCTION,
   tolerance: { abs: 2e-6, rel: 2e-6 },
-  cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 
 const maxOp = defineOp<ReductionAxes>({
@@ -50,11 +46,8 @@ const maxOp = defineOp<ReductionAxes>({
     return [mul(mask, div(grad, sumOp([mask], attrs)))];
   },
   reference: ([x], { axes }) => reductionReference(x!, axes, Number.NEGATIVE_INFINITY, Math.max),
-  cases: REDUCTION_CASES,
-  bench: REDUCTION_BENCH,
-  half: true,
+  ...REDUCTION,
   tolerance: EXACT,
-  cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 
 function reduction(name: string, op: (inputs: readonly Tensor[], attrs: ReductionAxes) => Tensor) {

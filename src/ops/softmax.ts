@@ -3,7 +3,7 @@ import { empty } from '../tensor/create.ts';
 import { normalizeAxis, sizeOf, withoutAxes } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { add, div, mul, sub } from './binary.ts';
-import { defineOp } from './core/define.ts';
+import { defineOp, type OpDefinition } from './core/define.ts';
 import { build, type NdArray, ravel, valueAt } from './core/ndarray.ts';
 import { rowLayout } from './core/rows.ts';
 import { max, sum } from './reduce.ts';
@@ -39,19 +39,22 @@ export function logSumExpRow(x: NdArray, index: readonly number[]): number {
   return largest + Math.log(row.reduce((total, v) => total + Math.exp(v - largest), 0));
 }
 
-const BENCH = [
-  [1024, 1024],
-  [8192, 10],
-].map((shape) => ({ inputs: [{ shape }], attrs: null }));
-const CASES = [
-  { inputs: [{ shape: [7, 5], range: [-4, 4] as const }], attrs: null },
-  { inputs: [{ shape: [3, 129], range: [-4, 4] as const }], attrs: null },
-  { inputs: [{ shape: [33, 1] }], attrs: null },
-  // Large logits: no overflow.
-  { inputs: [{ shape: [2, 3], values: [1000, 999, 998, -1000, -1001, 80] }], attrs: null },
-];
-const TOLERANCE = { abs: 3e-6, rel: 1e-5 };
-const NOTE = 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21';
+/** What the definitions of the three ops have in common. */
+const ROWS: Pick<OpDefinition<null>, 'cases' | 'bench' | 'tolerance' | 'toleranceNote'> = {
+  cases: [
+    { inputs: [{ shape: [7, 5], range: [-4, 4] }], attrs: null },
+    { inputs: [{ shape: [3, 129], range: [-4, 4] }], attrs: null },
+    { inputs: [{ shape: [33, 1] }], attrs: null },
+    // Large logits: no overflow.
+    { inputs: [{ shape: [2, 3], values: [1000, 999, 998, -1000, -1001, 80] }], attrs: null },
+  ],
+  bench: [
+    { inputs: [{ shape: [1024, 1024] }], attrs: null },
+    { inputs: [{ shape: [8192, 10] }], attrs: null },
+  ],
+  tolerance: { abs: 3e-6, rel: 1e-5 },
+  toleranceNote: 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21',
+};
 
 /** The largest element of each row: what rows are shifted by, whose gradient cancels. */
 const largestOf = (x: Tensor): Tensor => detach(max(x, -1, true));
@@ -65,10 +68,7 @@ const softmaxOp = defineOp<null>({
     return div(powers, sum(powers, -1, true));
   },
   reference: ([x]) => build(x!.shape, (index) => Math.exp(valueAt(x!, index) - logSumExpRow(x!, index))),
-  cases: CASES,
-  bench: BENCH,
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  ...ROWS,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 
@@ -81,10 +81,7 @@ const logSoftmaxOp = defineOp<null>({
     return sub(shifted, log(sum(exp(shifted), -1, true)));
   },
   reference: ([x]) => build(x!.shape, (index) => valueAt(x!, index) - logSumExpRow(x!, index)),
-  cases: CASES,
-  bench: BENCH,
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  ...ROWS,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 
@@ -97,10 +94,7 @@ const logSumExpOp = defineOp<null>({
     return add(log(sum(exp(sub(x!, largest)), -1, true)), largest);
   },
   reference: ([x]) => build(x!.shape.with(-1, 1), (index) => logSumExpRow(x!, index)),
-  cases: CASES,
-  bench: BENCH,
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  ...ROWS,
   cost: ([x]) => ({ flops: 3 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 

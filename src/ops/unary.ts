@@ -44,7 +44,7 @@ export const exp: (x: Tensor) => Tensor = unaryOp('exp', {
   backward: (g, _x, y) => mul(g, y),
   range: [-4, 4],
   tolerance: LOOSE,
-  note: LOG_NOTE,
+  toleranceNote: LOG_NOTE,
 });
 /** Natural logarithm. */
 export const log: (x: Tensor) => Tensor = unaryOp('log', {
@@ -52,7 +52,7 @@ export const log: (x: Tensor) => Tensor = unaryOp('log', {
   backward: (g, x) => div(g, x),
   range: [0.05, 9],
   tolerance: LOOSE,
-  note: LOG_NOTE,
+  toleranceNote: LOG_NOTE,
 });
 export const sqrt: (x: Tensor) => Tensor = unaryOp('sqrt', {
   value: Math.sqrt,
@@ -64,14 +64,14 @@ export const sigmoid: (x: Tensor) => Tensor = unaryOp('sigmoid', {
   backward: (g, _x, y) => mul(g, mul(y, affine(y, -1, 1))),
   range: [-6, 6],
   tolerance: LOOSE,
-  note: LOG_NOTE,
+  toleranceNote: LOG_NOTE,
 });
 export const tanh: (x: Tensor) => Tensor = unaryOp('tanh', {
   value: Math.tanh,
   backward: (g, _x, y) => mul(g, affine(mul(y, y), -1, 1)),
   range: [-4, 4],
   tolerance: { abs: 2e-5, rel: 1e-5 },
-  note: 'WGSL takes tanh from sinh/cosh with an absolute error of 1e-5',
+  toleranceNote: 'WGSL takes tanh from sinh/cosh with an absolute error of 1e-5',
 });
 export const relu: (x: Tensor) => Tensor = unaryOp('relu', {
   value: (x) => Math.max(x, 0),
@@ -85,7 +85,7 @@ export const softplus: (x: Tensor) => Tensor = unaryOp('softplus', {
   backward: (g, x) => mul(g, sigmoid(x)),
   range: [-6, 6],
   tolerance: LOOSE,
-  note: LOG_NOTE,
+  toleranceNote: LOG_NOTE,
 });
 /** x · sigmoid(x). */
 export const silu: (x: Tensor) => Tensor = unaryOp('silu', {
@@ -97,7 +97,7 @@ export const silu: (x: Tensor) => Tensor = unaryOp('silu', {
   },
   range: [-6, 6],
   tolerance: LOOSE,
-  note: LOG_NOTE,
+  toleranceNote: LOG_NOTE,
 });
 /** Φ(x), the distribution function of the standard normal. */
 const normalCdf = (x: Tensor): Tensor => affine(erf(mul(x, SQRT_HALF)), 0.5, 0.5);
@@ -112,7 +112,7 @@ export const gelu: (x: Tensor) => Tensor = unaryOp('gelu', {
   },
   range: [-5, 5],
   tolerance: LOOSE,
-  note: 'erf is an approximation with an absolute error of 1.5e-7',
+  toleranceNote: 'erf is an approximation with an absolute error of 1.5e-7',
 });
 /** −1, 0 or 1. No gradient. */
 export const sign: (x: Tensor) => Tensor = unaryOp('sign', {
@@ -125,7 +125,7 @@ export const erf: (x: Tensor) => Tensor = unaryOp('erf', {
   backward: (g, x) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
   range: [-3, 3],
   tolerance: LOOSE,
-  note: 'an approximation with an absolute error of 1.5e-7',
+  toleranceNote: 'an approximation with an absolute error of 1.5e-7',
 });
 /** A copy on the tape. */
 export const identity: (x: Tensor) => Tensor = unaryOp('identity', {
@@ -176,7 +176,7 @@ const powOp = unaryOp('powScalar', {
   range: [0.1, 3],
   scalars: { alpha: 2.5, beta: 0 },
   tolerance: { abs: 1e-5, rel: 2e-5 },
-  note: 'WGSL computes pow as exp2(y · log2 x)',
+  toleranceNote: 'WGSL computes pow as exp2(y · log2 x)',
 });
 /** x to the power of a number; NaN for a negative base and a fractional exponent. */
 export function powScalar(x: Tensor, exponent: number): Tensor {

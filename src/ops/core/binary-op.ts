@@ -37,7 +37,7 @@ export interface BinaryFunction {
   readonly backward?: (g: Tensor, a: Tensor, b: Tensor, y: Tensor, slope: number) => Pair;
   readonly range?: readonly [number, number];
   readonly tolerance?: Tolerance;
-  readonly note?: string;
+  readonly toleranceNote?: string;
   /** Values from a few whole numbers, so that equal operands occur. */
   readonly ties?: boolean;
 }
@@ -45,12 +45,10 @@ export interface BinaryFunction {
 /** Defines the op of a function; the result applies it. */
 export function binaryOp(
   name: keyof typeof BINARY_CODES,
-  definition: BinaryFunction,
+  { value, backward, range = [-3, 3], ties = false, ...rounding }: BinaryFunction,
 ): (a: Tensor, b: Tensor, alpha?: number) => Tensor {
-  const { backward } = definition;
-  const range = definition.range ?? ([-3, 3] as const);
   const input = (shape: readonly number[]) =>
-    definition.ties === true
+    ties
       ? { shape, values: Array.from({ length: sizeOf(shape) }, (_, i) => ((i * 7) % 5) - 2) }
       : { shape, range };
   const attrs = { alpha: 0.2 };
@@ -69,6 +67,8 @@ export function binaryOp(
   ];
   const apply = defineOp<Slope>({
     name,
+    tolerance: ROUNDING,
+    ...rounding,
     forward: ([a, b], { alpha }) => launchBinary(name, a!, b!, alpha),
     ...(backward === undefined
       ? {}
@@ -78,12 +78,10 @@ export function binaryOp(
               needs[i] === true && make !== undefined ? sumTo(make(), inputs[i]!.shape) : undefined,
             ),
         }),
-    reference: (xs, { alpha }) => mapBroadcast(name, xs, (a, b) => definition.value(a!, b!, alpha)),
+    reference: (xs, { alpha }) => mapBroadcast(name, xs, (a, b) => value(a!, b!, alpha)),
     cases,
     bench,
     half: true,
-    tolerance: definition.tolerance ?? ROUNDING,
-    ...(definition.note === undefined ? {} : { toleranceNote: definition.note }),
     cost: ([a, b], y) => ({ flops: sizeOf(y), bytes: 4 * (sizeOf(a!) + sizeOf(b!) + sizeOf(y)) }),
   });
   return (a, b, alpha = 0) => apply([a, b], { alpha });

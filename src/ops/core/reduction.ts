@@ -1,7 +1,8 @@
 import { empty } from '../../tensor/create.ts';
-import { collapse, type Shape } from '../../tensor/shape.ts';
+import { collapse, type Shape, sizeOf } from '../../tensor/shape.ts';
 import { type FloatDType, floatDType, storedAs, type Tensor } from '../../tensor/tensor.ts';
-import { type NdArray, ndarray, unravel } from './ndarray.ts';
+import type { OpDefinition } from './define.ts';
+import { type NdArray, ndarray, ravel, unravel } from './ndarray.ts';
 import { rowLayout } from './rows.ts';
 
 /** What shaders/reduce/reduce.wgsl does to the elements, by its override OP. */
@@ -106,22 +107,27 @@ export function reductionReference(
   out.data.fill(start);
   x.data.forEach((v, i) => {
     const index = unravel(x.shape, i).map((k, d) => (axes.includes(d) ? 0 : k));
-    const at = index.reduce((sum, k, d) => sum * out.shape[d]! + k, 0);
+    const at = ravel(out.shape, index);
     out.data[at] = step(out.data[at]!, v);
   });
   return out;
 }
 
-export const REDUCTION_BENCH = [
-  { inputs: [{ shape: [1024, 1024] }], attrs: { axes: [1] } },
-  { inputs: [{ shape: [1024, 1024] }], attrs: { axes: [0] } },
-  { inputs: [{ shape: [1 << 20] }], attrs: { axes: [0] } },
-];
-export const REDUCTION_CASES = [
-  { inputs: [{ shape: [7, 33] }], attrs: { axes: [1] } },
-  { inputs: [{ shape: [129, 5] }], attrs: { axes: [0] } },
-  { inputs: [{ shape: [3, 4, 5], transposed: true }], attrs: { axes: [0, 2] } },
-  { inputs: [{ shape: [1] }], attrs: { axes: [0] } },
-  { inputs: [{ shape: [3, 1300] }], attrs: { axes: [1] } },
-  { inputs: [{ shape: [9001] }], attrs: { axes: [0] } },
-];
+/** What the definitions of all reductions have in common. */
+export const REDUCTION: Pick<OpDefinition<ReductionAxes>, 'cases' | 'bench' | 'half' | 'cost'> = {
+  cases: [
+    { inputs: [{ shape: [7, 33] }], attrs: { axes: [1] } },
+    { inputs: [{ shape: [129, 5] }], attrs: { axes: [0] } },
+    { inputs: [{ shape: [3, 4, 5], transposed: true }], attrs: { axes: [0, 2] } },
+    { inputs: [{ shape: [1] }], attrs: { axes: [0] } },
+    { inputs: [{ shape: [3, 1300] }], attrs: { axes: [1] } },
+    { inputs: [{ shape: [9001] }], attrs: { axes: [0] } },
+  ],
+  bench: [
+    { inputs: [{ shape: [1024, 1024] }], attrs: { axes: [1] } },
+    { inputs: [{ shape: [1024, 1024] }], attrs: { axes: [0] } },
+    { inputs: [{ shape: [1 << 20] }], attrs: { axes: [0] } },
+  ],
+  half: true,
+  cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
+};

@@ -1,14 +1,7 @@
 import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import type { Storage } from '../../gpu/storage.ts';
-import {
-  broadcastShapes,
-  type Shape,
-  sameShape,
-  showShape,
-  sizeOf,
-  withoutAxes,
-} from '../../tensor/shape.ts';
+import { broadcastShapes, type Shape, sameShape, showShape, withoutAxes } from '../../tensor/shape.ts';
 import { type FloatDType, floatDType, Tensor } from '../../tensor/tensor.ts';
 import { cast } from './cast.ts';
 import { defineOp, EXACT } from './define.ts';
@@ -17,8 +10,7 @@ import { atBroadcast, build } from './ndarray.ts';
 import {
   keptShape,
   launchReduction,
-  REDUCTION_BENCH,
-  REDUCTION_CASES,
+  REDUCTION,
   type ReductionAxes,
   reductionReference,
 } from './reduction.ts';
@@ -30,12 +22,9 @@ export const sumOp = defineOp<ReductionAxes>({
   forward: ([x], { axes, dtype }) => launchReduction('sum', x!, axes, { kind: 'sum', dtype }),
   backward: ({ grad, inputs: [x] }) => [expand(cast(grad, floatDType('sum', x!)), x!.shape)],
   reference: ([x], { axes }) => reductionReference(x!, axes, 0, (sum, v) => sum + v),
-  cases: REDUCTION_CASES,
-  bench: REDUCTION_BENCH,
-  half: true,
+  ...REDUCTION,
   tolerance: { abs: 2e-4, rel: 2e-6 },
   toleranceNote: 'sums of up to 9,001 numbers of size 1 in f32',
-  cost: ([x]) => ({ flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 
 const expandOp = defineOp<{ shape: Shape }>({

@@ -46,7 +46,7 @@ export interface UnaryFunction {
   readonly range: readonly [number, number];
   readonly scalars?: Scalars;
   readonly tolerance?: Tolerance;
-  readonly note?: string;
+  readonly toleranceNote?: string;
 }
 
 const NO_SCALARS: Scalars = { alpha: 0, beta: 0 };
@@ -54,21 +54,22 @@ const NO_SCALARS: Scalars = { alpha: 0, beta: 0 };
 /** Defines the op of a function; the result applies it. */
 export function unaryOp(
   name: keyof typeof UNARY_CODES,
-  definition: UnaryFunction,
+  { value, backward, plain, range, scalars = NO_SCALARS, ...rounding }: UnaryFunction,
 ): (x: Tensor, scalars?: Scalars) => Tensor {
-  const { backward, plain, range } = definition;
   const inputs = (input: CaseInput) => ({
     inputs: [{ range, ...input }],
-    attrs: definition.scalars ?? NO_SCALARS,
+    attrs: scalars,
   });
   const apply = defineOp<Scalars>({
     name,
+    tolerance: ROUNDING,
+    ...rounding,
     forward: ([x], { alpha, beta }) => launchUnary(name, x!, alpha, beta),
     ...(backward === undefined
       ? {}
       : { backward: ({ grad, inputs: [x], output, attrs }) => [backward(grad, x!, output, attrs)] }),
     ...(plain === undefined ? {} : { plain: ([x], scalars) => plain(x!, scalars) }),
-    reference: ([x], scalars) => mapped(x!, (v) => definition.value(v, scalars)),
+    reference: ([x], scalars) => mapped(x!, (v) => value(v, scalars)),
     cases: [
       inputs({ shape: [129] }),
       inputs({ shape: [9, 4] }),
@@ -76,11 +77,9 @@ export function unaryOp(
     ],
     bench: [inputs({ shape: [1 << 20] })],
     half: true,
-    tolerance: definition.tolerance ?? ROUNDING,
-    ...(definition.note === undefined ? {} : { toleranceNote: definition.note }),
     cost: ([shape]) => ({ flops: sizeOf(shape!), bytes: 8 * sizeOf(shape!) }),
   });
-  return (x, scalars = NO_SCALARS) => apply([x], scalars);
+  return (x, given = NO_SCALARS) => apply([x], given);
 }
 
 function launchUnary(name: keyof typeof UNARY_CODES, x: Tensor, alpha: number, beta: number): Tensor {
