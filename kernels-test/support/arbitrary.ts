@@ -156,13 +156,13 @@ const resamplings = fc.oneof(
   }),
 );
 
-/** Images of at least four values a channel, and whether something goes past. */
+/** Images of at least four values a channel, and whether a residual is added. */
 const normalised = fc.record({
   n: fc.integer({ min: 2, max: 5 }),
   c: small(6),
   size: two(fc.integer({ min: 2, max: 9 })),
   relu: fc.boolean(),
-  past: fc.boolean(),
+  residual: fc.boolean(),
 });
 const positive = (n: number): CaseInput => ({ shape: [n], range: [0.5, 1.5] });
 
@@ -256,13 +256,16 @@ const CASES: Readonly<Record<string, Cases>> = {
   // Their indices must lie in windows: the op's own case has windows that reach everything.
   poolTake: fc.tuple(small(5), small(5)).map(([n, c]) => planesOf('poolTake', n, c)),
   poolPut: fc.tuple(small(5), small(5)).map(([n, c]) => planesOf('poolPut', n, c)),
-  batchNorm: normalised.map(({ n, c, size, relu, past }) => {
+  batchNorm: normalised.map(({ n, c, size, relu, residual }) => {
     const image: CaseInput = { shape: [n, c, ...size], range: [-2, 3] };
-    return of([image, positive(c), [c], ...(past ? [image] : [])], { epsilon: 0.1, relu });
+    return of([image, positive(c), [c], ...(residual ? [image] : [])], { epsilon: 0.1, relu });
   }),
-  batchNormEval: normalised.map(({ n, c, size, relu, past }) => {
+  batchNormEval: normalised.map(({ n, c, size, relu, residual }) => {
     const image = [n, c, ...size];
-    return of([image, positive(c), [c], [c], positive(c), ...(past ? [image] : [])], { epsilon: 1e-5, relu });
+    return of([image, positive(c), [c], [c], positive(c), ...(residual ? [image] : [])], {
+      epsilon: 1e-5,
+      relu,
+    });
   }),
   where: fc
     .tuple(broadcastPair, fc.boolean())

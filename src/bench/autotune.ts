@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
-import { cast } from '../ops/cast.ts';
+import { cast } from '../ops/core/cast.ts';
 import {
   choices,
   classKey,

@@ -1,5 +1,5 @@
 import { mul } from '../ops/binary.ts';
-import { cast } from '../ops/cast.ts';
+import { cast } from '../ops/core/cast.ts';
 import { matmul } from '../ops/matmul.ts';
 import { concat, transpose } from '../ops/views.ts';
 import { full } from '../tensor/create.ts';

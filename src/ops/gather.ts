@@ -2,7 +2,7 @@ import { EliError } from '../errors.ts';
 import { empty, launch1d, zeros } from '../tensor/create.ts';
 import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, movedAs, storedAs, type Tensor } from '../tensor/tensor.ts';
-import { cast } from './cast.ts';
+import { cast } from './core/cast.ts';
 import { defineOp, EXACT, ROUNDING } from './core/define.ts';
 import { build } from './core/ndarray.ts';
 import { contiguous } from './views.ts';

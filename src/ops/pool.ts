@@ -28,7 +28,7 @@ export interface AvgPoolOptions extends PoolOptions {
   readonly countIncludePad?: boolean;
 }
 
-/** @throws EliError `ARGUMENT` for options that are no whole numbers or padding of more than half the kernel. */
+/** @throws EliError `ARGUMENT` for options that are not whole numbers or padding of more than half the kernel. */
 function poolWindow(op: string, kernel: Pair, options: MaxPoolOptions): Window {
   const size = pair(op, 'kernel', kernel, 1);
   const padding = pair(op, 'padding', options.padding ?? 0, 0);
@@ -223,8 +223,8 @@ function planeOf(shape: Shape, i: number): number {
 /**
  * Largest element of each window of x [n, c, h, w] → [n, c, oh, ow]. Padding counts as −∞; of equal maxima the first
  * in row-major order gets the gradient (PyTorch's rule).
- * @throws EliError `SHAPE` when the window is larger than the padded image or lies in the padding altogether,
- * `ARGUMENT` for options that are no whole numbers or padding of more than half the kernel.
+ * @throws EliError `SHAPE` when the window is larger than the padded image or lies entirely in the padding,
+ * `ARGUMENT` for options that are not whole numbers or padding of more than half the kernel.
  */
 export function maxPool2d(x: Tensor, kernel: Pair, options: MaxPoolOptions = {}): Tensor {
   checkImage('maxPool2d', x);
@@ -246,7 +246,7 @@ function checkTaps(image: Shape, window: Window, out: readonly number[]): void {
       if (taps.some((at) => at >= 0 && at < image[d + 2]!)) continue;
       throw new EliError(
         'SHAPE',
-        `maxPool2d: window ${o} along axis ${d + 2} of ${showShape(image)} lies in the padding altogether`,
+        `maxPool2d: window ${o} along axis ${d + 2} of ${showShape(image)} lies entirely in the padding`,
         { hint: 'use less padding or dilation' },
       );
     }

@@ -28,7 +28,11 @@ export interface Resample {
   readonly transposed: boolean;
 }
 
-const MODES = { average: 0, adaptive: 1, nearest: 2, bilinear: 3 } as const;
+/** The modes by their numbers in shaders/pool/resample.wgsl. */
+export const RESAMPLE_CODES = { average: 0, adaptive: 1, nearest: 2, bilinear: 3 } as const satisfies Record<
+  Axes['mode'],
+  number
+>;
 
 /** Where output o of `out` lies among `size` inputs: o · scale + shift (PyTorch's rule). */
 function bilinearPlaces(size: number, out: number, alignCorners: boolean): { scale: number; shift: number } {
@@ -111,7 +115,7 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
     );
     launch1d(y.engine, 'pool/resample.wgsl', y.size, {
       storages: [x!.storage, y.storage],
-      overrides: { MODE: MODES[axes.mode], TRANSPOSED: transposed ? 1 : 0 },
+      overrides: { MODE: RESAMPLE_CODES[axes.mode], TRANSPOSED: transposed ? 1 : 0 },
       consts: storedAs({ Real: x!.dtype }),
       params: {
         n: y.size,

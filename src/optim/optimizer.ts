@@ -7,11 +7,12 @@ import { launch1d, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LossScaler } from './loss-scale.ts';
 
-const KIND = { sgd: 0, rmsprop: 1, adam: 2, adamw: 3 } as const;
+/** The rules by their numbers in shaders/optim/update.wgsl. */
+export const OPTIMIZER_CODES = { sgd: 0, rmsprop: 1, adam: 2, adamw: 3 } as const;
 
 /** Constants of an update rule; see shaders/optim/update.wgsl. */
 interface Rule {
-  readonly kind: keyof typeof KIND;
+  readonly kind: keyof typeof OPTIMIZER_CODES;
   readonly learningRate: number;
   /** μ of SGD and RMSprop, β₁ of Adam. */
   readonly momentum: number;
@@ -129,7 +130,7 @@ export class Optimizer {
         this.#blocks ?? this.state.hyper,
       ].map((t) => t.storage),
       overrides: {
-        KIND: KIND[rule.kind],
+        KIND: OPTIMIZER_CODES[rule.kind],
         CLIP: rule.clipNorm === undefined && scaler === undefined ? 0 : 1,
         GROUPED: this.#blocks === undefined ? 0 : 1,
         SCALED,

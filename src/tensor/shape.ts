@@ -108,3 +108,8 @@ export function collapse(
   }
   return { shape: outShape, strides: outStrides };
 }
+
+/** The shape without the dimensions `axes`. */
+export function withoutAxes(shape: Shape, axes: readonly number[]): Shape {
+  return shape.filter((_, d) => !axes.includes(d));
+}

@@ -25,7 +25,7 @@ export const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, 
 const WORD = 4;
 
 export interface TensorInit {
-  readonly storage: Storage;
+  readonly storage: Storage<Engine>;
   readonly shape: Shape;
   readonly strides?: readonly number[];
   /** First element, in elements from the start of the storage. */
@@ -45,7 +45,7 @@ export class Tensor {
   readonly size: number;
   /** Whether gradients with respect to this tensor are wanted (leaves), or flow through it (results). */
   requiresGrad = false;
-  #storage: Storage;
+  #storage: Storage<Engine>;
   #offset: number;
   #disposed = false;
 
@@ -62,7 +62,7 @@ export class Tensor {
   }
 
   /** @throws EliError `DISPOSED` after dispose. */
-  get storage(): Storage {
+  get storage(): Storage<Engine> {
     this.#alive();
     return this.#storage;
   }
@@ -102,7 +102,7 @@ export class Tensor {
   }
 
   /** Moves this tensor to another place (a flat buffer of all parameters, say); its values must be there already. */
-  rebind(storage: Storage, offset: number): void {
+  rebind(storage: Storage<Engine>, offset: number): void {
     this.#alive();
     this.#storage.release();
     this.#storage = storage.retain();
