@@ -1,5 +1,5 @@
-// What is installed beside this package: named in docs/dependencies.md with its licence, at exact versions, with no licence and no
-// install script that nobody has looked at; and the sources fetch nothing.
+// What is installed beside this package: named in docs/dependencies.md with its licence, at exact versions, with no
+// licence and no install script that nobody has looked at; and the sources fetch nothing.
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
