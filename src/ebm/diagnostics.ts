@@ -22,6 +22,7 @@ export interface Mixing {
   readonly rHat: number;
 }
 
+/** What `diagnose` finds out about chains. */
 export interface ChainDiagnostics {
   /** Mean share of proposals taken, and the least of a chain; for samplers that accept and reject. */
   readonly acceptance?: { readonly mean: number; readonly least: number };

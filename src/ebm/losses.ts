@@ -17,6 +17,7 @@ import type { Sampler } from './sampler.ts';
 import { checkWhole } from './schedule.ts';
 import { energyL2 } from './stabilise.ts';
 
+/** Settings of `contrastiveLoss`. */
 export interface ContrastiveOptions {
   /** Weight of the L2 regulariser on both batches' energies (`energyL2`); default 0. */
   readonly l2?: number;
@@ -50,6 +51,7 @@ export function contrastiveLoss(
   return l2 === 0 ? loss : add(loss, mul(energyL2(real, made), l2));
 }
 
+/** Settings of `PersistentChains`. */
 export interface PersistentOptions {
   /** Where chains start, at first and when renewed: n points [n, d] by the random numbers of `source`. */
   readonly fresh: (n: number, source: RandomSource) => Tensor;
@@ -124,6 +126,7 @@ export class PersistentChains {
     return contrastiveLoss(energy, data, this.advance(energy, options.run), options);
   }
 
+  /** Frees the replay buffer. */
   dispose(): void {
     this.buffer.dispose();
   }

@@ -4,6 +4,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
 import { Module } from './module.ts';
 
+/** Settings of a batch normalisation layer; the defaults are PyTorch's. */
 export interface BatchNorm2dOptions {
   /** Added to the variance. Default 1e-5. */
   readonly epsilon?: number;

@@ -9,6 +9,7 @@ import { mean } from './reduce.ts';
 import { resample } from './resize.ts';
 import { contiguous, reshape } from './views.ts';
 
+/** Where pooling windows lie. */
 export interface PoolOptions {
   /** Default: the kernel, so that windows lie side by side. */
   readonly stride?: Pair;
@@ -18,11 +19,13 @@ export interface PoolOptions {
   readonly ceilMode?: boolean;
 }
 
+/** Settings of maximum pooling. */
 export interface MaxPoolOptions extends PoolOptions {
   /** Default 1. */
   readonly dilation?: Pair;
 }
 
+/** Settings of average pooling. */
 export interface AvgPoolOptions extends PoolOptions {
   /** Whether the zeros of the padding count in the average. Default true. */
   readonly countIncludePad?: boolean;

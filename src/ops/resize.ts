@@ -163,6 +163,7 @@ export function resample(op: string, x: Tensor, axes: Axes, out: readonly [numbe
   return resampleOp([contiguous(x)], { axes, size, out, transposed: false });
 }
 
+/** How images are interpolated. */
 export interface ResizeOptions {
   /** Default `nearest`. */
   readonly mode?: 'nearest' | 'bilinear';

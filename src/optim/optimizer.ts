@@ -83,10 +83,12 @@ export class Optimizer {
     return blocks;
   }
 
+  /** Learning rate of the next steps, captured ones too. */
   get learningRate(): number {
     return this.#learningRate;
   }
 
+  /** Learning rate of the next steps, captured ones too. */
   set learningRate(rate: number) {
     this.#learningRate = rate;
     this.flat.engine.write(this.state.hyper.storage, 0, Float32Array.of(rate));
@@ -169,6 +171,7 @@ export class Optimizer {
     });
   }
 
+  /** Frees the parameters' state (momenta, averages) and what the optimiser shares with captured steps. */
   dispose(): void {
     this.#gradients.dispose();
     this.#blocks?.dispose();
@@ -185,6 +188,7 @@ interface CommonOptions {
   readonly clipNorm?: number;
 }
 
+/** Settings of `sgd`; the defaults are PyTorch's. */
 export interface SgdOptions extends CommonOptions {
   readonly momentum?: number;
   readonly nesterov?: boolean;
@@ -204,6 +208,7 @@ export function sgd(learnt: Learnt, options: SgdOptions): Optimizer {
   });
 }
 
+/** Settings of `rmsprop`; the defaults are PyTorch's. */
 export interface RmspropOptions extends CommonOptions {
   readonly alpha?: number;
   readonly epsilon?: number;
@@ -224,6 +229,7 @@ export function rmsprop(learnt: Learnt, options: RmspropOptions): Optimizer {
   });
 }
 
+/** Settings of `adam` and `adamw`; the defaults are PyTorch's. */
 export interface AdamOptions extends CommonOptions {
   readonly betas?: readonly [number, number];
   readonly epsilon?: number;

@@ -1,5 +1,6 @@
 import { EliError } from '../errors.ts';
 
+/** Sizes of the dimensions, outermost first; `[]` is a single number. */
 export type Shape = readonly number[];
 
 /** Kernels address up to eight dimensions. */

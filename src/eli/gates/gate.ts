@@ -53,6 +53,7 @@ export abstract class Gate {
   /** A score for each sample, [n]: the higher, the more like an old task. @throws EliError `ARGUMENT` */
   abstract score(batch: GateBatch): Promise<Float32Array>;
 
+  /** What the gate is saved as; `fromState` makes it again. */
   abstract state(): GateState;
 
   /**

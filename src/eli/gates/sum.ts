@@ -27,6 +27,7 @@ export class SumGate extends Gate {
     this.name = parts.map((part) => part.name).join(' + ') + (combine === 'z' ? ' (z)' : '');
   }
 
+  /** The gate that `state` described, of its parts, all but its threshold. @throws EliError `FORMAT` */
   static fromState({ settings, tensors }: GateState, parts: readonly Gate[]): SumGate {
     const { combine } = settings;
     if (combine !== 'z' && combine !== 'fisher')
@@ -76,6 +77,7 @@ export class SumGate extends Gate {
     return total;
   }
 
+  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
     const tensors: Record<string, SafetensorsInput> = {};
     fitted(`${this.name} (not calibrated)`, this.#heldOut).forEach((data, i) => {

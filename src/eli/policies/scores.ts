@@ -9,6 +9,7 @@ export interface HeadAnswers {
   readonly newAligned: Answers;
 }
 
+/** Answers of one head for n samples. */
 export interface Answers {
   readonly classes: ArrayLike<number>;
   readonly probability: ArrayLike<number>;
