@@ -14,6 +14,7 @@ import { checkPoints, type Energy, evaluate } from './energy.ts';
 import type { ChainState, Sampler, StepContext, Transition } from './sampler.ts';
 import { checkWhole, FINITE, type Schedule, tabulate } from './schedule.ts';
 
+/** How `sample` moves chains. */
 export interface SampleOptions {
   /** Steps of every chain, 0 to 1,000,000. */
   readonly steps: number;

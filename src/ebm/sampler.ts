@@ -25,6 +25,7 @@ export interface StepContext {
   logUniform(): Tensor;
 }
 
+/** What one step of a sampler returns. */
 export interface Step {
   readonly state: ChainState;
   /** 1 where the proposal was taken, else 0: [n]. Absent for samplers that take every one. */

@@ -25,6 +25,7 @@ import type { LatentMap, MapFormat } from './maps/map.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
 import { AlignerTrainer } from './trainer.ts';
 
+/** What a fit reports. */
 export interface FitProgress {
   readonly iteration: number;
   readonly iterations: number;
@@ -36,6 +37,7 @@ export interface FitProgress {
   readonly aligner: EnergyAligner;
 }
 
+/** How a fit is followed, stopped and resumed. */
 export interface FitHooks extends FitSchedule {
   /** Called (and awaited) every `every` iterations, at the end, and where `signal` stops the fit. */
   readonly onProgress?: (progress: FitProgress) => void | Promise<void>;
@@ -204,10 +206,12 @@ export class EnergyAligner implements LatentMap {
     }
   }
 
+  /** Frees what the aligner holds on the device. */
   dispose(): void {
     this.#trainer.dispose();
   }
 
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -19,6 +19,7 @@ export interface LatentSource {
    *   `FORMAT`, `FILE`.
    */
   batches(rowsPerBatch: number): AsyncGenerator<Float32Array<ArrayBuffer>>;
+  /** Closes the file. */
   close(): Promise<void>;
 }
 

@@ -25,6 +25,7 @@ const ARRAYS = {
   BOOL: Uint8Array,
 } as const;
 
+/** Element types of safetensors files. */
 export type SafetensorsDtype = keyof typeof ARRAYS;
 
 /** A tensor in row-major order; `data` has as many elements as the product of `shape` ([] is a scalar). */

@@ -37,6 +37,7 @@ export interface Launch {
   readonly consts?: Consts;
 }
 
+/** How an engine is created: the adapter, optional features and limits. */
 export interface EngineOptions extends AdapterChoice {
   /**
    * Bytes that the engine's buffers may take together; buffers that wait to be used again are given up first. Default:
@@ -111,10 +112,12 @@ export class Engine {
     return new Engine(device, report, memoryLimit ?? (report.software ? machineMemory() * 0.75 : Infinity));
   }
 
+  /** Whether `dispose` was called. */
   get disposed(): boolean {
     return this.#failures.disposed;
   }
 
+  /** Whether the device has an optional feature. */
   has(feature: (typeof WANTED_FEATURES)[number]): boolean {
     return this.device.features.has(feature);
   }
@@ -125,6 +128,7 @@ export class Engine {
     return this.has('subgroups') && min === max && min >= 4 && min <= 32 ? min : undefined;
   }
 
+  /** Buffers and bytes of this engine, now and at most. */
   get memory(): PoolStats {
     return this.#pool.stats;
   }
@@ -150,6 +154,7 @@ export class Engine {
     this.#scopes.track(item);
   }
 
+  /** Takes a tensor or program out of all scopes; see `keep`. */
   untrack(item: ScopeItem): void {
     this.#scopes.untrack(item);
   }
@@ -337,6 +342,7 @@ export class Engine {
     this.device.removeEventListener('uncapturederror', this.#onUncaptured);
   }
 
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -109,6 +109,7 @@ export class Program<T> {
     this.#free = free;
   }
 
+  /** Kernels launched by one replay. */
   get dispatches(): number {
     return this.#dispatches.length;
   }
@@ -123,12 +124,14 @@ export class Program<T> {
     }
   }
 
+  /** Frees the captured buffers; the results of `result` are gone with them. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#free();
   }
 
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

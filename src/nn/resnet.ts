@@ -146,9 +146,12 @@ const ARCHITECTURES = {
   resnet50: { block: Bottleneck, blocks: [3, 4, 6, 3], width: 64, large: true },
 } as const satisfies Record<string, Architecture>;
 
+/** One of `RESNETS`. */
 export type ResNetName = keyof typeof ARCHITECTURES;
+/** Names of the networks that `ResNet` can build. */
 export const RESNETS = Object.keys(ARCHITECTURES) as ResNetName[];
 
+/** What a residual network is made for: classes, input channels, initial weights. */
 export interface ResNetOptions {
   readonly classes: number;
   /** Channels of the images. Default 3. */

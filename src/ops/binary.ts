@@ -30,6 +30,7 @@ export const maximum: (a: Tensor, b: Tensor) => Tensor = binaryOp('maximum', {
   backward: (g, a, b) => [() => mul(g, halves(a, b)), () => mul(g, halves(b, a))],
   tolerance: EXACT,
 });
+/** Elementwise minimum; at a tie each operand gets half of the gradient. */
 export const minimum: (a: Tensor, b: Tensor) => Tensor = binaryOp('minimum', {
   value: (a, b) => Math.min(a, b),
   backward: (g, a, b) => [() => mul(g, halves(b, a)), () => mul(g, halves(a, b))],
@@ -42,10 +43,15 @@ const comparison = (
 
 /** 1 where a = b, else 0, in their dtype. Comparisons have no gradient. */
 export const equal: (a: Tensor, b: Tensor) => Tensor = comparison('equal', (a, b) => Number(a === b));
+/** 1 where a ≠ b, else 0. */
 export const notEqual: (a: Tensor, b: Tensor) => Tensor = comparison('notEqual', (a, b) => Number(a !== b));
+/** 1 where a < b, else 0. */
 export const less: (a: Tensor, b: Tensor) => Tensor = comparison('less', (a, b) => Number(a < b));
+/** 1 where a ≤ b, else 0. */
 export const lessEqual: (a: Tensor, b: Tensor) => Tensor = comparison('lessEqual', (a, b) => Number(a <= b));
+/** 1 where a > b, else 0. */
 export const greater: (a: Tensor, b: Tensor) => Tensor = comparison('greater', (a, b) => Number(a > b));
+/** 1 where a ≥ b, else 0. */
 export const greaterEqual: (a: Tensor, b: Tensor) => Tensor = comparison('greaterEqual', (a, b) =>
   Number(a >= b),
 );

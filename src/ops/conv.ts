@@ -12,6 +12,7 @@ import { matmul } from './matmul.ts';
 import { sumAs } from './reduce.ts';
 import { contiguous, reshape, transpose } from './views.ts';
 
+/** Settings of a convolution; the defaults are PyTorch's. */
 export interface Conv2dOptions {
   /** Default 1. */
   readonly stride?: Pair;
@@ -110,6 +111,7 @@ const benchAttrs = (kernel: number) => ({
 
 const conv2dOp = defineOp<ConvAttrs>({
   name: 'conv2d',
+  dense: true,
   forward: ([x, weight, bias], attrs) => {
     const out = outputShape(x!.shape, weight!.shape, attrs);
     return inDTypeOf(x!, [weight!, bias], ([w, b]) => {
@@ -190,6 +192,7 @@ interface InputGradAttrs extends ConvAttrs {
 
 const inputGradOp = defineOp<InputGradAttrs>({
   name: 'conv2dInputGrad',
+  dense: true,
   forward: ([grad, weight], attrs) => {
     const [n, , height, width] = inputShape(grad!.shape, weight!.shape, attrs);
     return inDTypeOf(grad!, [weight!], ([w]) => {
@@ -250,6 +253,7 @@ interface WeightGradAttrs extends ConvAttrs {
 
 const weightGradOp = defineOp<WeightGradAttrs>({
   name: 'conv2dWeightGrad',
+  dense: true,
   forward: ([grad, x], attrs) => {
     const { dtype = floatDType('conv2dWeightGrad', x!) } = attrs;
     const { engine } = x!;

@@ -9,6 +9,7 @@ import { contiguous } from './views.ts';
 
 const gatherOp = defineOp<null>({
   name: 'gather',
+  dense: true,
   forward: ([table, index]) => {
     const y = empty(table!.engine, [...index!.shape, ...table!.shape.slice(1)], table!.dtype);
     const width = sizeOf(table!.shape.slice(1));
@@ -46,6 +47,7 @@ const gatherOp = defineOp<null>({
 
 const scatterAddOp = defineOp<{ rows: number }>({
   name: 'scatterAdd',
+  dense: true,
   forward: ([x, index], { rows }) => {
     const y = zeros(x!.engine, [rows, ...x!.shape.slice(1)], x!.dtype);
     launch1d(y.engine, 'gather/scatter_add.wgsl', x!.size, {

@@ -38,6 +38,7 @@ const TARGET = { shape: [7], dtype: 'u32' as const, below: 5 };
 
 const crossEntropyRows = defineOp<null>({
   name: 'crossEntropyRows',
+  dense: true,
   forward: ([logits, target]) => launch(false, logits!, target!, undefined),
   backward: ({ grad, inputs: [logits, target] }) => [
     crossEntropyBackward([logits!, target!, grad], null),
@@ -55,6 +56,7 @@ const crossEntropyRows = defineOp<null>({
 
 const crossEntropyBackward = defineOp<null>({
   name: 'crossEntropyBackward',
+  dense: [0, 1],
   forward: ([logits, target, grad]) => launch(true, logits!, target!, grad!),
   // With p = softmax and u the incoming gradient: ∂/∂logits = g p (u - Σ u p), ∂/∂g = Σ u (p - onehot).
   backward: ({ grad: u, inputs: [logits, target, g], needs }) => {

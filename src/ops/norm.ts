@@ -21,6 +21,7 @@ export interface RunningStatistics {
   readonly batches: Tensor;
 }
 
+/** Settings of batch normalisation, and what is fused with it. */
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly epsilon?: number;
@@ -127,6 +128,7 @@ const SHIFT = { shape: [3] };
 
 const batchNormOp = defineOp<NormAttrs>({
   name: 'batchNorm',
+  dense: true,
   forward: ([x, weight, bias, residual], attrs) => {
     const stats = launchMoments(x!);
     const moments = { mean: stats, variance: stats, offsets: [0, 1], stride: 2 } as const;
@@ -180,6 +182,7 @@ const batchNormOp = defineOp<NormAttrs>({
 
 const batchNormEvalOp = defineOp<NormAttrs>({
   name: 'batchNormEval',
+  dense: true,
   forward: ([x, weight, bias, center, variance, residual], attrs) =>
     launchNormalize(
       x!,

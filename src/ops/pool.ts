@@ -61,6 +61,7 @@ function windowParams({ stride, padding }: Window) {
 
 const maxIndexOp = defineOp<MaxAttrs>({
   name: 'maxPoolIndex',
+  dense: true,
   forward: ([x], attrs) => {
     const { kernel, dilation, out } = attrs;
     const [n, c, height, width] = x!.shape as [number, number, number, number];
@@ -149,6 +150,7 @@ const WHOLE_INDEX = { shape: WHOLE_OUT, dtype: 'u32', below: 12 } as const;
 
 const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolTake',
+  dense: true,
   forward: ([x, index], { size }) => {
     const y = empty(x!.engine, index!.shape, x!.dtype);
     launch1d(y.engine, 'pool/take.wgsl', y.size, {
@@ -178,6 +180,7 @@ const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
 
 const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolPut',
+  dense: true,
   forward: ([y, index], attrs) => {
     const { kernel, stride, padding, dilation, size } = attrs;
     const x = empty(y!.engine, [y!.shape[0]!, y!.shape[1]!, ...size], y!.dtype);

@@ -65,12 +65,14 @@ type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boole
  * and means of f16 are taken in f32 and stored as f16.
  */
 export const sum: Reduction = reduction('sum', sumOp);
+/** Mean along `axes`; like `sum` otherwise. */
 export const mean: Reduction = reduction('mean', meanOp);
 /** Largest element along `axes`; equal maxima share the gradient evenly. */
 export const max: Reduction = reduction('max', maxOp);
 
 const argmaxOp = defineOp<null>({
   name: 'argmax',
+  dense: true,
   forward: ([x]) => {
     const dtype = floatDType('argmax', x!);
     const n = x!.shape.at(-1)!;

@@ -106,6 +106,7 @@ function bothWays(axes: Axes, size: readonly [number, number], out: readonly [nu
 
 const resampleOp: Op<Resample> = defineOp<Resample>({
   name: 'resample',
+  dense: true,
   forward: ([x], attrs) => {
     const { axes, size, out, transposed } = attrs;
     const y = empty(x!.engine, resultShape(x!.shape, attrs), x!.dtype);

@@ -61,6 +61,7 @@ const largestOf = (x: Tensor): Tensor => detach(max(x, -1, true));
 
 const softmaxOp = defineOp<null>({
   name: 'softmax',
+  dense: true,
   forward: ([x]) => launch('softmax', x!),
   backward: ({ grad, output: y }) => [mul(y, sub(grad, sum(mul(grad, y), -1, true)))],
   plain: ([x]) => {
@@ -74,6 +75,7 @@ const softmaxOp = defineOp<null>({
 
 const logSoftmaxOp = defineOp<null>({
   name: 'logSoftmax',
+  dense: true,
   forward: ([x]) => launch('logSoftmax', x!),
   backward: ({ grad, output: y }) => [sub(grad, mul(exp(y), sum(grad, -1, true)))],
   plain: ([x]) => {
@@ -87,6 +89,7 @@ const logSoftmaxOp = defineOp<null>({
 
 const logSumExpOp = defineOp<null>({
   name: 'logSumExp',
+  dense: true,
   forward: ([x]) => launch('logSumExp', x!),
   backward: ({ grad, inputs: [x] }) => [mul(grad, softmaxOp([x!], null))],
   plain: ([x]) => {

@@ -33,12 +33,14 @@ export const leakyReluBackward: (g: Tensor, x: Tensor, slope: number) => Tensor 
   },
 );
 
+/** |x|; at 0 the gradient is 0. */
 export const abs: (x: Tensor) => Tensor = unaryOp('abs', {
   value: Math.abs,
   backward: (g, x) => mul(g, sign(x)),
   range: [-3, 3],
   tolerance: EXACT,
 });
+/** e^x. */
 export const exp: (x: Tensor) => Tensor = unaryOp('exp', {
   value: Math.exp,
   backward: (g, _x, y) => mul(g, y),
@@ -54,11 +56,13 @@ export const log: (x: Tensor) => Tensor = unaryOp('log', {
   tolerance: LOOSE,
   toleranceNote: LOG_NOTE,
 });
+/** Square root; NaN where x < 0. */
 export const sqrt: (x: Tensor) => Tensor = unaryOp('sqrt', {
   value: Math.sqrt,
   backward: (g, _x, y) => div(mul(g, 0.5), y),
   range: [0.05, 9],
 });
+/** 1 / (1 + e^−x). */
 export const sigmoid: (x: Tensor) => Tensor = unaryOp('sigmoid', {
   value: (x) => 1 / (1 + Math.exp(-x)),
   backward: (g, _x, y) => mul(g, mul(y, affine(y, -1, 1))),
@@ -66,6 +70,7 @@ export const sigmoid: (x: Tensor) => Tensor = unaryOp('sigmoid', {
   tolerance: LOOSE,
   toleranceNote: LOG_NOTE,
 });
+/** Hyperbolic tangent. */
 export const tanh: (x: Tensor) => Tensor = unaryOp('tanh', {
   value: Math.tanh,
   backward: (g, _x, y) => mul(g, affine(mul(y, y), -1, 1)),
@@ -73,6 +78,7 @@ export const tanh: (x: Tensor) => Tensor = unaryOp('tanh', {
   tolerance: { abs: 2e-5, rel: 1e-5 },
   toleranceNote: 'WGSL takes tanh from sinh/cosh with an absolute error of 1e-5',
 });
+/** max(x, 0); at 0 the gradient is 0. */
 export const relu: (x: Tensor) => Tensor = unaryOp('relu', {
   value: (x) => Math.max(x, 0),
   backward: (g, x) => leakyReluBackward(g, x, 0),
@@ -120,6 +126,7 @@ export const sign: (x: Tensor) => Tensor = unaryOp('sign', {
   range: [-3, 3],
   tolerance: EXACT,
 });
+/** Error function. */
 export const erf: (x: Tensor) => Tensor = unaryOp('erf', {
   value: erfReference,
   backward: (g, x) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),

@@ -18,6 +18,7 @@ abstract class FixedGate extends Gate {
 export class EnergyGate extends FixedGate {
   readonly name = 'energy';
 
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
   static fromState(): EnergyGate {
     return new EnergyGate();
   }
@@ -31,6 +32,7 @@ export class EnergyGate extends FixedGate {
 export class ConfidenceGate extends FixedGate {
   readonly name = 'confidence';
 
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
   static fromState(): ConfidenceGate {
     return new ConfidenceGate();
   }
@@ -48,6 +50,7 @@ export class ConfidenceGate extends FixedGate {
 export class HeadsGate extends FixedGate {
   readonly name = 'heads';
 
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
   static fromState(): HeadsGate {
     return new HeadsGate();
   }

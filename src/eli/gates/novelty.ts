@@ -57,6 +57,7 @@ export class NoveltyGate extends Gate {
     this.name = this.settings.of === 'inputs' ? 'novelty' : `novelty of ${this.settings.of} latents`;
   }
 
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
   static fromState({ settings, tensors }: GateState): NoveltyGate {
     const gate = new NoveltyGate(settings as Partial<GaussianSettings>);
     const moments = momentsFromTensors(tensors);
@@ -82,6 +83,7 @@ export class NoveltyGate extends Gate {
     return readOnce(x, () => neg(gaussians.logDensity(project(x, this.#basis))));
   }
 
+  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
     const tensors: Record<string, SafetensorsInput> = {
       ...momentsToTensors(fitted(this.name, this.#moments)),

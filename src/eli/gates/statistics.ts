@@ -52,6 +52,7 @@ export class TaskStatistics {
     return Object.values(this.toTensors()).reduce((total, { data }) => total + data.byteLength, 0);
   }
 
+  /** The statistics as a file holds them; `fromTensors` makes them again. */
   toTensors(): Record<string, SafetensorsInput> {
     return { ...momentsToTensors(this.moments, 'old.'), ...basisToTensors(this.basis) };
   }
@@ -105,6 +106,7 @@ export class StatisticsGate extends Gate {
     this.name = `saved statistics of ${statistics.settings.of === 'inputs' ? 'inputs' : 'latents'}`;
   }
 
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
   static fromState({ settings, tensors }: GateState): StatisticsGate {
     const gate = new StatisticsGate(
       TaskStatistics.fromTensors(tensors, settings as Partial<GaussianSettings>),
@@ -146,6 +148,7 @@ export class StatisticsGate extends Gate {
     });
   }
 
+  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
     const moments = fitted(this.name, this.#moments);
     return {

@@ -72,6 +72,7 @@ export class TransformGate extends Gate {
     }
   }
 
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
   static fromState({ settings, tensors }: GateState): TransformGate {
     const { classes, ...rest } = settings as unknown as { classes: number } & TransformSettings;
     const gate = new TransformGate(rest);
@@ -168,6 +169,7 @@ export class TransformGate extends Gate {
     }
   }
 
+  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
     const tensors = stateToTensors(fitted(this.name, this.#weights), '');
     const settings = { ...this.settings, classes: this.#classes };

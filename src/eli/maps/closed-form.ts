@@ -31,6 +31,7 @@ export abstract class ClosedForm implements LatentMap {
 
   dispose(): void {}
 
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {}
 }
 

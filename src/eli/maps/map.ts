@@ -15,6 +15,7 @@ export interface LatentMap {
   save(path: string): Promise<void>;
   /** Frees what the map holds on the device. */
   dispose(): void;
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void;
 }
 

@@ -28,6 +28,7 @@ export class CachedGate extends Gate {
     return scores;
   }
 
+  /** The state of the gate whose scores are kept. */
   override state(): GateState {
     return { ...this.#gate.state(), threshold: this.threshold };
   }

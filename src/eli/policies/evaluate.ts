@@ -79,6 +79,7 @@ export interface PolicyCurve extends Pick<PolicyRow, 'map' | 'policy' | 'saved'>
   readonly points: readonly { readonly old: number; readonly new: number }[];
 }
 
+/** What `evaluatePolicies` has measured. */
 export interface PolicyResults {
   readonly rows: readonly PolicyRow[];
   readonly curves: readonly PolicyCurve[];

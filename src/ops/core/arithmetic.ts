@@ -23,6 +23,7 @@ export function affine(x: Tensor, scale: number, shift: number): Tensor {
   return affineOp(x, { alpha: scale, beta: shift });
 }
 
+/** 1 / x. */
 export const reciprocal: (x: Tensor) => Tensor = unaryOp('reciprocal', {
   value: (x) => 1 / x,
   backward: (g, _x, y) => neg(mul(g, mul(y, y))),
@@ -46,10 +47,12 @@ export function add(a: Tensor, b: Tensor | number): Tensor {
   return typeof b === 'number' ? affine(a, 1, b) : addOp(a, b);
 }
 
+/** a − b, elementwise with broadcasting; one of the two may be a number. */
 export function sub(a: Tensor, b: Tensor | number): Tensor {
   return typeof b === 'number' ? affine(a, 1, -b) : subOp(a, b);
 }
 
+/** a · b, elementwise with broadcasting; one of the two may be a number. */
 export function mul(a: Tensor, b: Tensor | number): Tensor {
   return typeof b === 'number' ? affine(a, b, 0) : mulOp(a, b);
 }

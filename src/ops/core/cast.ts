@@ -7,6 +7,7 @@ import { contiguous } from './layout.ts';
 
 const castOp = defineOp<{ dtype: FloatDType }>({
   name: 'cast',
+  dense: true,
   forward: ([x], { dtype }) => {
     const y = empty(x!.engine, x!.shape, dtype);
     launch1d(x!.engine, 'elementwise/cast.wgsl', x!.size, {

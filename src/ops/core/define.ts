@@ -50,6 +50,8 @@ export interface OpDefinition<A> {
   readonly plain?: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** The same in float64 on the CPU, slow and obvious. */
   readonly reference: (inputs: readonly NdArray[], attrs: A) => NdArray;
+  /** Inputs that are dense when the op sees them, since its exported function makes them so: all, or those at these places. */
+  readonly dense?: true | readonly number[];
   /** Cases to test it with; odd sizes belong here. */
   readonly cases: readonly OpCase<A>[];
   readonly tolerance: Tolerance;

@@ -64,6 +64,7 @@ export function compact(x: Tensor): Tensor {
 
 const reshapeOp = defineOp<{ shape: Shape }>({
   name: 'reshape',
+  dense: true,
   forward: ([x], { shape }) => {
     if (sizeOf(shape) !== x!.size) {
       throw new EliError(
