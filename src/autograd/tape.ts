@@ -86,9 +86,7 @@ export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOpt
       throw new EliError(
         'NOT_DIFFERENTIABLE',
         `grad: input ${i} (shape ${showShape(input.shape)}) does not require a gradient`,
-        {
-          hint: 'set requiresGrad = true before it is used',
-        },
+        { hint: 'set requiresGrad = true before it is used' },
       );
     }
   });

@@ -79,9 +79,7 @@ function checkFlags({ control, maxPairs }: FitFlags, options: AlignerOptions): v
     throw new EliError(
       'CONFIG',
       `--control ${control} is a closed form, it has no ${foreign.map((key) => `--${flagOf(key)}`).join(', ')}`,
-      {
-        hint: 'leave these options out, or --control',
-      },
+      { hint: 'leave these options out, or --control' },
     );
   }
 }

@@ -76,9 +76,7 @@ async function checkMatmul(engine: Engine, print: (label: string, value: string)
     throw new EliError(
       'VALIDATION',
       `this adapter multiplies matrices wrongly: ${SIZE} × ${SIZE} is off by ${worst}`,
-      {
-        hint: 'update its driver, or choose another adapter with --adapter',
-      },
+      { hint: 'update its driver, or choose another adapter with --adapter' },
     );
   }
   const program = engine.capture(() => matmul(a, b));

@@ -68,10 +68,7 @@ export async function unpackIdx(bytes: Uint8Array, name: string): Promise<Uint8A
     throw new EliError(
       'FORMAT',
       `${name}: the gzip data is damaged or cut off (${(cause as Error).message})`,
-      {
-        hint: 'download the file again',
-        cause,
-      },
+      { hint: 'download the file again', cause },
     );
   }
   target ??= begin(head, bytes.length, name);

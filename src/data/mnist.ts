@@ -103,9 +103,7 @@ async function findFiles(dir: string): Promise<Map<Part, string>> {
     throw new EliError(
       'FILE',
       `${dir} has ${files.size} of the four MNIST files; missing: ${missing.join(', ')}`,
-      {
-        hint: `each may also be called like ${SETS.train.images.names[1]}, or end in .gz`,
-      },
+      { hint: `each may also be called like ${SETS.train.images.names[1]}, or end in .gz` },
     );
   }
   return files;
@@ -173,9 +171,7 @@ async function load(
     throw new EliError(
       'FORMAT',
       `${path} has shape [${array.shape}], expected ${rank} dimensions: ${layout}`,
-      {
-        hint: 'are images and labels mixed up?',
-      },
+      { hint: 'are images and labels mixed up?' },
     );
   }
   return { bytes, array };

@@ -60,9 +60,7 @@ export function slicedScoreMatching(energy: Energy, data: Tensor, options: Slice
     throw new EliError(
       'ARGUMENT',
       'slicedScoreMatching: an EnergyModel is linear in pieces, its curvature is zero',
-      {
-        hint: 'use denoisingScoreMatching, or an energy of smooth functions (softplus, silu, tanh)',
-      },
+      { hint: 'use denoisingScoreMatching, or an energy of smooth functions (softplus, silu, tanh)' },
     );
   }
   const { varianceReduced = true } = options;

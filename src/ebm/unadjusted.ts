@@ -23,9 +23,7 @@ export function langevinSampler(options: LangevinSamplerOptions): Sampler {
     throw new EliError(
       'ARGUMENT',
       'langevinSampler: noise and temperature both say how much noise there is',
-      {
-        hint: 'give one of them',
-      },
+      { hint: 'give one of them' },
     );
   }
   return unadjusted('langevinSampler', stepSize, noise, temperature ?? 1);

@@ -17,9 +17,7 @@ export function cholesky(a: ArrayLike<number>, n: number): Float64Array {
         throw new EliError(
           'ARGUMENT',
           `the matrix [${n}, ${n}] is not positive definite: pivot ${i} is ${sum}`,
-          {
-            hint: 'give more samples or a larger ridge or shrinkage, and check the data for NaN',
-          },
+          { hint: 'give more samples or a larger ridge or shrinkage, and check the data for NaN' },
         );
       }
     }

@@ -45,9 +45,7 @@ export async function readFileBytes(path: string): Promise<Uint8Array> {
       throw new EliError(
         'FILE',
         `cannot read ${path}: ${info.size} bytes, at most ${MAX_FILE_BYTES} are read`,
-        {
-          hint: 'split the file',
-        },
+        { hint: 'split the file' },
       );
     }
     // Not as a Buffer, whose `slice` is a view where that of every other array is a copy.

@@ -36,10 +36,7 @@ export function dawn(adapterName: string, experimental = false): GPU {
       throw new EliError(
         'NO_ADAPTER',
         `Dawn could not be started: ${String((cause as Error).message ?? cause)}`,
-        {
-          hint: 'is the npm package webgpu installed for this platform?',
-          cause,
-        },
+        { hint: 'is the npm package webgpu installed for this platform?', cause },
       );
     }
     instances.set(key, gpu);

@@ -31,9 +31,7 @@ export function checkImage(op: string, x: Tensor): void {
     throw new EliError(
       'SHAPE',
       `${op}: x has shape ${showShape(x.shape)}, not [n, channels, height, width]`,
-      {
-        hint: 'a single image has n = 1: reshape it',
-      },
+      { hint: 'a single image has n = 1: reshape it' },
     );
   }
 }

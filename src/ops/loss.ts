@@ -111,9 +111,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): T
     throw new EliError(
       'SHAPE',
       `crossEntropy: logits ${showShape(logits.shape)} and target ${showShape(target.shape)} do not fit`,
-      {
-        hint: 'logits are [n, classes], targets [n]',
-      },
+      { hint: 'logits are [n, classes], targets [n]' },
     );
   }
   const rows = crossEntropyRows([contiguous(cast(logits, 'f32')), contiguous(target)], null);

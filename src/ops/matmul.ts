@@ -35,9 +35,7 @@ const matmulOp = defineOp<Attrs>({
       throw new EliError(
         'SHAPE',
         `matmul: ${showShape(a!.shape)} and ${showShape(b!.shape)} do not multiply`,
-        {
-          hint: 'the last dimension of the first must equal the last but one of the second',
-        },
+        { hint: 'the last dimension of the first must equal the last but one of the second' },
       );
     }
     const batch = broadcastShapes('matmul', a!.shape.slice(0, -2), b!.shape.slice(0, -2));
