@@ -27,14 +27,11 @@ import {
   TransformGate,
 } from '../src/eli/gates/all.ts';
 import { type AlignerOptions, alignerConfig } from '../src/eli/options.ts';
-import { checkpointPath, readCheckpoint, writeCheckpoint } from '../src/experiments/mnist/checkpoint.ts';
+import { checkpointPath } from '../src/experiments/checkpoint.ts';
+import { readCheckpoint, writeCheckpoint } from '../src/experiments/mnist/checkpoint.ts';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
 import { ClassifierTrainer } from '../src/experiments/mnist/two-task.ts';
-import {
-  readTrainCheckpoint,
-  trainCheckpointPath,
-  writeTrainCheckpoint,
-} from '../src/experiments/train/checkpoint.ts';
+import { readTrainCheckpoint, writeTrainCheckpoint } from '../src/experiments/train/checkpoint.ts';
 import { trainConfig } from '../src/experiments/train/config.ts';
 import { npyHeader } from '../src/files/npy.ts';
 import { decodeSafetensors, encodeSafetensors, readSafetensors } from '../src/files/safetensors.ts';
@@ -207,11 +204,12 @@ for (const checkpoint of [start, end])
   checkpoints.push(await bytesIn(checkpointPath, (home) => writeCheckpoint(home, checkpoint)));
 
 const flat = { shape: [3], data: Float32Array.of(1, 2, 3) };
-const training = await bytesIn(trainCheckpointPath, (home) =>
+const training = await bytesIn(checkpointPath, (home) =>
   writeTrainCheckpoint(home, {
     config: trainConfig({ epochs: 4 }),
     trainer: { step: 9, model: { 'fc.weight': flat }, optimizer: { hyper: flat } },
     points: [{ epoch: 1, trainLoss: 1, testLoss: 1, testAccuracy: 50 }],
+    losses: [],
     logLength: 2,
   }),
 );
@@ -326,7 +324,7 @@ const READERS: readonly Reader[] = [
     name: 'a checkpoint of a training',
     share: 4,
     damaged: damagedTensors(training),
-    read: inFolder(trainCheckpointPath, readTrainCheckpoint),
+    read: inFolder(checkpointPath, readTrainCheckpoint),
   },
   {
     name: 'a log',

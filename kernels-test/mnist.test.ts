@@ -8,10 +8,9 @@ import * as assert from 'uvu/assert';
 import { EliError } from '../src/errors.ts';
 import { type MnistConfig, mnistConfig } from '../src/experiments/mnist/config.ts';
 import { runMnist } from '../src/experiments/mnist/run.ts';
-import { runMnistSeeds } from '../src/experiments/mnist/seeds.ts';
 import { silentProgress } from '../src/report/progress.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
-import { smallMnist } from './support/mnist.ts';
+import { runInSession, smallMnist } from './support/mnist.ts';
 
 const engine = await openEngine();
 const root = mkdtempSync(join(tmpdir(), 'eli-mnist-'));
@@ -96,7 +95,7 @@ async function refused(code: string, part: RegExp, run: () => unknown): Promise<
 
 test('refuses a used folder, a resume with another config, a broken checkpoint, bad configs', async () => {
   const run = { ...quiet, folder: join(root, 'once'), resume: false };
-  await refused('RUN_FOLDER', /already holds files/, () => runMnistSeeds(engine, config, mnist, run));
+  await refused('RUN_FOLDER', /already holds files/, () => runInSession(engine, config, mnist, run));
   const other = { ...config, learningRate: 0.2 };
   await refused('CONFIG', /learningRate was 0.1, is now 0.2/, () =>
     runMnist(engine, other, mnist, { ...run, resume: true }),
@@ -107,7 +106,7 @@ test('refuses a used folder, a resume with another config, a broken checkpoint, 
   await refused('CONFIG', /latent is 0/, () => mnistConfig({ latent: 0 }));
   await refused('CONFIG', /emaDecay is 2/, () => mnistConfig({ emaDecay: 2 }));
   const empty = { ...run, folder: folderOf('empty'), resume: true };
-  await refused('RUN_FOLDER', /no run to resume/, () => runMnistSeeds(engine, config, mnist, empty));
+  await refused('RUN_FOLDER', /no run to resume/, () => runInSession(engine, config, mnist, empty));
 });
 
 test('a loss that is not finite stops the run, names the step, and keeps the last checkpoint', async () => {

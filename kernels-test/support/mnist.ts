@@ -2,6 +2,12 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DigitSet } from '../../src/data/image-set.ts';
 import { loadMnist, type Mnist } from '../../src/data/mnist.ts';
+import type { MnistConfig } from '../../src/experiments/mnist/config.ts';
+import { MNIST_RULES, type MnistResult } from '../../src/experiments/mnist/run.ts';
+import { runMnistSeeds } from '../../src/experiments/mnist/seeds.ts';
+import { RunSession } from '../../src/experiments/session.ts';
+import type { Engine } from '../../src/gpu/engine.ts';
+import type { Progress } from '../../src/report/progress.ts';
 import { idxBytes } from './data.ts';
 
 const first = (set: DigitSet, count: number): DigitSet => ({
@@ -27,5 +33,24 @@ export function writeMnist(folder: string, { train, test }: Mnist): void {
     const { count, rows, cols, images, labels } = set;
     writeFileSync(join(folder, `${prefix}-images-idx3-ubyte`), idxBytes([count, rows, cols], images));
     writeFileSync(join(folder, `${prefix}-labels-idx1-ubyte`), idxBytes([count], labels));
+  }
+}
+
+/** The experiment as `eli run mnist` does it, in a folder that it locks. */
+export async function runInSession(
+  engine: Engine,
+  config: Partial<MnistConfig>,
+  mnist: Mnist,
+  options: { folder: string; resume: boolean; progress: Progress; signal?: AbortSignal },
+): Promise<MnistResult[]> {
+  const session = await RunSession.open(MNIST_RULES, config, options, () => 'mnist');
+  try {
+    await session.begin(engine.adapter, mnist);
+    const run = { ...session.run(options.progress), pictures: false };
+    const results = await runMnistSeeds(engine, session.config, mnist, run);
+    await session.finish();
+    return results;
+  } finally {
+    await session.close();
   }
 }

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { EliError } from '../errors.ts';
 import { fileError } from '../files/files.ts';
@@ -8,6 +9,11 @@ import { brief, duplicateKey, isRecord } from '../files/json.ts';
 /** A config's key as a flag, with dashes: stepSize is --step-size. */
 export function flagOf(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** The value of a flag that is a path, so that a resume from another folder finds it as well. */
+export function absolute(path: string): string {
+  return resolve(path);
 }
 
 /** The value of a flag that is a number. */

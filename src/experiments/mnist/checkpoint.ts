@@ -1,12 +1,10 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { stateOf, stateTensors } from '../../eli/aligner.ts';
 import type { AlignerState } from '../../eli/fit.ts';
 import { EliError } from '../../errors.ts';
 import { brief, isRecord, wholeNumber } from '../../files/json.ts';
-import { readSafetensors, writeSafetensors } from '../../files/safetensors.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
+import { loadCheckpoint, saveCheckpoint } from '../checkpoint.ts';
 import { type MnistConfig, mnistConfig } from './config.ts';
 import type { ClassifierState } from './two-task.ts';
 
@@ -16,7 +14,7 @@ export interface CurvePoint {
   readonly accuracy: number;
 }
 
-/** Where a run stands: everything it needs to go on with the same bits. */
+/** Where a run stands: everything it needs to resume bit for bit. */
 export interface MnistCheckpoint {
   readonly config: MnistConfig;
   /** Epochs done of task 1 and of task 2. */
@@ -32,49 +30,32 @@ export interface MnistCheckpoint {
 
 const FORMAT = 'eli-webgpu mnist run';
 
-export function checkpointPath(folder: string): string {
-  return join(folder, 'checkpoint.safetensors');
-}
-
 /** Writes a checkpoint atomically: a run that is killed keeps the one before. */
 export async function writeCheckpoint(folder: string, checkpoint: MnistCheckpoint): Promise<void> {
-  const { classifier, afterTask1 = {}, aligner } = checkpoint;
-  const tensors = {
-    ...stateToTensors({ momentum: classifier.momentum }, 'optimizer.'),
-    ...stateToTensors(classifier.net, 'net.'),
-    ...stateToTensors(afterTask1, 'after_task1.'),
-    ...(aligner === undefined ? {} : stateTensors(aligner, 'aligner.')),
-  };
-  await writeSafetensors(checkpointPath(folder), tensors, {
-    format: FORMAT,
-    config: JSON.stringify(checkpoint.config),
-    progress: JSON.stringify({
-      epochs: checkpoint.epochs,
-      iteration: checkpoint.aligner?.iteration ?? null,
-      curve: checkpoint.curve,
-      logLength: checkpoint.logLength,
-    }),
-  });
+  const { config, classifier, afterTask1 = {}, aligner, epochs, curve, logLength } = checkpoint;
+  await saveCheckpoint(
+    folder,
+    FORMAT,
+    config,
+    { epochs, iteration: aligner?.iteration ?? null, curve, logLength },
+    {
+      ...stateToTensors({ momentum: classifier.momentum }, 'optimizer.'),
+      ...stateToTensors(classifier.net, 'net.'),
+      ...stateToTensors(afterTask1, 'after_task1.'),
+      ...(aligner === undefined ? {} : stateTensors(aligner, 'aligner.')),
+    },
+  );
 }
 
 /**
  * Where the run in `folder` stands; `undefined` for one that was stopped before its first checkpoint.
  * @throws EliError `FILE` or `FORMAT` naming the file and what is wrong.
  */
-export async function readCheckpoint(folder: string): Promise<MnistCheckpoint | undefined> {
-  const path = checkpointPath(folder);
-  if (!existsSync(path)) return undefined;
-  const file = await readSafetensors(path);
-  if (file.metadata.format !== FORMAT) {
-    throw new EliError(
-      'FORMAT',
-      `${path} is no checkpoint of this experiment: its metadata has no format "${FORMAT}"`,
-    );
-  }
-  try {
+export function readCheckpoint(folder: string): Promise<MnistCheckpoint | undefined> {
+  return loadCheckpoint(folder, FORMAT, (file, part, saved) => {
     // Keys that came later have their defaults.
-    const config = mnistConfig(JSON.parse(file.metadata.config ?? '{}') as Partial<MnistConfig>);
-    const progress = progressOf(JSON.parse(file.metadata.progress ?? 'null'), config);
+    const config = mnistConfig(part);
+    const progress = progressOf(saved, config);
     const { momentum } = stateFromTensors(file.tensors, 'optimizer.');
     if (momentum === undefined) throw new EliError('FORMAT', 'optimizer.momentum is missing');
     const afterTask1 = stateFromTensors(file.tensors, 'after_task1.');
@@ -87,12 +68,7 @@ export async function readCheckpoint(folder: string): Promise<MnistCheckpoint | 
       curve: progress.curve,
       logLength: progress.logLength,
     };
-  } catch (cause) {
-    throw new EliError('FORMAT', `${path} is no whole checkpoint: ${(cause as Error).message}`, {
-      hint: 'start the run anew in another folder',
-      cause,
-    });
-  }
+  });
 }
 
 interface Progress {
@@ -103,9 +79,10 @@ interface Progress {
   readonly logLength: number;
 }
 
-function progressOf(value: unknown, config: MnistConfig): Progress {
-  if (!isRecord(value)) throw new EliError('FORMAT', `its progress is ${brief(value)}`);
-  const { epochs, iteration, curve, logLength } = value;
+function progressOf(
+  { epochs, iteration, curve, logLength }: Record<string, unknown>,
+  config: MnistConfig,
+): Progress {
   if (!Array.isArray(epochs) || epochs.length !== 2)
     throw new EliError('FORMAT', `epochs is ${brief(epochs)}, must be two numbers`);
   if (!Array.isArray(curve)) throw new EliError('FORMAT', `curve is ${brief(curve)}, must be a list`);

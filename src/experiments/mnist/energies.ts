@@ -17,7 +17,8 @@ import { formatMeanStd, meanStd } from '../../report/stats.ts';
 import { renderTable, type TableFormat } from '../../report/table.ts';
 import { tensor } from '../../tensor/create.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { checkpointPath, readCheckpoint } from './checkpoint.ts';
+import { checkpointPath } from '../checkpoint.ts';
+import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
 import { accuracy, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
 

@@ -1,34 +1,20 @@
 import { join } from 'node:path';
 import { type Mnist, splitByDigits } from '../../data/mnist.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
-import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import type { Linear } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { writeJson } from '../../report/json.ts';
-import type { Progress } from '../../report/progress.ts';
-import { firstEvents, RunLog } from '../../report/run-log.ts';
-import {
-  type CurvePoint,
-  checkpointPath,
-  type MnistCheckpoint,
-  readCheckpoint,
-  writeCheckpoint,
-} from './checkpoint.ts';
-import { alignerOptions, FREE_KEYS, type MnistConfig } from './config.ts';
+import { type ConfigRules, changes, checkSameConfig, type RunOptions, RunRecord } from '../session.ts';
+import { type CurvePoint, type MnistCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { alignerOptions, FREE_KEYS, type MnistConfig, mnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
 import { measurePolicies, POLICY_STAGES, type PolicyReport, type ReportKind } from './policies.ts';
 import { loadPolicies, savePolicies } from './policies-table.ts';
 import { accuracy, ClassifierTrainer, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
 
-export interface MnistRun {
-  /** Folder of this seed's run: log, checkpoint, metrics, pictures. It must exist. */
-  readonly folder: string;
-  readonly progress: Progress;
-  readonly signal?: AbortSignal;
-  /** Goes on from the checkpoint in the folder, from the beginning where there is none yet. */
-  readonly resume: boolean;
+export interface MnistRun extends RunOptions {
   /** Whether to draw the pictures. */
   readonly pictures: boolean;
   /** Which policies to measure, if any. */
@@ -52,11 +38,8 @@ export async function runMnist(
   run: MnistRun,
 ): Promise<MnistResult> {
   const before = run.resume ? await readCheckpoint(run.folder) : undefined;
-  if (before !== undefined) checkSameConfig(run.folder, before.config, config);
-  const log = RunLog.open(join(run.folder, 'log.jsonl'), {
-    resume: run.resume,
-    keep: firstEvents(before?.logLength ?? 0),
-  });
+  if (before !== undefined) checkSameConfig(MNIST_RULES, run.folder, before.config, config);
+  const record = new RunRecord(run, before?.logLength ?? 0);
   const pixels = mnist.train.rows * mnist.train.cols;
   const sets = {
     train1: new TaskData(engine, splitByDigits(mnist.train, FIRST)),
@@ -66,27 +49,19 @@ export async function runMnist(
   };
   const trainer = new ClassifierTrainer(engine, config, pixels);
   try {
-    return await new Run(engine, config, run, log, sets, trainer, before).all();
+    return await new Run(engine, config, run, record, sets, trainer, before).all();
   } finally {
     trainer.dispose();
     for (const set of Object.values(sets)) set.dispose();
-    log.close();
+    record.close();
   }
 }
 
-function checkSameConfig(folder: string, before: MnistConfig, now: MnistConfig): void {
-  const changed = (Object.keys(now) as (keyof MnistConfig)[]).filter(
-    (key) => !FREE_KEYS.has(key) && before[key] !== now[key],
-  );
-  if (changed.length > 0) {
-    const list = changed
-      .map((key) => `${key} was ${String(before[key])}, is now ${String(now[key])}`)
-      .join('; ');
-    throw new EliError('CONFIG', `the run in ${folder} has another config: ${list}`, {
-      hint: 'resume with the same flags, or start a new run with another --out',
-    });
-  }
-}
+/** What a config must keep when a run is resumed. */
+export const MNIST_RULES: ConfigRules<MnistConfig> = {
+  complete: mnistConfig,
+  differences: (before, now) => changes(before, now, [...FREE_KEYS]),
+};
 
 interface Sets {
   readonly train1: TaskData;
@@ -100,7 +75,7 @@ class Run {
   readonly #engine: Engine;
   readonly #config: MnistConfig;
   readonly #run: MnistRun;
-  readonly #log: RunLog;
+  readonly #record: RunRecord;
   readonly #sets: Sets;
   readonly #trainer: ClassifierTrainer;
   readonly #before: MnistCheckpoint | undefined;
@@ -112,7 +87,7 @@ class Run {
     engine: Engine,
     config: MnistConfig,
     run: MnistRun,
-    log: RunLog,
+    record: RunRecord,
     sets: Sets,
     trainer: ClassifierTrainer,
     before: MnistCheckpoint | undefined,
@@ -120,7 +95,7 @@ class Run {
     this.#engine = engine;
     this.#config = config;
     this.#run = run;
-    this.#log = log;
+    this.#record = record;
     this.#sets = sets;
     this.#trainer = trainer;
     this.#before = before;
@@ -167,8 +142,8 @@ class Run {
     const { folder } = this.#run;
     await writeJson(join(folder, 'metrics.json'), metrics);
     await aligner.save(join(folder, 'aligner.safetensors'));
-    this.#log.write({ event: 'metrics', ...metrics });
-    this.#stopIfAsked();
+    this.#record.event({ event: 'metrics', ...metrics });
+    this.#record.check();
     if (this.#run.pictures) {
       const latents = { ...test, aligned };
       await saveMnistPictures(folder, metrics, aligner, latents, test1.targets, this.#run.progress);
@@ -208,7 +183,7 @@ class Run {
         newHead,
         aligner,
         onStage: (stage) => {
-          this.#stopIfAsked();
+          this.#record.check();
           bar.update(stages++, stage);
         },
       });
@@ -230,7 +205,7 @@ class Run {
       await this.#trainer.train(task, data, done, async (epoch, loss) => {
         bar.update(epoch * steps, `loss ${loss.toFixed(4)}`);
         this.#epochs[task - 1] = epoch;
-        this.#log.write({ event: 'epoch', task, epoch, loss });
+        this.#record.event({ event: 'epoch', task, epoch, loss });
         await this.#checkpoint();
       });
     } finally {
@@ -256,7 +231,7 @@ class Run {
           aligned.dispose();
           bar.update(iteration, `loss ${loss.toFixed(3)}, task 1 at ${value.toFixed(1)} %`);
           this.#curve.push({ iteration, accuracy: value });
-          this.#log.write({ event: 'fit', iteration, loss, accuracy: value });
+          this.#record.event({ event: 'fit', iteration, loss, accuracy: value });
           await this.#checkpoint(aligner);
         },
       });
@@ -267,26 +242,19 @@ class Run {
 
   /** Writes where the run stands, then stops it if that was asked for. */
   async #checkpoint(aligner?: EnergyAligner): Promise<void> {
-    this.#log.flush();
-    await writeCheckpoint(this.#run.folder, {
-      config: this.#config,
-      epochs: this.#epochs,
-      classifier: await this.#trainer.state(),
-      ...(this.#afterTask1 === undefined ? {} : { afterTask1: this.#afterTask1 }),
-      ...(aligner === undefined ? {} : { aligner: await aligner.state() }),
-      curve: this.#curve,
-      logLength: this.#log.length,
-    });
-    this.#stopIfAsked();
-  }
-
-  /** To be called where the checkpoint holds all that was learnt. */
-  #stopIfAsked(): void {
-    if (this.#run.signal?.aborted !== true) return;
-    throw new EliError(
-      'ABORTED',
-      `the run was stopped; ${checkpointPath(this.#run.folder)} holds where it stood`,
-      { hint: `repeat the command with --resume --out ${this.#run.folder}` },
+    const classifier = await this.#trainer.state();
+    const state = await aligner?.state();
+    await this.#record.checkpoint((logLength) =>
+      writeCheckpoint(this.#run.folder, {
+        config: this.#config,
+        epochs: this.#epochs,
+        classifier,
+        ...(this.#afterTask1 === undefined ? {} : { afterTask1: this.#afterTask1 }),
+        ...(state === undefined ? {} : { aligner: state }),
+        curve: this.#curve,
+        logLength,
+      }),
     );
+    this.#record.check();
   }
 }
