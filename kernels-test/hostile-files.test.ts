@@ -13,6 +13,7 @@ import { readBench } from '../src/cli/bench.ts';
 import { readConfig } from '../src/cli/flags.ts';
 import { loadCifar, parseCifar } from '../src/data/cifar.ts';
 import { parseIdx, unpackIdx } from '../src/data/idx.ts';
+import { ImageSamples } from '../src/data/image-samples.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { fitControl } from '../src/eli/controls.ts';
 import {
@@ -30,13 +31,14 @@ import { type AlignerOptions, alignerConfig } from '../src/eli/options.ts';
 import { checkpointPath } from '../src/experiments/checkpoint.ts';
 import { readCheckpoint, writeCheckpoint } from '../src/experiments/mnist/checkpoint.ts';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
-import { ClassifierTrainer } from '../src/experiments/mnist/two-task.ts';
+import { taskTrainer, twoTaskModel } from '../src/experiments/mnist/two-task.ts';
 import { readTrainCheckpoint, writeTrainCheckpoint } from '../src/experiments/train/checkpoint.ts';
 import { trainConfig } from '../src/experiments/train/config.ts';
 import { npyHeader } from '../src/files/npy.ts';
 import { decodeSafetensors, encodeSafetensors, readSafetensors } from '../src/files/safetensors.ts';
 import { readRunLog } from '../src/report/run-log.ts';
 import { randomNormal } from '../src/tensor/random.ts';
+import { bars } from './support/bars.ts';
 import { idxBytes, temporaryFolder } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 import { damagedFiles, fuzz, mutateBytes, mutateJson, mutateTensors, type Reader } from './support/fuzz.ts';
@@ -190,12 +192,21 @@ for (const gate of [
   gates.push(await gateBytes(gate));
 
 const mnist = mnistConfig({ latent: 4, epochs: 2, iterations: 2, batch: 16, hidden: 8 });
-const trainer = new ClassifierTrainer(engine, mnist, 9);
+const { net, optimizer } = twoTaskModel(engine, mnist, 9);
+const trainer = taskTrainer(net, optimizer, 1, new ImageSamples(engine, bars(32, 1)), mnist);
 const classifier = await trainer.state();
-const start = { config: mnist, classifier, epochs: [2, 1] as const, curve: [], logLength: 7 };
+const start = {
+  config: mnist,
+  classifier,
+  epochs: [2, 1] as const,
+  losses: [2.5, 2.25],
+  curve: [],
+  logLength: 7,
+};
 const end = {
   ...start,
-  afterTask1: await trainer.net.stateDict(),
+  losses: [],
+  afterTask1: await net.stateDict(),
   aligner: await original.aligner.state(),
   curve: [{ iteration: 1, accuracy: 50 }],
 };

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { DigitSet } from '../src/data/image-set.ts';
-import { loadMnist, splitByDigits } from '../src/data/mnist.ts';
+import type { ImageSet } from '../src/data/image-set.ts';
+import { loadMnist } from '../src/data/mnist.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policy.ts';
 import { EliError } from '../src/errors.ts';
@@ -13,7 +13,7 @@ import { mnistConfig } from '../src/experiments/mnist/config.ts';
 import { measurePolicies, POLICY_STAGES, type PolicyReport } from '../src/experiments/mnist/policies.ts';
 import { policyTable, savePolicies } from '../src/experiments/mnist/policies-table.ts';
 import { runMnist } from '../src/experiments/mnist/run.ts';
-import { latentsOf, TaskData } from '../src/experiments/mnist/two-task.ts';
+import { latentsOf, TwoTasks } from '../src/experiments/mnist/two-task.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear } from '../src/nn/layers.ts';
 import { silentProgress } from '../src/report/progress.ts';
@@ -102,10 +102,10 @@ test('AUROC counts pairs, ties as halves; the trade-off goes from all old to non
 });
 
 const whole = await loadMnist();
-const first = (set: DigitSet, count: number): DigitSet => ({
+const first = (set: ImageSet, count: number): ImageSet => ({
   ...set,
   count,
-  images: set.images.slice(0, count * set.rows * set.cols),
+  images: set.images.slice(0, count * set.height * set.width),
   labels: set.labels.slice(0, count),
 });
 const mnist = { ...whole, train: first(whole.train, 2000), test: first(whole.test, 500) };
@@ -176,16 +176,8 @@ test('a resumed run takes the report it wrote, unless the settings are others', 
 });
 
 test('the full report measures every gate with every map', async () => {
-  const tasks = [
-    [0, 1, 2, 3, 4],
-    [5, 6, 7, 8, 9],
-  ].flatMap((digits) => [splitByDigits(mnist.train, digits), splitByDigits(mnist.test, digits)]);
-  const [train1, test1, train2, test2] = tasks.map((set) => new TaskData(engine, set)) as [
-    TaskData,
-    TaskData,
-    TaskData,
-    TaskData,
-  ];
+  const sets = new TwoTasks(engine, mnist);
+  const { train2 } = sets;
   const init = new Initializer(engine, 3);
   const [previous, current] = [new Linear(init, 784, 64), new Linear(init, 784, 64)] as const;
   const [oldHead, newHead] = [new Linear(init, 64, 5), new Linear(init, 64, 5)] as const;
@@ -197,7 +189,7 @@ test('the full report measures every gate with every map', async () => {
     seed: 3,
     gateQuantile: 0.9,
     statisticsQuantile: 0.97,
-    sets: { train1, train2, test1, test2 },
+    sets,
     previous,
     oldHead,
     current,
@@ -238,7 +230,7 @@ test('the full report measures every gate with every map', async () => {
   assert.is((await policyTable([report], 'full', 'markdown')).split('\n').length, report.rows.length + 2);
   aligner.dispose();
   for (const layer of [previous, current, oldHead, newHead]) layer.dispose();
-  for (const set of [train1, test1, train2, test2, ...Object.values(pairs)]) set.dispose();
+  for (const set of [sets, ...Object.values(pairs)]) set.dispose();
 });
 
 test('wrong quantiles and an empty picture are refused', () => {

@@ -16,8 +16,10 @@ import { LossScaler } from '../src/optim/loss-scale.ts';
 import { adam, type Optimizer, sgd } from '../src/optim/optimizer.ts';
 import { tensor } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
+import type { Tensor } from '../src/tensor/tensor.ts';
 import { evaluate } from '../src/train/evaluate.ts';
-import type { LabelledSamples } from '../src/train/labelled-samples.ts';
+import type { TrainingSamples } from '../src/train/labelled-samples.ts';
+import { classification } from '../src/train/objective.ts';
 import { Trainer, type TrainerOptions } from '../src/train/trainer.ts';
 import { bars } from './support/bars.ts';
 import { fails } from './support/data.ts';
@@ -148,11 +150,12 @@ const samples = new ImageSamples(engine, bars(400, 1));
 
 interface Training extends Partial<TrainerOptions> {
   readonly network?: (init: Initializer) => Module;
-  readonly data?: LabelledSamples;
+  readonly data?: TrainingSamples;
   readonly learningRate?: number;
+  readonly loss?: (output: Tensor, labels: Tensor) => Tensor;
 }
 
-function training({ network, data = samples, learningRate = 0.05, ...options }: Training = {}) {
+function training({ network, data = samples, learningRate = 0.05, loss, ...options }: Training = {}) {
   const init = new Initializer(engine, 1);
   const model = network?.(init) ?? new SmallCnn(init, [1, 8, 8], 4);
   const optimizer = sgd(model.parameters(), { learningRate, momentum: 0.9 });
@@ -160,6 +163,7 @@ function training({ network, data = samples, learningRate = 0.05, ...options }: 
     batch: 32,
     seed: 1,
     precision: 'mixed',
+    ...(loss && { objective: classification(model, loss) }),
     ...options,
   });
   const dispose = () => {
@@ -217,9 +221,8 @@ halfTest('a ResNet learns alike in f32 and in mixed precision', async () => {
 
 halfTest('activations take half of their memory in f32', async () => {
   const batch = 16;
-  const data: LabelledSamples = {
+  const data: TrainingSamples = {
     count: batch,
-    classes: 10,
     inputs: () => randomNormal(engine, [batch, 3, 32, 32], { seed: 1 }),
     labels: (index) => index,
   };

@@ -243,7 +243,7 @@ test('wrong configs are refused, naming the key', async () => {
   await refuse({ rate: 1 }, /unknown config key rate/);
   await refuse({ model: 'vgg' }, /model is "vgg"/, /resnet20/);
   await refuse({ epochs: 0 }, /epochs is 0/);
-  await refuse({ momentum: 1 }, /momentum is 1, must be below 1/);
+  await refuse({ momentum: 1 }, /momentum is 1, must be a number from 0 to below 1/);
   await refuse({ schedule: 'multi-step', milestones: [5, 3] }, /milestones/);
   await refuse({ nesterov: 'yes' }, /nesterov/);
   await refuse({ precision: 'f16' }, /precision is "f16"/, /mixed/);

@@ -40,3 +40,22 @@ export function refusePromise(what: string, value: unknown): void {
     throw new EliError('ARGUMENT', `${what} is a promise`, { hint: 'is an `await` missing?' });
   }
 }
+
+/** A JSON object: neither null nor an array. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A value for a message, cut where it is long. Unlike `String`, it takes any value that JSON can hold. */
+export function brief(value: unknown): string {
+  // Such as NaN, which JSON has not.
+  if (typeof value === 'number') return String(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? 'missing';
+  } catch {
+    // Nested deeper than the stack.
+    text = Array.isArray(value) ? 'a deep list' : 'a deep object';
+  }
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}

@@ -104,12 +104,12 @@ export { imprintedWeights } from './nn/imprint.ts';
 export { Initializer } from './nn/init.ts';
 export { Activation, Linear, leakyReluLayer, Sequential } from './nn/layers.ts';
 export * from './nn/losses.ts';
-export { Module, type StateDict } from './nn/module.ts';
+export { frozenCopy, Module, type StateDict } from './nn/module.ts';
+export { type Features, Network } from './nn/network.ts';
 export { BatchNorm2d, type BatchNorm2dOptions } from './nn/norm.ts';
 export {
   RESNETS,
   ResNet,
-  type ResNetFeatures,
   type ResNetName,
   type ResNetOptions,
   type Shortcut,
@@ -137,9 +137,24 @@ export { permutation, type RandomSource, randomBits, randomNormal, randomUniform
 export type { Shape } from './tensor/shape.ts';
 export { type DType, type FloatDType, Tensor } from './tensor/tensor.ts';
 export { type Evaluation, evaluate } from './train/evaluate.ts';
+export { forAllSamples } from './train/features.ts';
 export { decayGroups } from './train/groups.ts';
-export type { LabelledSamples } from './train/labelled-samples.ts';
+export type { LabelledSamples, TrainingSamples } from './train/labelled-samples.ts';
+export type { RunHooks } from './train/loop.ts';
+export {
+  type Batch,
+  classification,
+  type Objective,
+  softClassification,
+} from './train/objective.ts';
 export { BatchOrder } from './train/order.ts';
 export type { Precision } from './train/precision.ts';
+export { type RowOptions, RowSamples } from './train/row-samples.ts';
 export { logStep, takeBatch } from './train/step.ts';
-export { Trainer, type TrainerMemory, type TrainerOptions, type TrainerState } from './train/trainer.ts';
+export {
+  Trainer,
+  type TrainerMemory,
+  type TrainerOptions,
+  type TrainerState,
+  type Turn,
+} from './train/trainer.ts';

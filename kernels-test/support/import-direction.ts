@@ -7,6 +7,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROWS = [
   ['errors'],
+  ['config'],
   ['files', 'wgsl'],
   ['gpu'],
   ['tensor'],

@@ -4,7 +4,7 @@ enable subgroups;
 //   `current` rows    current[i_r] · W1ᵀ + b1       pre-activations where the chains start
 //   `previous` rows   previous[i_r] · W1ᵀ + b1      pre-activations of the previous model's latents
 //   H rows            W1 · W1ᵀ                      G: what one step along a hidden unit does to all of them
-// i_r = order[counter[0] · current + r] with GATHER = 1, else r. z is [current + previous + H, H], dense. The model keeps
+// i_r = order[(counter[0] mod window) · current + r] with GATHER = 1, else r. z is [current + previous + H, H], dense. The model keeps
 // W1 transposed, [d, H], so that lanes read neighbouring units.
 //
 // A subgroup of LANES invocations keeps TM rows × LANES · TN units in registers. Of LANES values of k at a time, each lane
@@ -32,6 +32,8 @@ struct Params {
   previous: u32,
   weight: u32,
   bias: u32,
+  // Minibatches in order.
+  window: u32,
   // LANES again: a bound that is no constant keeps compilers from unrolling, which here costs minutes and gains nothing.
   lanes: u32,
 }
@@ -97,7 +99,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   for (var i = 0u; i < TM; i++) {
     var row = min(tile * TM + i, rows - 1u);
     if (GATHER == 1u && kind < 2u) {
-      row = order[counter[0] * params.current + row];
+      row = order[(counter[0] % params.window) * params.current + row];
     }
     at[i] = select(row * params.d, params.weight + row, kind == 2u);
   }

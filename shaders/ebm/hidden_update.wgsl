@@ -35,6 +35,8 @@ struct Params {
   alpha: f32,
   epsilon: f32,
   ema: f32,
+  // Minibatches in order, and places in losses.
+  window: u32,
   // LANES again: a bound that is no constant keeps compilers from unrolling, which here costs minutes and gains nothing.
   lanes: u32,
 }
@@ -114,19 +116,19 @@ fn update_vectors(lane: u32, iteration: u32) {
   // The sum over a pack; a pack of one becomes a vector of four times the same.
   let sum = subgroupAdd(dot(vec4f(loss), vec4f(f32(PACK) / 4.0)));
   if (lane == 0u) {
-    losses[iteration] = sum;
+    losses[iteration % params.window] = sum;
     counter[0] = iteration + 1u;
   }
 }
 
-fn update_columns(k0: u32, lane: u32, iteration: u32) {
+fn update_columns(k0: u32, lane: u32, place: u32) {
   var gradient: array<array<Pack, PACKS>, COLUMNS>;
   // A copy of w2: the first workgroup changes w2 meanwhile.
   let w = end_of(params.batch, lane);
   for (var b0 = 0u; b0 < params.batch; b0 += LANES) {
     let mine = min(b0 + lane, params.batch - 1u);
     let keep = select(0.0, 1.0, b0 + lane < params.batch);
-    let sample = order[iteration * params.batch + mine] * params.d;
+    let sample = order[place * params.batch + mine] * params.d;
     var x: array<f32, COLUMNS>;
     var p: array<f32, COLUMNS>;
     for (var c = 0u; c < COLUMNS; c++) {
@@ -177,7 +179,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     first = params.bias / PACK;
     end = params.out / PACK + ROW;
   } else {
-    update_columns(k0, local.x, iteration);
+    update_columns(k0, local.x, iteration % params.window);
     first = params.weight / PACK + k0 * ROW;
     end = params.weight / PACK + min(k0 + COLUMNS, params.d) * ROW;
   }

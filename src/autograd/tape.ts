@@ -58,6 +58,8 @@ export interface GradOptions {
   readonly gradOutput?: Tensor;
   /** Record the backward pass too, so that the gradients can be differentiated again. */
   readonly createGraph?: boolean;
+  /** Zeros for inputs that `output` does not depend on, instead of an error. Default false. */
+  readonly materialize?: boolean;
 }
 
 /**
@@ -92,14 +94,20 @@ export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOpt
   });
   const ones = (): Tensor => full(engine, output.shape, 1, output.dtype);
   // A graph that is to be differentiated again needs its intermediate tensors: the caller's scope holds them.
-  if (options.createGraph === true) return walkBack(output, inputs, seed ?? ones(), false);
+  const { createGraph = false, materialize = false } = options;
+  if (createGraph) return walkBack(output, inputs, seed ?? ones(), { free: false, materialize });
   return engine.tidy(() =>
-    noGrad(engine, () => walkBack(output, inputs, seed ? detach(seed) : ones(), true)),
+    noGrad(engine, () => walkBack(output, inputs, seed ? detach(seed) : ones(), { free: true, materialize })),
   );
 }
 
 /** With `free`, a gradient is disposed once it has gone on to the inputs, so that its buffer is used again. */
-function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor, free: boolean): Tensor[] {
+function walkBack(
+  output: Tensor,
+  inputs: readonly Tensor[],
+  seed: Tensor,
+  { free, materialize }: { readonly free: boolean; readonly materialize: boolean },
+): Tensor[] {
   const { engine } = output;
   const wanted = new Set(inputs);
   const leads = leadingTo(output, wanted);
@@ -151,7 +159,7 @@ function walkBack(output: Tensor, inputs: readonly Tensor[], seed: Tensor, free:
     const gradient = grads.get(input);
     if (gradient === undefined) {
       // Reached through piecewise constant functions only: the gradient is zero.
-      if (leads.has(input)) return full(input.engine, input.shape, 0, input.dtype);
+      if (leads.has(input) || materialize) return full(input.engine, input.shape, 0, input.dtype);
       throw new EliError(
         'NOT_DIFFERENTIABLE',
         `grad: the output does not depend on input ${i} (shape ${showShape(input.shape)})`,

@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander';
 import { CONTROLS } from '../eli/controls.ts';
-import { ALIGNER_DEFAULTS, ALIGNER_KEYS, type AlignerOptions } from '../eli/options.ts';
+import { ALIGNER_KEYS } from '../eli/options.ts';
 import { applyCommand } from './align-apply.ts';
 import { type FitFlags, fitCommand } from './align-fit.ts';
 import { gateCommand, LATENT_GATES } from './align-gate.ts';
 import { reportCommand } from './align-report.ts';
-import { flagOf, numberOf } from './flags.ts';
+import { addConfigFlags, numberOf } from './flags.ts';
 
 const LATENTS = 'file.npy, file.npz:array or file.safetensors:tensor, [n, d] of float16, float32 or float64';
 const ADAPTER = ['--adapter <name>', 'part of the name of the adapter to use'] as const;
@@ -28,12 +28,8 @@ export function addAlign(program: Command): void {
     .option('--max-pairs <number>', 'use at most this many pairs, drawn with --seed', numberOf)
     .option(...ADAPTER)
     .option(...FORCE);
-  for (const [key, value] of Object.entries(ALIGNER_DEFAULTS)) {
-    const text = `${ALIGNER_KEYS[key as keyof AlignerOptions]} (default: ${value})`;
-    if (typeof value === 'number') fit.option(`--${flagOf(key)} <number>`, text, numberOf);
-    else fit.option(`--${flagOf(key)} <name>`, text);
-  }
-  fit.action((flags: FitFlags) => fitCommand(flags, optionsOf(flags)));
+  addConfigFlags(fit, ALIGNER_KEYS);
+  fit.action((flags: FitFlags) => fitCommand(flags, ALIGNER_KEYS.pick(flags)));
 
   align
     .command('gate')
@@ -77,10 +73,4 @@ export function addAlign(program: Command): void {
     .option(...ADAPTER)
     .option(...FORCE)
     .action(reportCommand);
-}
-
-function optionsOf(flags: FitFlags): AlignerOptions {
-  return Object.fromEntries(
-    Object.keys(ALIGNER_DEFAULTS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
-  );
 }

@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
+import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
 import { EliError } from '../errors.ts';
 import { fileError } from '../files/files.ts';
 import { brief, duplicateKey, isRecord } from '../files/json.ts';
@@ -23,6 +24,32 @@ export function numberOf(text: string): number {
   return value;
 }
 
+const PARSERS: Readonly<Record<string, (text: string) => unknown>> = {
+  number: numberOf,
+  numbers: (text) => text.split(',').map(numberOf),
+  name: (text) => text,
+};
+
+/** A flag for each key of a config; the help text says its range and default. */
+export function addConfigFlags(command: Command, { keys }: { readonly keys: Keys }): void {
+  for (const [key, { help, kind, range, ...rest }] of Object.entries(keys)) {
+    const flag = flagOf(key);
+    const notes = [...(range === '' ? [] : [range]), `default: ${rest.defaultText ?? rest.default}`];
+    const text = `${help} (${notes.join('; ')})`;
+    if (kind === 'flag')
+      command.option(`--${flag}`, text).option(`--no-${flag}`, `the opposite of --${flag}`);
+    else command.option(`--${flag} <${kind}>`, text, PARSERS[kind]!);
+  }
+}
+
+/** The part of a config that a command line gives: its flags, and of other keys what the file of `--config` says. */
+export function givenConfig<K extends Keys>(
+  table: ConfigTable<K>,
+  flags: Values & { readonly config?: string },
+): Partial<ConfigOf<ConfigTable<K>>> {
+  return { ...readConfig(flags.config), ...table.pick(flags) };
+}
+
 /** @throws EliError `FILE` when something is there already and may not be replaced (`--force`). */
 export async function refuseExisting(path: string, force: boolean | undefined): Promise<void> {
   if (force === true) return;
@@ -36,7 +63,7 @@ export async function refuseExisting(path: string, force: boolean | undefined): 
 /** Far more than all keys take. */
 const MAX_CONFIG_BYTES = 1 << 20;
 
-/** Config keys from a JSON file. @throws EliError `FILE` or `CONFIG` when it cannot be read or is no JSON object. */
+/** Config keys from a JSON file. @throws EliError `FILE` or `CONFIG` when it cannot be read or is not a JSON object. */
 export function readConfig<T>(path: string | undefined): Partial<T> {
   if (path === undefined) return {};
   let text: string;
@@ -51,9 +78,11 @@ export function readConfig<T>(path: string | undefined): Partial<T> {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new EliError('CONFIG', `the config ${path} is no JSON: ${(cause as Error).message}`, { cause });
+    throw new EliError('CONFIG', `the config ${path} is not valid JSON: ${(cause as Error).message}`, {
+      cause,
+    });
   }
-  if (!isRecord(value)) throw new EliError('CONFIG', `the config ${path} is no JSON object`);
+  if (!isRecord(value)) throw new EliError('CONFIG', `the config ${path} is not a JSON object`);
   const twice = duplicateKey(text);
   if (twice !== undefined)
     throw new EliError('CONFIG', `the config ${path} has the key ${brief(twice)} twice`);

@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
-import { MNIST_KEYS, type MnistConfig, mnistConfig } from '../experiments/mnist/config.ts';
+import { MNIST_KEYS } from '../experiments/mnist/config.ts';
 import { POLICY_NOTES, policyTable } from '../experiments/mnist/policies-table.ts';
-import { MNIST_RULES } from '../experiments/mnist/run.ts';
 import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist/seeds.ts';
 import { createProgress } from '../report/progress.ts';
-import { absolute, flagOf, numberOf, readConfig } from './flags.ts';
+import { absolute, addConfigFlags, givenConfig } from './flags.ts';
 import { givenOptions, type RunFlags, runSession } from './run-session.ts';
 
 interface Flags extends RunFlags, Record<string, unknown> {
@@ -33,20 +32,14 @@ export function addRunMnist(run: Command): void {
     .option('--no-pictures', 'draw no pictures')
     .option('--report', 'measure every gate and control, not only the best (report.json, tradeoff.png)')
     .option('--adapter <name>', 'part of the name of the adapter to use');
-  const defaults = mnistConfig({});
-  for (const [key, text] of Object.entries(MNIST_KEYS)) {
-    const value = defaults[key as keyof MnistConfig];
-    const described = text.includes('default') ? text : `${text} (default: ${value})`;
-    if (typeof value === 'number') command.option(`--${flagOf(key)} <number>`, described, numberOf);
-    else command.option(`--${flagOf(key)} <name>`, described);
-  }
+  addConfigFlags(command, MNIST_KEYS);
   command.action(runMnistCommand);
 }
 
 async function runMnistCommand(flags: Flags, command: Command): Promise<void> {
   await runSession(flags, {
-    rules: MNIST_RULES,
-    given: { ...readConfig<MnistConfig>(flags.config), ...configOf(flags) },
+    rules: MNIST_KEYS,
+    given: givenConfig(MNIST_KEYS, flags),
     options: givenOptions(command, OPTIONS),
     name: ({ latent }) => `mnist-d${latent}`,
     load: ({ options: { data, verify } }) =>
@@ -72,10 +65,4 @@ async function runMnistCommand(flags: Flags, command: Command): Promise<void> {
       process.stdout.write(`${pictures ? 'pictures, ' : ''}metrics, log and checkpoint: ${folder}\n`);
     },
   });
-}
-
-function configOf(flags: Flags): Partial<MnistConfig> {
-  return Object.fromEntries(
-    Object.keys(MNIST_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
-  );
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { RunData } from '../experiments/environment.ts';
+import type { ImageData } from '../data/image-set.ts';
 import { type ConfigRules, RunSession } from '../experiments/session.ts';
 import { Engine } from '../gpu/engine.ts';
 import { interruptSignal } from './interrupt.ts';
@@ -33,7 +33,7 @@ export interface RunWork<C, D> {
  * Does a run in its folder: the folder is checked and locked first, then data are read and the adapter is opened. A
  * signal stops it once its checkpoint is written.
  */
-export async function runSession<C, D extends RunData>(
+export async function runSession<C, D extends ImageData>(
   flags: RunFlags,
   { rules, given, options, name, load, work }: RunWork<C, D>,
 ): Promise<void> {

@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
-import { TRAIN_KEYS, type TrainConfig, trainConfig } from '../experiments/train/config.ts';
+import { TRAIN_KEYS, trainConfig } from '../experiments/train/config.ts';
 import { loadImages } from '../experiments/train/data.ts';
-import { TRAIN_RULES, type TrainResult, train } from '../experiments/train/run.ts';
+import { type TrainResult, train } from '../experiments/train/run.ts';
 import { tuneTraining } from '../experiments/train/tuning.ts';
 import { createProgress } from '../report/progress.ts';
-import { absolute, flagOf, numberOf, readConfig } from './flags.ts';
+import { absolute, addConfigFlags, givenConfig } from './flags.ts';
 import { givenOptions, type RunFlags, runSession } from './run-session.ts';
 
 interface Flags extends RunFlags, Record<string, unknown> {
@@ -13,16 +13,6 @@ interface Flags extends RunFlags, Record<string, unknown> {
 
 /** Flags that a resume repeats. */
 const OPTIONS = ['dir', 'pictures', 'checkNumerics', 'tuning'] as const;
-
-/** Keys with a value that is no number. */
-const NAMES: ReadonlySet<string> = new Set([
-  'model',
-  'data',
-  'optimizer',
-  'schedule',
-  'augment',
-  'precision',
-]);
 
 export function addTrain(program: Command): void {
   const command = program
@@ -43,28 +33,14 @@ export function addTrain(program: Command): void {
       absolute,
     )
     .option('--adapter <name>', 'part of the name of the adapter to use');
-  const defaults = trainConfig({});
-  for (const [key, text] of Object.entries(TRAIN_KEYS)) {
-    const value = defaults[key as keyof TrainConfig];
-    const described = text.includes('default') ? text : `${text} (default: ${String(value)})`;
-    const flag = `--${flagOf(key)}`;
-    if (key === 'nesterov') command.option(flag, described);
-    else if (key === 'milestones') command.option(`${flag} <epochs>`, described, listOf);
-    else if (NAMES.has(key)) command.option(`${flag} <name>`, described);
-    else command.option(`${flag} <number>`, described, numberOf);
-  }
+  addConfigFlags(command, TRAIN_KEYS);
   command.action(trainCommand);
 }
 
-const listOf = (text: string): number[] => text.split(',').map(numberOf);
-
 async function trainCommand(flags: Flags, command: Command): Promise<void> {
-  const given = Object.fromEntries(
-    Object.keys(TRAIN_KEYS).flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]])),
-  );
   await runSession(flags, {
-    rules: TRAIN_RULES,
-    given: { ...readConfig<TrainConfig>(flags.config), ...given },
+    rules: { complete: trainConfig, differences: (before, now) => TRAIN_KEYS.differences(before, now) },
+    given: givenConfig(TRAIN_KEYS, flags),
     options: givenOptions(command, OPTIONS),
     name: ({ model, data }) => `${model}-${data}`,
     load: ({ config, options }) => loadImages(config.data, options.dir as string | undefined),

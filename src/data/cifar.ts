@@ -88,7 +88,7 @@ export async function readCifar(paths: readonly string[], kind: CifarKind): Prom
   return {
     ...parts[0]!,
     images: concat(parts.map((part) => part.images)),
-    labels: concat(parts.map((part) => part.labels)),
+    labels: concat(parts.map((part) => Uint8Array.from(part.labels))),
     count: parts.reduce((sum, part) => sum + part.count, 0),
   };
 }

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { greyImages, type ImageData, type ImageSet } from './image-set.ts';
+import type { ImageData, ImageSet } from './image-set.ts';
 import { loadMnist } from './mnist.ts';
 
 /** Classes of Fashion-MNIST (Xiao et al., 2017) in the order of their numbers. */
@@ -24,8 +24,8 @@ const NAMES = [
 export async function loadFashionMnist(dir: string): Promise<ImageData> {
   const { train, test, source } = await loadMnist({ dir, verify: false });
   return {
-    train: checked(greyImages(train, NAMES), 'train', 60_000, dir),
-    test: checked(greyImages(test, NAMES), 'test', 10_000, dir),
+    train: checked({ ...train, names: NAMES }, 'train', 60_000, dir),
+    test: checked({ ...test, names: NAMES }, 'test', 10_000, dir),
     source,
   };
 }

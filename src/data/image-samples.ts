@@ -24,6 +24,8 @@ export interface ImageSamplesOptions {
 export class ImageSamples {
   readonly count: number;
   readonly classes: number;
+  /** Labels of all samples on the CPU, [count]. */
+  readonly hostLabels: Uint32Array;
   readonly #images: ImageBytes;
   readonly #labels: Tensor;
   readonly #options: ImageSamplesOptions;
@@ -33,7 +35,8 @@ export class ImageSamples {
     this.classes = set.classes;
     this.#options = options;
     this.#images = uploadImages(engine, set);
-    this.#labels = engine.keep(tensor(engine, Uint32Array.from(set.labels)));
+    this.hostLabels = Uint32Array.from(set.labels);
+    this.#labels = engine.keep(tensor(engine, this.hostLabels));
   }
 
   /**
@@ -55,7 +58,7 @@ export class ImageSamples {
    * Shares of the classes [n, classes] (f32): of the mixed images that `inputs` gives for the same index and step, or
    * 1 for the label where nothing is mixed.
    */
-  targets(index: Tensor, step?: Tensor): Tensor {
+  softLabels(index: Tensor, step?: Tensor): Tensor {
     const alpha = this.#options.augmentation?.mixup;
     const labels = this.labels(index);
     if (step === undefined || alpha === undefined) return oneHot(labels, this.classes);

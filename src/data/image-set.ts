@@ -1,11 +1,14 @@
 import { EliError } from '../errors.ts';
 
+/** Classes of samples, of as many bits as there are classes. */
+export type Labels = Uint8Array | Uint16Array | Uint32Array;
+
 /** Labelled images on the CPU. */
 export interface ImageSet {
   /** uint8 [count, channels, height, width] row-major: one plane a channel. */
   readonly images: Uint8Array;
   /** [count], each below `classes`. */
-  readonly labels: Uint8Array;
+  readonly labels: Labels;
   readonly count: number;
   readonly channels: number;
   readonly height: number;
@@ -22,46 +25,45 @@ export interface ImageData {
   readonly source: string;
 }
 
-/** Grey images with labels: `images` is uint8 [count, rows, cols] row-major, `labels` is uint8 [count]. */
-export interface DigitSet {
-  readonly images: Uint8Array;
-  readonly labels: Uint8Array;
-  readonly count: number;
-  readonly rows: number;
-  readonly cols: number;
-}
-
-/** Grey images of ten classes as a set with one channel; the bytes are shared. */
-export function greyImages(set: DigitSet, names?: readonly string[]): ImageSet {
-  const { images, labels, count, rows, cols } = set;
-  return { images, labels, count, channels: 1, height: rows, width: cols, classes: 10, names };
+/** Rows of a data set and their labels. */
+export interface ClassRows {
+  readonly rows: Uint32Array;
+  /** Of each row, by the position of its class in the list. */
+  readonly labels: Uint32Array;
 }
 
 /**
- * The images of some classes, in their order, relabelled by position: with [5, 0] class 5 gets label 0 and class 0
+ * Which images are of some classes, in their order, relabelled by position: with [5, 0] class 5 gets label 0 and class 0
  * label 1. This makes the tasks of class-incremental learning.
- * @param noun what messages call the classes.
- * @throws EliError `ARGUMENT` for an empty list, a class that there is not or that is named twice, or no image at all.
+ * @throws EliError `ARGUMENT` for an empty list, an unknown class or one that is named twice, or no image at all.
  */
-export function selectClasses(set: ImageSet, classes: readonly number[], noun = 'classes'): ImageSet {
-  const valid = classes.every((k) => Number.isInteger(k) && k >= 0 && k < set.classes);
+export function rowsOfClasses(
+  { labels, count, classes: known }: Pick<ImageSet, 'labels' | 'count' | 'classes'>,
+  classes: readonly number[],
+): ClassRows {
+  const valid = classes.every((k) => Number.isInteger(k) && k >= 0 && k < known);
   if (classes.length === 0 || !valid || new Set(classes).size !== classes.length) {
     throw new EliError(
       'ARGUMENT',
-      `${noun} [${classes}]: expected one or more different ${noun} of 0 to ${set.classes - 1}`,
+      `classes [${classes}]: expected one or more different classes of 0 to ${known - 1}`,
     );
   }
-  const kept = Array.from(set.labels.keys()).filter((index) => classes.includes(set.labels[index]!));
-  if (kept.length === 0)
-    throw new EliError('ARGUMENT', `none of the ${set.count} images has one of the ${noun} [${classes}]`);
+  const rows = Uint32Array.from(labels.keys()).filter((row) => classes.includes(labels[row]!));
+  if (rows.length === 0)
+    throw new EliError('ARGUMENT', `none of the ${count} images is of the classes [${classes}]`);
+  return { rows, labels: rows.map((row) => classes.indexOf(labels[row]!)) };
+}
+
+/** The images of `rowsOfClasses` as a set of their own. @throws EliError `ARGUMENT` as that. */
+export function selectClasses(set: ImageSet, classes: readonly number[]): ImageSet {
+  const { rows, labels } = rowsOfClasses(set, classes);
   const size = set.channels * set.height * set.width;
-  const images = new Uint8Array(kept.length * size);
-  kept.forEach((from, to) => {
+  const images = new Uint8Array(rows.length * size);
+  rows.forEach((from, to) => {
     images.set(set.images.subarray(from * size, (from + 1) * size), to * size);
   });
-  const labels = Uint8Array.from(kept, (index) => classes.indexOf(set.labels[index]!));
   const names = set.names && classes.map((k) => set.names![k]!);
-  return { ...set, images, labels, count: kept.length, classes: classes.length, names };
+  return { ...set, images, labels, count: rows.length, classes: classes.length, names };
 }
 
 /** Mean and standard deviation of each channel. */

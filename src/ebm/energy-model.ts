@@ -20,9 +20,6 @@ export interface EnergyModelConfig {
   readonly slope: number;
 }
 
-/** The original's energy network for MNIST. */
-export const ENERGY_DEFAULTS = { hidden: 64, layers: 1, slope: 0.2 } as const;
-
 /** Kernels know at most this many linear layers. */
 export const MAX_LINEARS = 8;
 /** Largest latent and hidden sizes of the fused kernels, by workgroup memory (16 KiB is guaranteed). */

@@ -113,7 +113,7 @@ interface Rows {
   readonly currentRows: number;
   readonly previousRows: number;
   /** Which rows, by the device's counter; undefined: all of them in order. */
-  readonly gather?: { readonly order: Tensor; readonly counter: Tensor };
+  readonly gather?: { readonly order: Tensor; readonly counter: Tensor; readonly window: number };
 }
 
 interface ChainResult {
@@ -162,6 +162,7 @@ function runChains(
       previous: rows.previousRows,
       weight: layout.weight,
       bias: layout.bias,
+      window: rows.gather?.window ?? 1,
       lanes,
     },
     groups: [
@@ -210,8 +211,9 @@ export interface HiddenIteration {
   readonly current: Tensor;
   readonly previous: Tensor;
   readonly order: Tensor;
-  /** Two elements: the iteration within `order`, and a copy for the kernels that run after it has gone on. */
+  /** Two elements: the iteration, and a copy for the kernels that run after it has been counted. */
   readonly counter: Tensor;
+  /** Iteration k reads its minibatch of `order`, and puts its loss, at k modulo the size of this. */
   readonly losses: Tensor;
   readonly batch: number;
   readonly steps: number;
@@ -251,7 +253,9 @@ export class HiddenState {
     const { engine } = current;
     const { latent, hidden, slope } = this.#config;
     const layout = layoutOf(this.#config);
-    const rows = { current, previous, currentRows: batch, previousRows: batch, gather: { order, counter } };
+    const window = losses.size;
+    const gather = { order, counter, window };
+    const rows = { current, previous, currentRows: batch, previousRows: batch, gather };
     const { ends, sums } = runChains(this.#config, this.#state, counter, rows, steps, stepSize);
     const { lanes, update } = tiles(engine, this.#config);
     const weight = this.#state.view([latent, hidden], [hidden, 1], layout.weight);
@@ -274,6 +278,7 @@ export class HiddenState {
         alpha: options.alpha,
         epsilon: options.epsilon,
         ema: options.emaDecay,
+        window,
         lanes,
       },
       groups: [1 + columns],

@@ -6,6 +6,7 @@ import {
   readSafetensors,
   type Safetensors,
   type SafetensorsInput,
+  toFloat32,
   writeSafetensors,
 } from '../files/safetensors.ts';
 import type { Engine } from '../gpu/engine.ts';
@@ -17,7 +18,7 @@ import { sameShape, showShape } from '../tensor/shape.ts';
 import { STREAM } from '../tensor/streams.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { type ChainStart, fitStart, startFrom, startOf, startState } from './chain-start.ts';
-import type { AlignerState, LatentPairs, StretchHooks } from './fit.ts';
+import type { AlignerState, FitSchedule, LatentPairs } from './fit.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
 import { AlignerTrainer } from './trainer.ts';
 
@@ -26,14 +27,16 @@ export interface FitProgress {
   readonly iterations: number;
   /** Mean loss E(previous) − E(sampled) since the last report. */
   readonly loss: number;
+  /** Whether the signal stopped the fit here: `await aligner.state()` is where it can be resumed from. */
+  readonly stopped: boolean;
   /** The aligner as it stands, for measuring on the way. */
   readonly aligner: EnergyAligner;
 }
 
-export interface FitHooks extends StretchHooks {
-  /** Called (and awaited) every `every` iterations and at the end. */
+export interface FitHooks extends FitSchedule {
+  /** Called (and awaited) every `every` iterations, at the end, and where `signal` stops the fit. */
   readonly onProgress?: (progress: FitProgress) => void | Promise<void>;
-  /** Goes on from a state that `state()` gave, instead of from the start. */
+  /** Resumes from a state that `state()` gave, instead of starting anew. */
   readonly resume?: AlignerState;
 }
 
@@ -133,8 +136,8 @@ export class EnergyAligner {
       if (hooks.resume === undefined) aligner.#start = await fitStart(config.start, pairs);
       else aligner.#load(hooks.resume);
       started = engine.tidy(() => startOf(aligner.#start, current));
-      for await (const { iteration, loss } of aligner.#trainer.run({ previous, current: started }, hooks)) {
-        yield { iteration, iterations, loss, aligner };
+      for await (const report of aligner.#trainer.run({ previous, current: started }, hooks)) {
+        yield { ...report, iterations, aligner };
       }
       return aligner;
     } catch (error) {
@@ -240,7 +243,14 @@ const PARTS = ['model', 'average', 'squares', 'start'] as const;
 
 /** The tensors of a state as a safetensors file holds them, names prefixed. */
 export function stateTensors(state: AlignerState, prefix = ''): Record<string, SafetensorsInput> {
-  return Object.assign({}, ...PARTS.map((part) => stateToTensors(state[part], `${prefix}${part}.`)));
+  const { losses } = state;
+  return Object.assign(
+    {},
+    ...PARTS.map((part) => stateToTensors(state[part], `${prefix}${part}.`)),
+    losses.length === 0
+      ? {}
+      : { [`${prefix}losses`]: { dtype: 'F32', shape: [losses.length], data: losses } },
+  );
 }
 
 /** The state that `stateTensors` wrote. */
@@ -248,5 +258,7 @@ export function stateOf({ tensors }: Safetensors, iteration: number, prefix = ''
   const [model, average, squares, start] = PARTS.map((part) =>
     stateFromTensors(tensors, `${prefix}${part}.`),
   ) as [StateDict, StateDict, StateDict, StateDict];
-  return { iteration, model, average, squares, start };
+  const entry = tensors[`${prefix}losses`];
+  const losses = entry === undefined ? new Float32Array(0) : toFloat32(entry);
+  return { iteration, losses, model, average, squares, start };
 }

@@ -8,18 +8,20 @@ export interface LatentPairs {
 }
 
 /** How a fit goes through its iterations. */
-export interface StretchHooks {
+export interface FitSchedule {
   /** Iterations between reports; default 1,000. */
   readonly every?: number;
-  /** Stops the fit at the next report; `fit` then rejects with `ABORTED`. */
-  readonly signal?: AbortSignal;
+  /** Stops the fit within a second: after one more report it rejects with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
   /** Sample indices of all minibatches in turn, u32 [iterations · batch], instead of shuffled epochs. */
   readonly order?: Uint32Array;
 }
 
-/** Everything a fit needs to go on with the same bits. */
+/** Everything a fit needs to resume bit for bit. */
 export interface AlignerState {
   readonly iteration: number;
+  /** Losses since the last report. */
+  readonly losses: Float32Array<ArrayBuffer>;
   readonly model: StateDict;
   readonly average: StateDict;
   readonly squares: StateDict;

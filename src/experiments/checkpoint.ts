@@ -6,6 +6,7 @@ import {
   readSafetensors,
   type Safetensors,
   type SafetensorsInput,
+  toFloat32,
   writeSafetensors,
 } from '../files/safetensors.ts';
 
@@ -59,4 +60,25 @@ export async function loadCheckpoint<T>(
       cause,
     });
   }
+}
+
+/** The losses of an epoch under way as a tensor; none at the end of an epoch. */
+export function lossesToTensors(losses: readonly number[]): Record<string, SafetensorsInput> {
+  if (losses.length === 0) return {};
+  return { losses: { dtype: 'F32', shape: [losses.length], data: Float32Array.from(losses) } };
+}
+
+/** The losses that `lossesToTensors` wrote. */
+export function lossesOf({ tensors }: Safetensors): number[] {
+  return tensors.losses === undefined ? [] : [...toFloat32(tensors.losses)];
+}
+
+/** @throws EliError `FORMAT` where a checkpoint has more losses than an epoch under way can have: of other data, then */
+export function checkLosses(folder: string, losses: readonly number[], most: number): void {
+  if (losses.length <= most) return;
+  throw new EliError(
+    'FORMAT',
+    `${checkpointPath(folder)} has ${losses.length} losses of the epoch under way, which has at most ${most} here`,
+    { hint: 'resume with the same data set' },
+  );
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
+import type { ImageData } from '../data/image-set.ts';
 import type { AdapterReport } from '../gpu/adapter.ts';
 
 /** Where a run, or a part of it, was computed, and on what data. */
@@ -15,22 +16,17 @@ export interface Environment {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** Images and labels of a training and a test set. */
-export interface RunData {
-  readonly source: string;
-  readonly train: { readonly images: Uint8Array; readonly labels: Uint8Array };
-  readonly test: { readonly images: Uint8Array; readonly labels: Uint8Array };
-}
-
 /** The environment of this process. */
 export function environmentOf(
   { name, vendor, architecture, driver, software }: AdapterReport,
-  { source, train, test }: RunData,
+  { source, train, test }: ImageData,
   options: Readonly<Record<string, unknown>>,
 ): Environment {
   const require = createRequire(import.meta.url);
   const version = (file: string): string => (require(file) as { version: string }).version;
   const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+  // The same digest, of however many bits labels are held in.
+  const wide = (labels: ArrayLike<number>) => new Uint8Array(Uint32Array.from(labels).buffer);
   return {
     started: new Date().toISOString(),
     host: hostname(),
@@ -45,9 +41,9 @@ export function environmentOf(
       source,
       sha256: {
         'training images': sha256(train.images),
-        'training labels': sha256(train.labels),
+        'training labels': sha256(wide(train.labels)),
         'test images': sha256(test.images),
-        'test labels': sha256(test.labels),
+        'test labels': sha256(wide(test.labels)),
       },
     },
     options,

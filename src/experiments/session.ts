@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ImageData } from '../data/image-set.ts';
 import { EliError } from '../errors.ts';
 import { brief, isRecord } from '../files/json.ts';
 import type { AdapterReport } from '../gpu/adapter.ts';
@@ -9,7 +10,7 @@ import type { Progress } from '../report/progress.ts';
 import { defaultRunFolder, lockRunFolder } from '../report/run-folder.ts';
 import type { RunLock } from '../report/run-lock.ts';
 import { type RunEvent, RunLog } from '../report/run-log.ts';
-import { type Environment, environmentOf, type RunData } from './environment.ts';
+import { type Environment, environmentOf } from './environment.ts';
 
 const CONFIG_FILE = 'config.json';
 const ENVIRONMENT_FILE = 'environment.json';
@@ -80,13 +81,6 @@ export interface ConfigRules<C> {
   complete(part: Partial<C>): C;
   /** Such as "batch was 64, is now 128". */
   differences(before: C, now: C): string[];
-}
-
-/** Stand-in until the config tables are there. */
-export function changes<C extends object>(before: C, now: C, free: readonly (keyof C)[]): string[] {
-  return (Object.keys(now) as (keyof C)[])
-    .filter((key) => !free.includes(key) && String(before[key]) !== String(now[key]))
-    .map((key) => `${String(key)} was ${String(before[key])}, is now ${String(now[key])}`);
 }
 
 /** @throws EliError `CONFIG` naming each key that differs though a resumed run may not change it. */
@@ -195,7 +189,7 @@ export class RunSession<C> {
    * Writes the config and, where it is another than before, the environment. Work begins here.
    * @throws EliError `CONFIG` when the data are not those that the run began with
    */
-  async begin(adapter: AdapterReport, data: RunData): Promise<void> {
+  async begin(adapter: AdapterReport, data: ImageData): Promise<void> {
     this.check();
     const now = environmentOf(adapter, data, this.options);
     const before = this.#before.at(-1);

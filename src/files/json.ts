@@ -1,4 +1,6 @@
-import { EliError } from '../errors.ts';
+import { brief, EliError, isRecord } from '../errors.ts';
+
+export { brief, isRecord };
 
 const QUOTE = 34;
 const COLON = 58;
@@ -35,25 +37,6 @@ export function duplicateKey(text: string): string | undefined {
 function nextCode(text: string, at: number): number {
   while (' \t\r\n'.includes(text.charAt(at)) && at < text.length) at++;
   return text.charCodeAt(at);
-}
-
-/** A JSON object: neither null nor an array. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** A value for a message, cut where it is long. Unlike `String`, it takes any value that JSON can hold. */
-export function brief(value: unknown): string {
-  // Such as NaN, which JSON has not.
-  if (typeof value === 'number') return String(value);
-  let text: string;
-  try {
-    text = JSON.stringify(value) ?? 'missing';
-  } catch {
-    // Nested deeper than the stack.
-    text = Array.isArray(value) ? 'a deep list' : 'a deep object';
-  }
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 
 /** @throws EliError `FORMAT` unless `value` is a whole number from 0 to `high`. */

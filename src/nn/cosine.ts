@@ -5,6 +5,7 @@ import { concat, transpose } from '../ops/views.ts';
 import { full } from '../tensor/create.ts';
 import { floatDType, type Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
+import { copyRows } from './layers.ts';
 import { normalizeRows } from './losses.ts';
 import { Module } from './module.ts';
 
@@ -31,6 +32,15 @@ export class CosineLinear extends Module {
     super();
     this.weight = init.uniform([outputs, inputs], 1 / Math.sqrt(inputs));
     this.sigma = scaled ? scaleOf(init) : undefined;
+  }
+
+  /** A layer with `added` outputs more: the rows there were and σ as they are, new rows as at first. This one stays. */
+  grow(init: Initializer, added: number): CosineLinear {
+    const [outputs, inputs] = this.weight.shape as [number, number];
+    const grown = new CosineLinear(init, inputs, outputs + added, this.sigma !== undefined);
+    copyRows(this.weight, grown.weight);
+    if (this.sigma !== undefined) copyRows(this.sigma, grown.sigma!);
+    return grown;
   }
 
   /** Cosines [n, out]. */

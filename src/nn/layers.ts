@@ -1,5 +1,6 @@
 import { linear } from '../ops/matmul.ts';
 import { leakyRelu } from '../ops/unary.ts';
+import { copyInto } from '../ops/views.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
 import { Module } from './module.ts';
@@ -16,10 +17,24 @@ export class Linear extends Module {
     this.bias = init.uniform([outputs], bound);
   }
 
+  /** A layer with `added` outputs more: the rows there were as they are, new ones as at first. This one stays. */
+  grow(init: Initializer, added: number): Linear {
+    const [outputs, inputs] = this.weight.shape as [number, number];
+    const grown = new Linear(init, inputs, outputs + added);
+    copyRows(this.weight, grown.weight);
+    copyRows(this.bias, grown.bias);
+    return grown;
+  }
+
   /** [n, in] → [n, out]. */
   forward(x: Tensor): Tensor {
     return linear(x, this.weight, this.bias);
   }
+}
+
+/** Overwrites the first rows of a dense `to` with those of `from`. */
+export function copyRows(from: Tensor, to: Tensor): void {
+  copyInto(from, to, to.strides, 0);
 }
 
 /** An elementwise function as a layer. */

@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { copyInto } from '../ops/views.ts';
 import { type Shape, sameShape, showShape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -11,6 +12,8 @@ export type StateDict = Record<string, { readonly shape: Shape; readonly data: F
  */
 export abstract class Module {
   #training = true;
+  /** Parameters that `freeze` made constants of. */
+  readonly #frozen = new Set<Tensor>();
 
   abstract forward(x: Tensor): Tensor;
 
@@ -65,21 +68,69 @@ export abstract class Module {
    */
   loadStateDict(state: StateDict): void {
     const tensors = new Map(this.namedTensors());
-    const problems: string[] = [];
-    for (const [name, tensor] of tensors) {
-      const value = Object.hasOwn(state, name) ? state[name] : undefined;
-      if (value === undefined) problems.push(`missing: ${name} ${showShape(tensor.shape)}`);
-      else if (!sameShape(value.shape, tensor.shape)) {
-        problems.push(`${name}: is ${showShape(value.shape)}, should be ${showShape(tensor.shape)}`);
-      }
-    }
-    for (const name of Object.keys(state)) if (!tensors.has(name)) problems.push(`unknown: ${name}`);
-    if (problems.length > 0)
-      throw new EliError('SHAPE', `the state does not fit the module:\n  ${problems.join('\n  ')}`);
+    checkFit(new Map(Object.entries(state)), tensors);
     for (const [name, tensor] of tensors) tensor.write(state[name]!.data);
+  }
+
+  /** Overwrites all parameters and buffers with those of `other`, on the device. @throws EliError `SHAPE` as `loadStateDict`. */
+  copyFrom(other: Module): void {
+    const from = new Map(other.namedTensors());
+    const to = new Map(this.namedTensors());
+    checkFit(from, to);
+    for (const [name, tensor] of to) copyInto(from.get(name)!, tensor, tensor.strides, 0);
+  }
+
+  /**
+   * Makes constants of all parameters, or parameters again: a frozen one has no gradient and no place in
+   * `parameters()`, so that optimisers made after this leave it alone. Layers stay in their mode (`train`).
+   */
+  freeze(frozen = true): void {
+    if (frozen) {
+      for (const parameter of this.parameters()) {
+        this.#frozen.add(parameter);
+        parameter.requiresGrad = false;
+      }
+      return;
+    }
+    for (const parameter of this.#frozen) parameter.requiresGrad = true;
+    this.#frozen.clear();
+    for (const [, child] of this.children()) child.freeze(false);
   }
 
   dispose(): void {
     for (const [, tensor] of this.namedTensors()) tensor.dispose();
   }
+}
+
+/** @throws EliError `SHAPE` that lists what is missing, unknown and misshaped among the values for some tensors. */
+function checkFit(
+  values: ReadonlyMap<string, { readonly shape: Shape }>,
+  tensors: ReadonlyMap<string, Tensor>,
+): void {
+  const problems: string[] = [];
+  for (const [name, tensor] of tensors) {
+    const value = values.get(name);
+    if (value === undefined) problems.push(`missing: ${name} ${showShape(tensor.shape)}`);
+    else if (!sameShape(value.shape, tensor.shape)) {
+      problems.push(`${name}: is ${showShape(value.shape)}, should be ${showShape(tensor.shape)}`);
+    }
+  }
+  for (const name of values.keys()) if (!tensors.has(name)) problems.push(`unknown: ${name}`);
+  if (problems.length > 0)
+    throw new EliError('SHAPE', `the state does not fit the module:\n  ${problems.join('\n  ')}`);
+}
+
+/**
+ * A frozen copy of a module as it stands, in evaluation mode, made on the device: the previous model of an incremental
+ * learner. `make` makes a module of the same shape; it belongs to the caller.
+ */
+export function frozenCopy<M extends Module>(module: Module, make: () => M): M {
+  const copy = make();
+  const { engine } = copy.namedTensors()[0]![1];
+  // Parameters live until they are disposed of, also when the copy is made inside engine.tidy.
+  for (const [, tensor] of copy.namedTensors()) engine.keep(tensor);
+  copy.copyFrom(module);
+  copy.freeze();
+  copy.train(false);
+  return copy;
 }

@@ -8,6 +8,7 @@ import { CosineLinear } from './cosine.ts';
 import type { Initializer } from './init.ts';
 import { Linear, Sequential } from './layers.ts';
 import { Module } from './module.ts';
+import { type Features, Network } from './network.ts';
 import { BatchNorm2d } from './norm.ts';
 
 /**
@@ -161,23 +162,16 @@ export interface ResNetOptions {
   readonly cosine?: boolean;
 }
 
-/** What a network makes of images: the output of each stage [n, c, h, w], and the features of the classifier. */
-export interface ResNetFeatures {
-  /** `layer1`, `layer2`, … */
-  readonly stages: Readonly<Record<string, Tensor>>;
-  /** Means over the last stage's pixels [n, channels]. */
-  readonly pooled: Tensor;
-}
-
 /**
  * Residual networks (He et al., CVPR 2016): ResNet-20 to 110 for 32×32 images, ResNet-18, 34 and 50 for 224×224.
  * Parameters have torchvision's names (`conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, `fc`, …), so its state
  * dicts fit.
  */
-export class ResNet extends Module {
+export class ResNet extends Network {
   readonly conv1: Conv2d;
   readonly bn1: BatchNorm2d;
-  readonly fc: Linear | CosineLinear;
+  /** The classifier; a learner of more classes puts a grown one in its place. */
+  fc: Linear | CosineLinear;
   /** Stages as `layer1`, `layer2`, … of the state dict. */
   readonly #stages: readonly Sequential[];
   readonly #pool: MaxPool2d | undefined;
@@ -228,8 +222,8 @@ export class ResNet extends Module {
     ];
   }
 
-  /** What the network makes of images [n, channels, height, width] on the way to its classifier. */
-  features(x: Tensor): ResNetFeatures {
+  /** Stages `layer1`, `layer2`, … [n, c, h, w] of images [n, channels, height, width], pooled over the last one's pixels. */
+  override features(x: Tensor): Features {
     const stem = this.bn1.relu(this.conv1.forward(x));
     let y = this.#pool?.forward(stem) ?? stem;
     const stages: Record<string, Tensor> = {};
@@ -240,8 +234,7 @@ export class ResNet extends Module {
     return { stages, pooled: globalAvgPool(y) };
   }
 
-  /** Class scores [n, classes]. */
-  forward(x: Tensor): Tensor {
-    return this.fc.forward(this.features(x).pooled);
+  override classify(pooled: Tensor): Tensor {
+    return this.fc.forward(pooled);
   }
 }

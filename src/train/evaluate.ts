@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd/tape.ts';
 import type { Module } from '../nn/module.ts';
 import { tensor } from '../tensor/create.ts';
-import type { LabelledSamples } from './labelled-samples.ts';
+import type { LabelledSamples, TrainingSamples } from './labelled-samples.ts';
 import { inPrecision, type Precision } from './precision.ts';
 
 export interface Evaluation {
@@ -20,7 +20,7 @@ export interface Evaluation {
  */
 export async function evaluate(
   model: Module,
-  samples: LabelledSamples,
+  samples: TrainingSamples & Pick<LabelledSamples, 'classes'>,
   options: { batch?: number; precision?: Precision; onProgress?: (done: number) => void } = {},
 ): Promise<Evaluation> {
   const { batch = 256, precision = 'f32', onProgress } = options;

@@ -1,33 +1,50 @@
 import { grad } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import type { Program } from '../gpu/program.ts';
 import type { Module, StateDict } from '../nn/module.ts';
-import { checkNumerics } from '../ops/check-numerics.ts';
-import { toFloat } from '../ops/gather.ts';
-import { crossEntropy } from '../ops/loss.ts';
 import { Ema } from '../optim/ema.ts';
 import { LossScaler, type LossScaling } from '../optim/loss-scale.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
-import { checkHalves, zeros } from '../tensor/create.ts';
+import { checkHalves } from '../tensor/create.ts';
 import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { LabelledSamples } from './labelled-samples.ts';
-import { BatchOrder } from './order.ts';
-import { inPrecision, type Precision } from './precision.ts';
+import type { TrainingSamples } from './labelled-samples.ts';
+import { type RunHooks, type StepBuffers, TrainingLoop } from './loop.ts';
+import { batchOf, classification, type Objective } from './objective.ts';
+import type { Precision } from './precision.ts';
 import { logStep, takeBatch } from './step.ts';
 
+/**
+ * What a second optimiser does in each step, after the first: the upper level of bilevel methods, for instance. It takes
+ * the same minibatch.
+ */
+export interface Turn {
+  readonly optimizer: Optimizer;
+  readonly objective: Objective;
+  /** Its learning rate at step k; without it the optimiser's stays. */
+  readonly rate?: (step: number) => number;
+}
+
 export interface TrainerOptions {
-  /** Samples of a step; the last incomplete minibatch of an epoch is dropped. */
+  /** TrainingSamples of a step; the last incomplete minibatch of an epoch is dropped. */
   readonly batch: number;
   /** Of the order of the samples; each epoch has its own. */
   readonly seed: number;
+  /** What messages call this training, such as `task 1`. */
+  readonly name?: string;
+  /** Random stream of the order. */
+  readonly stream?: number;
   /** Learning rate of step k = 0, 1, …; without it the optimiser's stays. */
   readonly rate?: (step: number) => number;
-  /** Loss, one number, of the model's output (as f32) for a minibatch and its labels [batch]. Default: cross-entropy. */
-  readonly loss?: (output: Tensor, labels: Tensor) => Tensor;
-  /** Instead: loss of the output and the samples' shares of the classes, as mixup gives them. */
-  readonly shares?: (output: Tensor, shares: Tensor) => Tensor;
+  /** What is lowered. Default: the cross-entropy of the model's output for the labels. */
+  readonly objective?: Objective;
+  /** Optimisers that take turns with the first in each step, in this order. Not in mixed precision. */
+  readonly turns?: readonly Turn[];
+  /**
+   * Whether a parameter that an objective does not reach has a gradient of zero: what is left of its momentum, and weight
+   * decay, still move it. Default: an error.
+   */
+  readonly materialize?: boolean;
   /** Decay of a moving average of the parameters, `trainer.ema`. Default: none is kept. */
   readonly emaDecay?: number;
   /**
@@ -40,11 +57,11 @@ export interface TrainerOptions {
   readonly checkNumerics?: boolean;
 }
 
-/** Everything a training needs to go on with the same bits. */
+/** Everything a training needs to resume bit for bit. */
 export interface TrainerState {
   readonly step: number;
   readonly model: StateDict;
-  /** The optimiser's and the average's flat buffers, and the loss scale. */
+  /** Flat buffers of the optimisers and of the average, and the loss scale. */
   readonly optimizer: StateDict;
 }
 
@@ -57,77 +74,56 @@ export interface TrainerMemory {
   readonly step: number;
 }
 
-/** Steps whose losses are read at once. */
-const STRETCH = 64;
-
 /**
- * Trains a model on samples that live on the device: one step, captured once, is replayed; minibatches are taken by
- * index there, and only losses come back. The optimiser's parameters are what learns.
+ * Trains a model on samples that live on the device by the training loop: an objective over a minibatch is lowered by an
+ * optimiser, whose parameters are what learns.
  */
 export class Trainer {
   readonly engine: Engine;
   readonly model: Module;
   readonly optimizer: Optimizer;
   readonly ema: Ema | undefined;
-  readonly stepsPerEpoch: number;
   readonly #options: TrainerOptions;
-  readonly #order: BatchOrder;
-  readonly #indices: Tensor;
-  readonly #counter: Tensor;
-  readonly #losses: Tensor;
+  readonly #samples: TrainingSamples;
   readonly #scaler: LossScaler | undefined;
-  /** The captured step, unless ops are looked at one by one. */
-  readonly #program: Program<void> | undefined;
-  readonly #samples: LabelledSamples;
-  #stepBytes = 0;
-  #step = 0;
-  #epochOnDevice = -1;
+  readonly #loop: TrainingLoop;
 
   /**
-   * @throws EliError `CONFIG` when a minibatch is larger than the samples, or mixed precision is to be looked at op by
-   * op; `DTYPE` for mixed precision on an adapter without f16
+   * @throws EliError `CONFIG` when a minibatch is larger than the samples, or mixed precision does not go with
+   * `checkNumerics` or `turns`; `DTYPE` for mixed precision on an adapter without f16
    */
-  constructor(model: Module, samples: LabelledSamples, optimizer: Optimizer, options: TrainerOptions) {
+  constructor(model: Module, samples: TrainingSamples, optimizer: Optimizer, options: TrainerOptions) {
     const { engine } = optimizer.flat;
-    const { batch, seed, precision = 'f32' } = options;
-    if (precision === 'mixed') checkHalves(engine);
-    if (precision === 'mixed' && options.checkNumerics === true) {
-      throw new EliError(
-        'CONFIG',
-        'checkNumerics does not go with mixed precision, whose gradients may overflow',
-        {
-          hint: 'look for the op in f32',
-        },
-      );
-    }
+    const { batch, seed, stream = STREAM.trainOrder, rate, turns = [], precision = 'f32' } = options;
+    if (precision === 'mixed') checkMixed(engine, options);
     this.engine = engine;
     this.model = model;
     this.optimizer = optimizer;
     this.#options = options;
     this.#samples = samples;
-    this.#order = new BatchOrder(samples.count, batch, { seed, stream: STREAM.trainOrder });
-    this.stepsPerEpoch = this.#order.batchesPerEpoch;
-    if (this.stepsPerEpoch === 0) {
-      throw new EliError('CONFIG', `a batch of ${batch} is larger than the ${samples.count} samples`, {
-        hint: 'take a smaller batch',
-      });
-    }
     if (options.emaDecay !== undefined) this.ema = new Ema(optimizer.flat, options.emaDecay);
-    this.#indices = engine.keep(zeros(engine, [this.stepsPerEpoch * batch], 'u32'));
-    this.#counter = engine.keep(zeros(engine, [1], 'u32'));
-    this.#losses = engine.keep(zeros(engine, [STRETCH]));
     if (precision === 'mixed') this.#scaler = new LossScaler(engine);
-    const before = engine.memory.bytesInUse;
     model.train(true);
-    model.useStep(this.#counter);
-    if (options.checkNumerics === true) return;
-    this.#program = engine.capture(() => this.#record());
-    this.#stepBytes = engine.memory.bytesInUse - before;
+    this.#loop = new TrainingLoop(engine, {
+      samples: samples.count,
+      batch,
+      random: { seed, stream },
+      record: (buffers) => this.#record(buffers),
+      rates: [{ optimizer, rate }, ...turns].flatMap((turn) =>
+        turn.rate === undefined ? [] : [{ optimizer: turn.optimizer, rate: turn.rate }],
+      ),
+      nonFinite: (loss, step) => this.#nonFinite(loss, step),
+      checkNumerics: options.checkNumerics === true,
+    });
+  }
+
+  get stepsPerEpoch(): number {
+    return this.#loop.batchesPerEpoch;
   }
 
   /** Steps done so far. */
   get step(): number {
-    return this.#step;
+    return this.#loop.step;
   }
 
   /** Scale of the loss and steps left out so far, read from the device; undefined in f32. */
@@ -138,106 +134,58 @@ export class Trainer {
   get memory(): TrainerMemory {
     const flat = this.optimizer.flat.values.size * 4;
     const copies = 3 + (this.ema === undefined ? 0 : 1);
-    return { parameters: flat, optimizer: copies * flat, step: this.#stepBytes };
+    return { parameters: flat, optimizer: copies * flat, step: this.#loop.stepBytes };
   }
 
-  #record(): void {
-    const samples = this.#samples;
-    const { batch, loss: lossOf = crossEntropy, shares, precision = 'f32' } = this.#options;
+  #record(buffers: StepBuffers): void {
+    const { turns = [], precision = 'f32', batch } = this.#options;
+    const { objective = classification(this.model), materialize = false } = this.#options;
     const scaler = this.#scaler;
-    const index = takeBatch(this.#indices, this.#counter, batch);
-    const output = toFloat(this.model.forward(inPrecision(precision, samples.inputs(index, this.#counter))));
-    const loss =
-      shares === undefined
-        ? lossOf(output, samples.labels(index))
-        : shares(output, this.#sharesOf(samples, index));
+    this.model.useStep(buffers.step);
+    const minibatch = batchOf(
+      this.#samples,
+      takeBatch(buffers.order, buffers.counter, batch),
+      buffers.step,
+      precision,
+    );
+    const loss = objective(minibatch);
     const { flat, state } = this.optimizer;
     const gradOutput = scaler === undefined ? {} : { gradOutput: scaler.scale };
-    this.optimizer.step(grad(loss, flat.parameters, gradOutput), scaler);
+    this.optimizer.step(grad(loss, flat.parameters, { ...gradOutput, materialize }), scaler);
     this.ema?.update(scaler === undefined ? undefined : state.hyper);
-    logStep(loss, this.#losses, this.#counter);
-  }
-
-  #sharesOf(samples: LabelledSamples, index: Tensor): Tensor {
-    const shares = samples.targets?.(index, this.#counter);
-    if (shares === undefined) throw new EliError('ARGUMENT', 'these samples have no shares of classes');
-    return shares;
-  }
-
-  async #replay(count: number, before: number): Promise<void> {
-    if (this.#program !== undefined) return this.#program.run(count);
-    for (let i = 0; i < count; i++) {
-      try {
-        await checkNumerics(this.engine, () => this.engine.tidy(() => this.#record()));
-      } catch (cause) {
-        if (!(cause instanceof EliError) || cause.code !== 'NON_FINITE') throw cause;
-        const step = this.#step + before + i;
-        throw new EliError('NON_FINITE', `step ${step + 1}: ${cause.message}`, { cause });
-      }
+    for (const { optimizer, objective: lowered } of turns) {
+      optimizer.step(grad(lowered(minibatch), optimizer.flat.parameters, { materialize }));
     }
+    logStep(loss, buffers.losses, buffers.counter);
+  }
+
+  #nonFinite(loss: number, step: number): EliError {
+    const { name } = this.#options;
+    const epoch = Math.floor(step / this.stepsPerEpoch) + 1;
+    return new EliError(
+      'NON_FINITE',
+      `${name === undefined ? '' : `${name}: `}the loss is ${loss} in epoch ${epoch}, step ${(step % this.stepsPerEpoch) + 1}`,
+      { hint: 'use a smaller learningRate, a warm-up, or clip the gradients; the last checkpoint is kept' },
+    );
   }
 
   /**
-   * Does the next `count` steps and returns their losses.
+   * Does the next `count` steps and returns their losses: fewer when `signal` is aborted meanwhile.
    * @throws EliError `NON_FINITE` naming epoch and step of a loss that is not finite.
    */
-  async run(count: number): Promise<Float32Array> {
-    const losses = new Float32Array(count);
-    for (let done = 0; done < count; ) {
-      const inEpoch = this.#step % this.stepsPerEpoch;
-      const stretch = Math.min(count - done, STRETCH - (this.#step % STRETCH), this.stepsPerEpoch - inEpoch);
-      losses.set(await this.#stretch(stretch), done);
-      done += stretch;
-    }
-    return losses;
-  }
-
-  async #stretch(count: number): Promise<Float32Array> {
-    const epoch = Math.floor(this.#step / this.stepsPerEpoch);
-    if (epoch !== this.#epochOnDevice) {
-      this.#indices.write(this.#order.take(epoch * this.stepsPerEpoch, this.stepsPerEpoch));
-      this.#epochOnDevice = epoch;
-    }
-    const { rate } = this.#options;
-    // Replays of one rate go together.
-    for (let i = 0; i < count; ) {
-      const now = rate?.(this.#step + i);
-      let same = 1;
-      while (i + same < count && (rate === undefined || rate(this.#step + i + same) === now)) same++;
-      if (now !== undefined && now !== this.optimizer.learningRate) this.optimizer.learningRate = now;
-      await this.#replay(same, i);
-      i += same;
-    }
-    const place = this.#step % STRETCH;
-    const values = (await this.#losses.readFloats()).slice(place, place + count);
-    const bad = values.findIndex((loss) => !Number.isFinite(loss));
-    if (bad !== -1) {
-      const step = this.#step + bad;
-      throw new EliError(
-        'NON_FINITE',
-        `the loss is ${values[bad]} in epoch ${epoch + 1}, step ${(step % this.stepsPerEpoch) + 1}`,
-        {
-          hint: 'take a smaller learningRate, a warm-up, or clip the gradients; the last checkpoint is kept',
-        },
-      );
-    }
-    this.#step += count;
-    return values;
+  run(count: number, hooks: RunHooks = {}): Promise<Float32Array<ArrayBuffer>> {
+    return this.#loop.run(count, hooks);
   }
 
   /** Reads everything that a checkpoint needs. */
   async state(): Promise<TrainerState> {
+    const buffers = Object.entries(this.#buffers()).map(
+      async ([name, t]) => [name, { shape: t.shape, data: await t.readFloats() }] as const,
+    );
     return {
-      step: this.#step,
+      step: this.step,
       model: await this.model.stateDict(),
-      optimizer: Object.fromEntries(
-        await Promise.all(
-          Object.entries(this.#buffers()).map(async ([name, t]) => [
-            name,
-            { shape: t.shape, data: await t.readFloats() },
-          ]),
-        ),
-      ) as StateDict,
+      optimizer: Object.fromEntries(await Promise.all(buffers)),
     };
   }
 
@@ -255,29 +203,46 @@ export class Trainer {
       }
       tensor.write(saved.data);
     }
-    // The optimiser remembers the rate that it has on the device.
-    this.optimizer.learningRate = state.optimizer.hyper!.data[0]!;
-    this.#step = state.step;
-    this.#counter.write([state.step]);
-    this.#epochOnDevice = -1;
+    // An optimiser remembers the rate that it has on the device.
+    this.#optimizers().forEach((optimizer, i) => {
+      optimizer.learningRate = state.optimizer[`${prefixOf(i)}hyper`]!.data[0]!;
+    });
+    this.#loop.step = state.step;
+  }
+
+  #optimizers(): Optimizer[] {
+    return [this.optimizer, ...(this.#options.turns ?? []).map(({ optimizer }) => optimizer)];
   }
 
   #buffers(): Record<string, Tensor> {
-    const { momentum, squares, hyper } = this.optimizer.state;
+    const states = this.#optimizers().flatMap(({ state }, i) =>
+      Object.entries(state).map(([name, tensor]) => [prefixOf(i) + name, tensor] as const),
+    );
     return {
-      momentum,
-      squares,
-      hyper,
+      ...Object.fromEntries(states),
       ...(this.ema === undefined ? {} : { average: this.ema.average }),
       ...(this.#scaler === undefined ? {} : { lossScale: this.#scaler.state }),
     };
   }
 
-  /** The model and the optimiser stay. */
+  /** The model and the optimisers stay. */
   dispose(): void {
-    this.#program?.dispose();
+    this.#loop.dispose();
     this.ema?.dispose();
     this.#scaler?.dispose();
-    for (const tensor of [this.#indices, this.#counter, this.#losses]) tensor.dispose();
   }
+}
+
+/** What names of a second and further optimiser begin with in a state. */
+function prefixOf(optimizer: number): string {
+  return optimizer === 0 ? '' : `turn${optimizer}.`;
+}
+
+function checkMixed(engine: Engine, { checkNumerics, turns = [] }: TrainerOptions): void {
+  checkHalves(engine);
+  const wrong =
+    checkNumerics === true
+      ? 'checkNumerics does not go with mixed precision, whose gradients may overflow'
+      : turns.length > 0 && 'optimisers that take turns do not go with mixed precision';
+  if (wrong) throw new EliError('CONFIG', wrong, { hint: "use the precision 'f32'" });
 }

@@ -1,5 +1,5 @@
+import { type ConfigOf, ConfigTable, choice, number, whole } from '../../config.ts';
 import { EliError } from '../../errors.ts';
-import { brief } from '../../files/json.ts';
 import type { SafetensorsInput } from '../../files/safetensors.ts';
 import { neg } from '../../ops/unary.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
@@ -14,37 +14,28 @@ import {
   momentsToTensors,
 } from './gaussians.ts';
 
+const SETTINGS = new ConfigTable('Gaussian setting', {
+  of: choice('rows that Gaussians are fitted to', ['inputs', 'current', 'aligned'], { default: 'inputs' }),
+  dimensions: whole('principal components that are kept, at most', { default: 50, from: 1 }),
+  covariance: choice('a covariance for each class, or one for all', ['class', 'shared'], {
+    default: 'class',
+  }),
+  shrinkage: number('share of the mean variance that is added to each variance', {
+    default: 0.01,
+    from: 0,
+    to: 100,
+  }),
+});
+
+/** How Gaussians are fitted to rows; every setting has a default. */
+export interface GaussianSettings extends ConfigOf<typeof SETTINGS> {}
+
 /** Which rows Gaussians are fitted to: the samples, or latents of them. */
-export type GaussianSource = 'inputs' | 'current' | 'aligned';
-
-export interface GaussianSettings {
-  readonly of: GaussianSource;
-  /** Principal components that are kept, at most. */
-  readonly dimensions: number;
-  /** A covariance for each class, or one for all. */
-  readonly covariance: Covariance;
-  /** Share of the mean variance that is added to each variance. */
-  readonly shrinkage: number;
-}
-
-const DEFAULTS: GaussianSettings = { of: 'inputs', dimensions: 50, covariance: 'class', shrinkage: 0.01 };
+export type GaussianSource = GaussianSettings['of'];
 
 /** @throws EliError `CONFIG` naming the setting */
-export function gaussianSettings(part: Partial<GaussianSettings>): GaussianSettings {
-  const settings = { ...DEFAULTS, ...part };
-  const { of, dimensions, covariance, shrinkage } = settings;
-  const bad =
-    (!['inputs', 'current', 'aligned'].includes(of) &&
-      `of is ${brief(of)}, must be inputs, current or aligned`) ||
-    (!(Number.isInteger(dimensions) && dimensions >= 1) &&
-      `dimensions is ${brief(dimensions)}, must be a whole number from 1`) ||
-    (!['class', 'shared'].includes(covariance) &&
-      `covariance is ${brief(covariance)}, must be class or shared`) ||
-    (!(typeof shrinkage === 'number' && shrinkage >= 0 && shrinkage <= 100) &&
-      `shrinkage is ${brief(shrinkage)}, must be from 0 to 100`);
-  if (bad) throw new EliError('CONFIG', `gate with Gaussians: ${bad}`);
-  return settings;
-}
+export const gaussianSettings = (part: Partial<GaussianSettings>): GaussianSettings =>
+  SETTINGS.complete(part);
 
 /**
  * P: novelty, minus the log-density of a sample under Gaussians of the current task's classes, on its principal

@@ -1,4 +1,5 @@
-import { detach, grad } from '../../autograd/tape.ts';
+import { detach } from '../../autograd/tape.ts';
+import { type ConfigOf, ConfigTable, number, numbers, whole } from '../../config.ts';
 import { EliError } from '../../errors.ts';
 import { brief, wholeNumber } from '../../files/json.ts';
 import type { Safetensors } from '../../files/safetensors.ts';
@@ -9,49 +10,44 @@ import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import { mul } from '../../ops/binary.ts';
 import { gather } from '../../ops/gather.ts';
-import { crossEntropy, oneHot } from '../../ops/loss.ts';
+import { oneHot } from '../../ops/loss.ts';
 import { mean, sum } from '../../ops/reduce.ts';
 import { logSoftmax, logSumExp } from '../../ops/softmax.ts';
 import { affine, relu } from '../../ops/unary.ts';
 import { contiguous, copyInto, reshape, slice, transpose } from '../../ops/views.ts';
 import { adam } from '../../optim/optimizer.ts';
-import { empty, tensor, zeros } from '../../tensor/create.ts';
+import { empty, tensor } from '../../tensor/create.ts';
 import { STREAM } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { BatchOrder } from '../../train/order.ts';
-import { logStep, takeBatch } from '../../train/step.ts';
+import type { TrainingSamples } from '../../train/labelled-samples.ts';
+import { Trainer } from '../../train/trainer.ts';
 import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import { fitted } from './novelty.ts';
 
-export interface TransformSettings {
-  /** Side of the square grey images that the inputs are: p = side². */
-  readonly side: number;
-  /** Images are averaged over squares of so many pixels a side first. */
-  readonly pool: number;
-  /** Units of the hidden layers. */
-  readonly hidden: readonly number[];
-  readonly steps: number;
-  /** Images of a step, each in all eight transforms. */
-  readonly batch: number;
-  /** Adam's learning rate at first; it falls to zero along a cosine. */
-  readonly learningRate: number;
-  readonly seed: number;
-}
+const SETTINGS = new ConfigTable('transforms setting', {
+  /** p = side². */
+  side: whole('side of the square grey images that the inputs are', { default: 28, from: 1 }),
+  pool: whole('images are averaged over squares of so many pixels a side first', { default: 2, from: 1 }),
+  hidden: {
+    ...numbers('units of the hidden layers', { default: [256, 64] }),
+    accepts: (value): value is readonly number[] =>
+      Array.isArray(value) && value.every((units) => Number.isInteger(units) && units >= 1),
+    must: 'a list of whole numbers from 1',
+  },
+  steps: whole('training steps', { default: 3000, from: 1 }),
+  batch: whole('images of a step, each in all eight transforms', { default: 32, from: 1 }),
+  /** It falls to zero along a cosine. */
+  learningRate: number("Adam's learning rate at first", { default: 3e-3, from: 0, to: 1e3 }),
+  seed: whole('seed of weights and order', { default: 1, from: 0 }),
+});
 
-const DEFAULTS: TransformSettings = {
-  side: 28,
-  pool: 2,
-  hidden: [256, 64],
-  steps: 3000,
-  batch: 32,
-  learningRate: 3e-3,
-  seed: 1,
-};
+/** How the network of a transform gate is trained; every setting has a default. */
+export interface TransformSettings extends ConfigOf<typeof SETTINGS> {}
 
 /** Rotations by 0, 90, 180 and 270 degrees, and the same of the mirrored image. */
 const TRANSFORMS = 8;
 /** Steps between changes of the learning rate. */
-const STRETCH = 100;
+const RATE_STEPS = 100;
 /** Images a launch scores. */
 const ROWS = 1024;
 
@@ -66,21 +62,11 @@ export class TransformGate extends Gate {
   #classes = 1;
   #weights: StateDict | undefined;
 
-  /** @throws EliError `CONFIG` for a side that the pool does not divide */
+  /** @throws EliError `CONFIG` naming the setting that is wrong, or for a side that the pool does not divide. */
   constructor(settings: Partial<TransformSettings> = {}) {
     super();
-    this.settings = { ...DEFAULTS, ...settings };
-    const { side, pool, steps, batch, hidden, learningRate, seed } = this.settings;
-    const wrong = (name: string, value: unknown, what: string): EliError =>
-      new EliError('CONFIG', `gate transforms: ${name} is ${brief(value)}, must be ${what}`);
-    for (const [name, value] of Object.entries({ side, pool, steps, batch })) {
-      if (!Number.isInteger(value) || value < 1) throw wrong(name, value, 'a whole number from 1');
-    }
-    if (!Array.isArray(hidden) || !hidden.every((units) => Number.isInteger(units) && units >= 1))
-      throw wrong('hidden', hidden, 'a list of whole numbers from 1');
-    if (!(typeof learningRate === 'number' && learningRate >= 0))
-      throw wrong('learningRate', learningRate, 'a number from 0');
-    if (!Number.isSafeInteger(seed) || seed < 0) throw wrong('seed', seed, 'a whole number from 0');
+    this.settings = SETTINGS.complete(settings);
+    const { side, pool } = this.settings;
     if (side % pool !== 0) {
       throw new EliError('CONFIG', `gate transforms: a pool of ${pool} does not divide the side ${side}`);
     }
@@ -114,39 +100,31 @@ export class TransformGate extends Gate {
       // A handle of its own: with a pool of 1 the images are the caller's.
       images: engine.keep(detach(this.#pooled(inputs))),
       targets: engine.keep(this.#targets(engine, labels)),
-      order: engine.keep(zeros(engine, [STRETCH * batch], 'u32')),
-      counter: engine.keep(zeros(engine, [1], 'u32')),
-      losses: engine.keep(zeros(engine, [STRETCH])),
       permutation: engine.keep(tensor(engine, permutations(this.settings.side / this.settings.pool))),
     }));
-    const program = engine.capture(() => {
-      const index = takeBatch(kept.order, kept.counter, batch);
-      const x = transformed(gather(kept.images, index), kept.permutation);
-      const target = reshape(gather(kept.targets, index), [batch * TRANSFORMS]);
-      const loss = crossEntropy(network.forward(x), target);
-      optimizer.step(grad(loss, network.parameters()));
-      logStep(loss, kept.losses, kept.counter);
-    });
+    const samples: TrainingSamples = {
+      count: n,
+      inputs: (index) => transformed(gather(kept.images, index), kept.permutation),
+      labels: (index) => reshape(gather(kept.targets, index), [batch * TRANSFORMS]),
+    };
+    // The rate falls along a cosine, in steps of its own.
+    const rate = (step: number): number => {
+      const done = step - (step % RATE_STEPS);
+      return learningRate * 0.5 * (1 + Math.cos((Math.PI * done) / steps));
+    };
+    let trainer: Trainer | undefined;
     try {
-      const order = new BatchOrder(n, batch, { seed, stream: STREAM.transformsOrder });
-      for (let done = 0; done < steps; done += STRETCH) {
-        const count = Math.min(STRETCH, steps - done);
-        const indices = new Uint32Array(STRETCH * batch);
-        indices.set(order.take(done, count));
-        kept.order.write(indices);
-        kept.counter.write([0]);
-        optimizer.learningRate = learningRate * 0.5 * (1 + Math.cos((Math.PI * done) / steps));
-        program.run(count);
-        const losses = (await kept.losses.readFloats()).subarray(0, count);
-        if (!losses.every(Number.isFinite)) {
-          throw new EliError('NON_FINITE', `gate transforms: the loss is not finite after ${done} steps`, {
-            hint: 'check the images for huge values, or take a smaller learningRate',
-          });
-        }
-      }
+      trainer = new Trainer(network, samples, optimizer, {
+        name: 'gate transforms',
+        batch,
+        seed,
+        stream: STREAM.transformsOrder,
+        rate,
+      });
+      await trainer.run(steps);
       this.#weights = await network.stateDict();
     } finally {
-      program.dispose();
+      trainer?.dispose();
       optimizer.dispose();
       network.dispose();
       for (const t of Object.values(kept)) t.dispose();

@@ -4,9 +4,9 @@ import { EliError } from '../../errors.ts';
 import { brief, isRecord, wholeNumber } from '../../files/json.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
-import { loadCheckpoint, saveCheckpoint } from '../checkpoint.ts';
+import type { TrainerState } from '../../train/trainer.ts';
+import { loadCheckpoint, lossesOf, lossesToTensors, saveCheckpoint } from '../checkpoint.ts';
 import { type MnistConfig, mnistConfig } from './config.ts';
-import type { ClassifierState } from './two-task.ts';
 
 /** A point of the accuracy curve: task-1 test accuracy in % after so many aligner iterations. */
 export interface CurvePoint {
@@ -19,7 +19,9 @@ export interface MnistCheckpoint {
   readonly config: MnistConfig;
   /** Epochs done of task 1 and of task 2. */
   readonly epochs: readonly [number, number];
-  readonly classifier: ClassifierState;
+  readonly classifier: TrainerState;
+  /** Losses of the steps done of the epoch under way. */
+  readonly losses: readonly number[];
   /** The network after task 1: its base is the previous model, its head 1 the saved head. */
   readonly afterTask1?: StateDict;
   readonly aligner?: AlignerState;
@@ -32,15 +34,16 @@ const FORMAT = 'eli-webgpu mnist run';
 
 /** Writes a checkpoint atomically: a run that is killed keeps the one before. */
 export async function writeCheckpoint(folder: string, checkpoint: MnistCheckpoint): Promise<void> {
-  const { config, classifier, afterTask1 = {}, aligner, epochs, curve, logLength } = checkpoint;
+  const { config, classifier, losses, afterTask1 = {}, aligner, epochs, curve, logLength } = checkpoint;
   await saveCheckpoint(
     folder,
     FORMAT,
     config,
     { epochs, iteration: aligner?.iteration ?? null, curve, logLength },
     {
-      ...stateToTensors({ momentum: classifier.momentum }, 'optimizer.'),
-      ...stateToTensors(classifier.net, 'net.'),
+      ...stateToTensors(classifier.optimizer, 'optimizer.'),
+      ...stateToTensors(classifier.model, 'net.'),
+      ...lossesToTensors(losses),
       ...stateToTensors(afterTask1, 'after_task1.'),
       ...(aligner === undefined ? {} : stateTensors(aligner, 'aligner.')),
     },
@@ -56,13 +59,16 @@ export function readCheckpoint(folder: string): Promise<MnistCheckpoint | undefi
     // Keys that came later have their defaults.
     const config = mnistConfig(part);
     const progress = progressOf(saved, config);
-    const { momentum } = stateFromTensors(file.tensors, 'optimizer.');
-    if (momentum === undefined) throw new EliError('FORMAT', 'optimizer.momentum is missing');
+    const optimizer = stateFromTensors(file.tensors, 'optimizer.');
+    for (const name of ['momentum', 'squares', 'hyper']) {
+      if (optimizer[name] === undefined) throw new EliError('FORMAT', `optimizer.${name} is missing`);
+    }
     const afterTask1 = stateFromTensors(file.tensors, 'after_task1.');
     return {
       config,
       epochs: progress.epochs,
-      classifier: { net: stateFromTensors(file.tensors, 'net.'), momentum },
+      classifier: { step: 0, model: stateFromTensors(file.tensors, 'net.'), optimizer },
+      losses: lossesOf(file),
       ...(Object.keys(afterTask1).length === 0 ? {} : { afterTask1 }),
       ...(progress.iteration === null ? {} : { aligner: stateOf(file, progress.iteration, 'aligner.') }),
       curve: progress.curve,

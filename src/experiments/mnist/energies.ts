@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Mnist, splitByDigits } from '../../data/mnist.ts';
+import type { ImageData } from '../../data/image-set.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
 import { fitControl, type LatentMap } from '../../eli/controls.ts';
 import type { AlignerState, LatentPairs } from '../../eli/fit.ts';
@@ -20,7 +20,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { checkpointPath } from '../checkpoint.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
-import { accuracy, FIRST, latentsOf, layerOf, SECOND, TaskData } from './two-task.ts';
+import { accuracy, latentsOf, layerOf, TwoTasks } from './two-task.ts';
 
 /** What is tried on the side of the energy, and what each changes of the original. */
 export const ENERGY_VARIANTS = {
@@ -59,14 +59,10 @@ export interface EnergiesRun {
  */
 export async function runMnistEnergies(
   engine: Engine,
-  mnist: Mnist,
+  mnist: ImageData,
   run: EnergiesRun,
 ): Promise<EnergyResult[]> {
-  const sets = {
-    train2: new TaskData(engine, splitByDigits(mnist.train, SECOND)),
-    test1: new TaskData(engine, splitByDigits(mnist.test, FIRST)),
-    test2: new TaskData(engine, splitByDigits(mnist.test, SECOND)),
-  };
+  const sets = new TwoTasks(engine, mnist);
   const results: EnergyResult[] = [];
   try {
     for (const folder of seedFolders(run.folder)) {
@@ -78,9 +74,9 @@ export async function runMnistEnergies(
       }
       const layers = {
         previous: layerOf(engine, afterTask1, 'base'),
-        current: layerOf(engine, classifier.net, 'base'),
-        head1: layerOf(engine, classifier.net, 'head1'),
-        head2: layerOf(engine, classifier.net, 'head2'),
+        current: layerOf(engine, classifier.model, 'base'),
+        head1: layerOf(engine, classifier.model, 'head1'),
+        head2: layerOf(engine, classifier.model, 'head2'),
       };
       const pairs = {
         previous: latentsOf(layers.previous, sets.train2),
@@ -98,8 +94,8 @@ export async function runMnistEnergies(
           results.push({
             seed: config.seed,
             variant,
-            task1: await accuracy(layers.head1, aligned[0]!, sets.test1.targets),
-            task2Aligned: await accuracy(layers.head2, aligned[1]!, sets.test2.targets),
+            task1: await accuracy(layers.head1, aligned[0]!, sets.test1.hostLabels),
+            task2Aligned: await accuracy(layers.head2, aligned[1]!, sets.test2.hostLabels),
           });
           for (const t of aligned) t.dispose();
           map.dispose?.();
@@ -112,7 +108,7 @@ export async function runMnistEnergies(
       }
     }
   } finally {
-    for (const set of Object.values(sets)) set.dispose();
+    sets.dispose();
   }
   await writeJson(join(run.folder, 'energy-variants.json'), results);
   return results;

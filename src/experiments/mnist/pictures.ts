@@ -26,7 +26,7 @@ export async function saveMnistPictures(
   metrics: MnistMetrics,
   aligner: EnergyAligner,
   latents: PictureLatents,
-  labels: Uint8Array,
+  labels: ArrayLike<number>,
   progress: Progress,
 ): Promise<void> {
   const bar = progress('pictures', 4, 'pictures');
@@ -67,7 +67,7 @@ function subtitle(metrics: MnistMetrics): string {
   return `MNIST digits 0–4, latents of ${metrics.latent}, seed ${metrics.seed}`;
 }
 
-async function embed(latents: PictureLatents, labels: Uint8Array, n: number, d: number, seed: number) {
+async function embed(latents: PictureLatents, labels: ArrayLike<number>, n: number, d: number, seed: number) {
   const [afterTask1, unaligned, aligned] = await Promise.all(
     [latents.previous, latents.current, latents.aligned].map((t) => t.readFloats()),
   );

@@ -22,6 +22,7 @@ import {
   type Truth,
   tradeoff,
 } from '../../eli/policy.ts';
+import type { Engine } from '../../gpu/engine.ts';
 import type { Linear } from '../../nn/layers.ts';
 import { gather } from '../../ops/gather.ts';
 import { argmax, max } from '../../ops/reduce.ts';
@@ -29,7 +30,9 @@ import { softmax } from '../../ops/softmax.ts';
 import { concat } from '../../ops/views.ts';
 import { tensor } from '../../tensor/create.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { classify, latentsOf, type TaskData } from './two-task.ts';
+import { forAllSamples } from '../../train/features.ts';
+import type { LabelledSamples } from '../../train/labelled-samples.ts';
+import { classify, flat, latentsOf, type TwoTasks } from './two-task.ts';
 
 /** Which policies are measured: those of the short table, or all. */
 export type ReportKind = 'short' | 'full';
@@ -76,13 +79,8 @@ export interface PolicySettings {
 
 export interface PolicyTrial extends PolicySettings {
   readonly seed: number;
-  readonly sets: {
-    /** Used for nothing but the saved statistics, which are collected while task 1 is learnt. */
-    readonly train1: TaskData;
-    readonly train2: TaskData;
-    readonly test1: TaskData;
-    readonly test2: TaskData;
-  };
+  /** `train1` is used for nothing but the saved statistics, which are collected while task 1 is learnt. */
+  readonly sets: Pick<TwoTasks, 'train1' | 'train2' | 'test1' | 'test2'>;
   /** The previous model, its head, and the current model. */
   readonly previous: Linear;
   readonly oldHead: Linear;
@@ -176,7 +174,7 @@ class Bench {
 
   async run(): Promise<PolicyReport> {
     const { previous, current, newHead, oldHead, aligner, sets, kind, seed } = this.#trial;
-    const { engine } = sets.train2.images;
+    const { engine } = current.weight;
     const stage = this.#trial.onStage ?? (() => undefined);
 
     stage('controls');
@@ -188,7 +186,7 @@ class Bench {
     const shift = await fitControl('mean-shift', pairs);
     const all = Array.from({ length: sets.train2.count }, (_, i) => i);
     const parts = [all.filter((i) => i % HOLD_OUT !== 0), all.filter((i) => i % HOLD_OUT === 0)] as const;
-    const labels = parts.map((rows) => Uint8Array.from(rows, (i) => sets.train2.targets[i]!));
+    const labels = parts.map((rows) => Uint8Array.from(rows, (i) => sets.train2.hostLabels[i]!));
     const view = (base: GateBatch & { current: Tensor }, map: LatentMap): GateBatch => {
       const aligned = this.#keep(engine.tidy(() => map.align(base.current)));
       return { ...base, aligned, oldLogits: this.#keep(engine.tidy(() => classify(oldHead, aligned))) };
@@ -202,21 +200,21 @@ class Bench {
     const [fit, held] = parts.map((rows) => {
       const index = tensor(engine, Uint32Array.from(rows));
       const made = batch(
-        sets.train2.batch(index),
+        flat(sets.train2.inputs(index)),
         engine.tidy(() => gather(pairs.current, index)),
       );
       index.dispose();
       return made;
     }) as [GateBatch & { current: Tensor }, GateBatch & { current: Tensor }];
     const test = batch(
-      engine.tidy(() => concat([allInputs(sets.test1), allInputs(sets.test2)], 0)),
+      engine.tidy(() => concat([allInputs(engine, sets.test1), allInputs(engine, sets.test2)], 0)),
       engine.tidy(() => concat([latentsOf(current, sets.test1), latentsOf(current, sets.test2)], 0)),
     );
     const truth: Truth = {
       old: Uint8Array.from({ length: sets.test1.count + sets.test2.count }, (_, i) =>
         i < sets.test1.count ? 1 : 0,
       ),
-      labels: Uint8Array.from([...sets.test1.targets, ...sets.test2.targets]),
+      labels: Uint8Array.from([...sets.test1.hostLabels, ...sets.test2.hostLabels]),
     };
 
     // What each map makes of held-out and of test latents. The old model is no function of the latents.
@@ -288,12 +286,13 @@ class Bench {
   /** The gates, those of a sum before it: they are fitted once. */
   async #entries(stage: (name: string) => void): Promise<Entry[]> {
     const { kind, sets, previous } = this.#trial;
+    const { engine } = previous.weight;
     const heads = new HeadsGate();
     const novelty = new Remembered(new NoveltyGate());
     const plain = { saved: false, ridgeHeads: false, chosen: false };
     stage('saved statistics');
-    const inputs = allInputs(sets.train1);
-    const inputStatistics = await TaskStatistics.collect(inputs, sets.train1.targets).finally(() =>
+    const inputs = allInputs(engine, sets.train1);
+    const inputStatistics = await TaskStatistics.collect(inputs, sets.train1.hostLabels).finally(() =>
       inputs.dispose(),
     );
     const saved = new Remembered(new StatisticsGate(inputStatistics));
@@ -306,7 +305,7 @@ class Bench {
       ];
     }
     const latents = latentsOf(previous, sets.train1);
-    const latentStatistics = await TaskStatistics.collect(latents, sets.train1.targets, {
+    const latentStatistics = await TaskStatistics.collect(latents, sets.train1.hostLabels, {
       of: 'aligned',
     }).finally(() => latents.dispose());
     const savedLatents = new StatisticsGate(latentStatistics);
@@ -355,14 +354,6 @@ class Bench {
 }
 
 /** All images of a task as f32 [n, pixels]. */
-function allInputs(data: TaskData): Tensor {
-  const { engine } = data.images;
-  return engine.tidy(() =>
-    data.batch(
-      tensor(
-        engine,
-        Uint32Array.from({ length: data.count }, (_, i) => i),
-      ),
-    ),
-  );
+function allInputs(engine: Engine, data: LabelledSamples): Tensor {
+  return forAllSamples(engine, data, flat);
 }

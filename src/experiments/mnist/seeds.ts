@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Mnist } from '../../data/mnist.ts';
+import type { ImageData } from '../../data/image-set.ts';
 import { removeTemporaries } from '../../files/atomic.ts';
 import { makeFolder } from '../../files/files.ts';
 import type { Engine } from '../../gpu/engine.ts';
@@ -13,7 +13,8 @@ import { saveCurve } from './pictures.ts';
 import type { PolicyReport } from './policies.ts';
 import { savePolicies } from './policies-table.ts';
 import { MNIST_REFERENCE, referenceRows } from './reference.ts';
-import { type MnistResult, type MnistRun, runMnist } from './run.ts';
+import { type MnistResult, runMnist } from './run.ts';
+import type { MnistRun } from './state.ts';
 
 export interface SeedsRun extends MnistRun {
   /** Called before a seed is run. */
@@ -27,7 +28,7 @@ export interface SeedsRun extends MnistRun {
 export async function runMnistSeeds(
   engine: Engine,
   config: MnistConfig,
-  mnist: Mnist,
+  mnist: ImageData,
   { onSeed, ...run }: SeedsRun,
 ): Promise<MnistResult[]> {
   const all: MnistResult[] = [];

@@ -1,10 +1,9 @@
 import { EliError } from '../../errors.ts';
 import { brief, isRecord, wholeNumber } from '../../files/json.ts';
-import { toFloat32 } from '../../files/safetensors.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import type { EpochPoint } from '../../report/training.ts';
 import type { TrainerState } from '../../train/trainer.ts';
-import { loadCheckpoint, saveCheckpoint } from '../checkpoint.ts';
+import { loadCheckpoint, lossesOf, lossesToTensors, saveCheckpoint } from '../checkpoint.ts';
 import { type TrainConfig, trainConfig } from './config.ts';
 
 /** Where a training stands: everything it needs to resume bit for bit. */
@@ -23,7 +22,6 @@ const FORMAT = 'eli-webgpu training';
 /** Writes a checkpoint atomically: a run that is killed keeps the one before. */
 export async function writeTrainCheckpoint(folder: string, checkpoint: TrainCheckpoint): Promise<void> {
   const { config, trainer, points, losses, logLength } = checkpoint;
-  const data = Float32Array.from(losses);
   await saveCheckpoint(
     folder,
     FORMAT,
@@ -32,7 +30,7 @@ export async function writeTrainCheckpoint(folder: string, checkpoint: TrainChec
     {
       ...stateToTensors(trainer.model, 'model.'),
       ...stateToTensors(trainer.optimizer, 'optimizer.'),
-      ...(losses.length === 0 ? {} : { losses: { dtype: 'F32', shape: [losses.length], data } }),
+      ...lossesToTensors(losses),
     },
   );
 }
@@ -42,17 +40,17 @@ export async function writeTrainCheckpoint(folder: string, checkpoint: TrainChec
  * @throws EliError `FILE` or `FORMAT` naming the file and what is wrong.
  */
 export function readTrainCheckpoint(folder: string): Promise<TrainCheckpoint | undefined> {
-  return loadCheckpoint(folder, FORMAT, ({ tensors }, config, { step, points, logLength }) => {
+  return loadCheckpoint(folder, FORMAT, (file, config, { step, points, logLength }) => {
     if (!Array.isArray(points)) throw new EliError('FORMAT', `points is ${brief(points)}, must be a list`);
     return {
       config: trainConfig(config),
       trainer: {
         step: wholeNumber('step', step),
-        model: stateFromTensors(tensors, 'model.'),
-        optimizer: stateFromTensors(tensors, 'optimizer.'),
+        model: stateFromTensors(file.tensors, 'model.'),
+        optimizer: stateFromTensors(file.tensors, 'optimizer.'),
       },
       points: points.map(pointOf),
-      losses: tensors.losses === undefined ? [] : [...toFloat32(tensors.losses)],
+      losses: lossesOf(file),
       logLength: wholeNumber('logLength', logLength),
     };
   });

@@ -1,6 +1,6 @@
 import { loadCifar } from '../../data/cifar.ts';
 import { loadFashionMnist } from '../../data/fashion.ts';
-import { greyImages, type ImageData } from '../../data/image-set.ts';
+import type { ImageData } from '../../data/image-set.ts';
 import { loadMnist } from '../../data/mnist.ts';
 import { EliError } from '../../errors.ts';
 import type { DATASETS } from './config.ts';
@@ -13,10 +13,7 @@ export async function loadImages(
   data: (typeof DATASETS)[number],
   folder: string | undefined,
 ): Promise<ImageData> {
-  if (data === 'mnist') {
-    const { train, test, source } = await loadMnist({ dir: folder });
-    return { train: greyImages(train), test: greyImages(test), source };
-  }
+  if (data === 'mnist') return loadMnist({ dir: folder });
   if (folder === undefined) {
     throw new EliError('CONFIG', `${data} is read from a folder, and none was given`, {
       hint: 'download the data set, unpack it, and name its folder with --dir',

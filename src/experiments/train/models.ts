@@ -1,7 +1,7 @@
 import { Conv2d, MaxPool2d } from '../../nn/conv.ts';
 import type { Initializer } from '../../nn/init.ts';
 import { Linear } from '../../nn/layers.ts';
-import { Module } from '../../nn/module.ts';
+import { type Features, Network } from '../../nn/network.ts';
 import { RESNETS, ResNet } from '../../nn/resnet.ts';
 import { relu } from '../../ops/unary.ts';
 import { reshape } from '../../ops/views.ts';
@@ -11,11 +11,11 @@ import type { Tensor } from '../../tensor/tensor.ts';
 export type ImageSize = readonly [channels: number, height: number, width: number];
 
 /** Two convolutions with pooling and two linear layers, for small grey or colour images. */
-export class SmallCnn extends Module {
+export class SmallCnn extends Network {
   readonly conv1: Conv2d;
   readonly conv2: Conv2d;
   readonly fc1: Linear;
-  readonly fc2: Linear;
+  fc2: Linear;
   readonly #pool = new MaxPool2d(2);
 
   constructor(init: Initializer, [channels, height, width]: ImageSize, classes: number) {
@@ -27,17 +27,22 @@ export class SmallCnn extends Module {
     this.fc2 = new Linear(init, 128, classes);
   }
 
-  forward(x: Tensor): Tensor {
+  override features(x: Tensor): Features {
     // Pooling first: the largest of the ReLUs is the ReLU of the largest, of a quarter of the values.
     const first = relu(this.#pool.forward(this.conv1.forward(x)));
     const second = relu(this.#pool.forward(this.conv2.forward(first)));
-    return this.fc2.forward(relu(this.fc1.forward(reshape(second, [x.shape[0]!, -1]))));
+    const pooled = relu(this.fc1.forward(reshape(second, [x.shape[0]!, -1])));
+    return { pooled, stages: { conv1: first, conv2: second } };
+  }
+
+  override classify(pooled: Tensor): Tensor {
+    return this.fc2.forward(pooled);
   }
 }
 
 /** Networks of `eli train` by name. */
 export const MODELS: Readonly<
-  Record<string, (init: Initializer, image: ImageSize, classes: number) => Module>
+  Record<string, (init: Initializer, image: ImageSize, classes: number) => Network>
 > = {
   cnn: (init, image, classes) => new SmallCnn(init, image, classes),
   ...Object.fromEntries(

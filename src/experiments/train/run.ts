@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { ImageSamples } from '../../data/image-samples.ts';
 import { channelStatistics, type ImageData } from '../../data/image-set.ts';
-import { EliError } from '../../errors.ts';
 import { writeSafetensors } from '../../files/safetensors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { Initializer } from '../../nn/init.ts';
@@ -16,19 +15,12 @@ import { savePicture } from '../../report/picture.ts';
 import { type EpochPoint, trainingSpec } from '../../report/training.ts';
 import { type Evaluation, evaluate } from '../../train/evaluate.ts';
 import { decayGroups } from '../../train/groups.ts';
+import { classification, softClassification } from '../../train/objective.ts';
 import { Trainer, type TrainerMemory } from '../../train/trainer.ts';
-import { checkpointPath } from '../checkpoint.ts';
-import {
-  type ConfigRules,
-  changes,
-  checkSameConfig,
-  type RunOptions,
-  RunRecord,
-  RunStopped,
-  runStages,
-} from '../session.ts';
+import { checkLosses } from '../checkpoint.ts';
+import { checkSameConfig, type RunOptions, RunRecord, RunStopped, runStages } from '../session.ts';
 import { readTrainCheckpoint, type TrainCheckpoint, writeTrainCheckpoint } from './checkpoint.ts';
-import { optimizerOf, scheduleOf, type TrainConfig, trainConfig } from './config.ts';
+import { optimizerOf, scheduleOf, TRAIN_KEYS, type TrainConfig } from './config.ts';
 import { MODELS } from './models.ts';
 
 export interface TrainRun extends RunOptions {
@@ -48,15 +40,6 @@ export interface TrainResult {
   readonly lossScaling: LossScaling | undefined;
 }
 
-/** Steps between updates of the progress bar. */
-const STRETCH = 20;
-
-/** What a config must keep when a training is resumed. */
-export const TRAIN_RULES: ConfigRules<TrainConfig> = {
-  complete: trainConfig,
-  differences: (before, now) => changes(before, now, ['patience']),
-};
-
 /**
  * Trains a network on images: epochs with checkpoints, an evaluation after each, metrics.json, log.jsonl,
  * model.safetensors (PyTorch's parameter names) and pictures. Stopped by `signal`, also in the middle of an epoch, it
@@ -71,7 +54,7 @@ export async function train(
   run: TrainRun,
 ): Promise<TrainResult> {
   const before = run.resume ? await readTrainCheckpoint(run.folder) : undefined;
-  if (before !== undefined) checkSameConfig(TRAIN_RULES, run.folder, before.config, config);
+  if (before !== undefined) checkSameConfig(TRAIN_KEYS, run.folder, before.config, config);
   const record = new RunRecord(run, before?.logLength ?? 0);
   let training: Training | undefined;
   try {
@@ -137,22 +120,17 @@ class Training {
       checkNumerics: run.checkNumerics === true,
       precision: config.precision,
       ...(emaDecay > 0 ? { emaDecay } : {}),
-      ...(mixup > 0
-        ? { shares: softCrossEntropy }
-        : { loss: (output, labels) => smoothedCrossEntropy(output, labels, labelSmoothing) }),
+      objective:
+        mixup > 0
+          ? softClassification(this.#model, this.#train, softCrossEntropy)
+          : classification(this.#model, (output, labels) =>
+              smoothedCrossEntropy(output, labels, labelSmoothing),
+            ),
     });
   }
 
-  /** @throws EliError `FORMAT` where the steps done are not those of its epochs and losses */
   load({ trainer, points, losses }: TrainCheckpoint): void {
-    const steps = points.length * this.#trainer.stepsPerEpoch + losses.length;
-    if (trainer.step !== steps) {
-      throw new EliError(
-        'FORMAT',
-        `${checkpointPath(this.#run.folder)} is of step ${trainer.step}, its epochs and losses are of ${steps}`,
-        { hint: 'resume with the same data set' },
-      );
-    }
+    checkLosses(this.#run.folder, losses, this.#trainer.stepsPerEpoch);
     this.#trainer.load(trainer);
     this.#points = [...points];
     this.#losses = [...losses];
@@ -188,12 +166,12 @@ class Training {
     const bar = this.#run.progress(label, steps * batch, 'images', first * batch);
     const start = performance.now();
     try {
-      while (this.#losses.length < steps) {
-        this.#record.check();
-        const count = Math.min(STRETCH, steps - this.#losses.length);
-        this.#losses.push(...(await this.#trainer.run(count)));
-        bar.update(this.#losses.length * batch, `loss ${this.#losses.at(-1)!.toFixed(4)}`);
-      }
+      const { signal } = this.#run;
+      const onProgress = (done: number, loss: number): void => {
+        bar.update((first + done) * batch, `loss ${loss.toFixed(4)}`);
+      };
+      this.#losses.push(...(await this.#trainer.run(steps - first, { signal, onProgress })));
+      if (this.#losses.length < steps) throw new RunStopped(this.#run.folder);
     } finally {
       bar.done();
       this.#seconds += (performance.now() - start) / 1000;

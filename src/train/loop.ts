@@ -1,0 +1,221 @@
+import { EliError } from '../errors.ts';
+import type { Engine } from '../gpu/engine.ts';
+import type { Program } from '../gpu/program.ts';
+import { checkNumerics } from '../ops/check-numerics.ts';
+import type { Optimizer } from '../optim/optimizer.ts';
+import { zeros } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { BatchOrder } from './order.ts';
+
+/** What a recorded step finds on the device, so that its replays need nothing from the CPU. */
+export interface StepBuffers {
+  /** Sample indices of the minibatches, u32 [window · batch]: those of step k begin at (k mod window) · batch. */
+  readonly order: Tensor;
+  /** u32 [2]: the step, and room for kernels that run after the step has been counted. */
+  readonly counter: Tensor;
+  /** u32 [1]: the step alone, for what draws random numbers by it. */
+  readonly step: Tensor;
+  /** f32 [window]: the loss of step k belongs at k mod window. */
+  readonly losses: Tensor;
+  readonly batch: number;
+}
+
+/** An optimiser whose learning rate changes with the step. */
+export interface RateChange {
+  readonly optimizer: Optimizer;
+  /** Learning rate of step k = 0, 1, … */
+  readonly rate: (step: number) => number;
+}
+
+export interface LoopOptions {
+  readonly samples: number;
+  /** Samples of a step; the last incomplete minibatch of an epoch is dropped. */
+  readonly batch: number;
+  /** Random numbers of the order of the samples; each epoch has its own. */
+  readonly random: { readonly seed: number; readonly stream: number };
+  /** Sample indices of all minibatches in turn, u32 [steps · batch], instead of shuffled epochs. */
+  readonly order?: Uint32Array | undefined;
+  /** Records one step, which ends with its loss stored and the step counted, as `logStep` does. */
+  readonly record: (buffers: StepBuffers) => void;
+  readonly rates?: readonly RateChange[];
+  /** The error for a loss that is not finite. */
+  readonly nonFinite: (loss: number, step: number) => EliError;
+  /** Look at what every op makes, step by step, and stop at the first NaN or infinity: slow. Default false. */
+  readonly checkNumerics?: boolean;
+}
+
+export interface RunHooks {
+  /** Ends the run early; it is looked at several times a second. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told several times a second how many steps of this run are done, and the last one's loss. */
+  readonly onProgress?: ((done: number, loss: number) => void) | undefined;
+}
+
+/** Steps whose minibatches and losses the device holds at most, and indices that it holds at most. */
+const MAX_WINDOW = 1024;
+const MAX_INDICES = 2 ** 20;
+/** Milliseconds that the steps handed over at once should take: two such pieces are under way at a time. */
+const PIECE = 200;
+
+/** Steps that were submitted, with their losses to come. */
+interface Piece {
+  readonly count: number;
+  readonly losses: Promise<Float32Array>;
+}
+
+/**
+ * The training loop: one step, captured once, is replayed. Minibatches are taken by index on the device, and only losses
+ * come back, while the next steps are already under way. How steps are divided into pieces has no effect on the results.
+ */
+export class TrainingLoop {
+  readonly batchesPerEpoch: number;
+  readonly buffers: StepBuffers;
+  /** Bytes on the device that belong to the captured step. */
+  readonly stepBytes: number = 0;
+  readonly #engine: Engine;
+  readonly #options: LoopOptions;
+  readonly #shuffled: BatchOrder;
+  readonly #window: number;
+  /** The captured step, unless ops are checked one by one. */
+  readonly #program: Program<void> | undefined;
+  #step = 0;
+  /** Steps of a piece. */
+  #piece = 1;
+
+  /** @throws EliError `CONFIG` when a minibatch is larger than the samples. */
+  constructor(engine: Engine, options: LoopOptions) {
+    const { samples, batch } = options;
+    this.#engine = engine;
+    this.#options = options;
+    this.#shuffled = new BatchOrder(samples, batch, options.random);
+    this.batchesPerEpoch = this.#shuffled.batchesPerEpoch;
+    if (this.batchesPerEpoch === 0) {
+      throw new EliError('CONFIG', `a batch of ${batch} is larger than the ${samples} samples`, {
+        hint: 'use a smaller batch',
+      });
+    }
+    this.#window = Math.max(1, Math.min(MAX_WINDOW, Math.floor(MAX_INDICES / batch)));
+    const counter = engine.keep(zeros(engine, [2], 'u32'));
+    this.buffers = {
+      order: engine.keep(zeros(engine, [this.#window * batch], 'u32')),
+      counter,
+      step: engine.keep(counter.view([1], [1], 0)),
+      losses: engine.keep(zeros(engine, [this.#window])),
+      batch,
+    };
+    if (options.checkNumerics === true) return;
+    const before = engine.memory.bytesInUse;
+    try {
+      this.#program = engine.capture(() => options.record(this.buffers));
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+    this.stepBytes = engine.memory.bytesInUse - before;
+  }
+
+  /** Steps done so far. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** Goes on with step k. */
+  set step(step: number) {
+    this.#step = step;
+    this.buffers.counter.write([step, step]);
+  }
+
+  /**
+   * Does the next `count` steps and returns their losses: fewer when `signal` is aborted meanwhile.
+   * @throws EliError `NON_FINITE` for a loss that is not finite, and what the device reports.
+   */
+  async run(count: number, hooks: RunHooks = {}): Promise<Float32Array<ArrayBuffer>> {
+    const losses = new Float32Array(count);
+    const pieces: Piece[] = [];
+    const first = this.#step;
+    let submitted = 0;
+    let done = 0;
+    let time = performance.now();
+    const finish = async (): Promise<void> => {
+      const piece = pieces.shift()!;
+      const values = await piece.losses;
+      losses.set(values, done);
+      this.#checkLosses(values, first + done);
+      done += piece.count;
+      const now = performance.now();
+      this.#adapt(piece.count, now - time);
+      time = now;
+      hooks.onProgress?.(done, values.at(-1)!);
+    };
+    try {
+      while (submitted < count && hooks.signal?.aborted !== true) {
+        const piece = await this.#submit(count - submitted);
+        pieces.push(piece);
+        submitted += piece.count;
+        if (pieces.length > 1) await finish();
+      }
+      while (pieces.length > 0) await finish();
+    } finally {
+      // After an error the rest is not waited for; its errors are those of the first.
+      for (const { losses: rest } of pieces) rest.catch(() => undefined);
+    }
+    return losses.subarray(0, done);
+  }
+
+  /** Hands a piece of at most `most` steps to the device. */
+  async #submit(most: number): Promise<Piece> {
+    const { batch, order: given, rates = [] } = this.#options;
+    const { order, losses } = this.buffers;
+    const place = this.#step % this.#window;
+    let count = Math.min(most, this.#piece, this.#window - place);
+    for (const { optimizer, rate } of rates) {
+      // A piece has one learning rate.
+      const now = rate(this.#step);
+      let same = 1;
+      while (same < count && rate(this.#step + same) === now) same++;
+      count = same;
+      if (now !== optimizer.learningRate) optimizer.learningRate = now;
+    }
+    const indices =
+      given?.slice(this.#step * batch, (this.#step + count) * batch) ??
+      this.#shuffled.take(this.#step, count);
+    this.#engine.write(order.storage, 4 * place * batch, indices);
+    await this.#replay(count);
+    this.#step += count;
+    return {
+      count,
+      losses: this.#engine
+        .read(losses.storage, 4 * place, 4 * count)
+        .then((bytes) => new Float32Array(bytes)),
+    };
+  }
+
+  async #replay(count: number): Promise<void> {
+    if (this.#program !== undefined) return this.#program.run(count);
+    for (let i = 0; i < count; i++) {
+      try {
+        await checkNumerics(this.#engine, () => this.#engine.tidy(() => this.#options.record(this.buffers)));
+      } catch (cause) {
+        if (!(cause instanceof EliError) || cause.code !== 'NON_FINITE') throw cause;
+        throw new EliError('NON_FINITE', `step ${this.#step + i + 1}: ${cause.message}`, { cause });
+      }
+    }
+  }
+
+  #checkLosses(losses: Float32Array, first: number): void {
+    const bad = losses.findIndex((loss) => !Number.isFinite(loss));
+    if (bad !== -1) throw this.#options.nonFinite(losses[bad]!, first + bad);
+  }
+
+  /** Chooses the size of the next pieces: at most twice as many steps, of about the time that a piece should take. */
+  #adapt(count: number, milliseconds: number): void {
+    const fitting = Math.floor((count * PIECE) / Math.max(milliseconds, 1e-3));
+    this.#piece = Math.max(1, Math.min(fitting, 2 * this.#piece, this.#window));
+  }
+
+  dispose(): void {
+    this.#program?.dispose();
+    const { order, counter, step, losses } = this.buffers;
+    for (const tensor of [order, step, counter, losses]) tensor.dispose();
+  }
+}
