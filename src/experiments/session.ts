@@ -7,13 +7,11 @@ import { brief, isRecord } from '../files/json.ts';
 import type { AdapterReport } from '../gpu/adapter.ts';
 import { stableJson, writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
-import { defaultRunFolder, lockRunFolder } from '../report/run-folder.ts';
+import { CONFIG_FILE, defaultRunFolder, ENVIRONMENT_FILE, lockRunFolder } from '../report/run-folder.ts';
 import type { RunLock } from '../report/run-lock.ts';
 import { type RunEvent, RunLog } from '../report/run-log.ts';
 import { type Environment, environmentOf } from './environment.ts';
 
-const CONFIG_FILE = 'config.json';
-const ENVIRONMENT_FILE = 'environment.json';
 const DONE_FILE = 'done.json';
 
 /** A run that was asked to stop has stopped, and nothing that it has learnt is lost. */
@@ -133,6 +131,8 @@ export class RunSession<C> {
   readonly #lock: RunLock;
   readonly #signal: AbortSignal | undefined;
   readonly #before: readonly Environment[];
+  /** Whether the folder was made by this session. */
+  readonly #made: boolean;
 
   private constructor(
     folder: string,
@@ -140,7 +140,9 @@ export class RunSession<C> {
     { signal, options, resume }: SessionOptions,
     config: C,
     before: readonly Environment[],
+    made = false,
   ) {
+    this.#made = made;
     this.folder = folder;
     this.config = config;
     this.resumed = resume;
@@ -171,9 +173,10 @@ export class RunSession<C> {
     }
     const fresh = resume ? undefined : rules.complete(given);
     const folder = options.folder ?? defaultRunFolder(name(fresh!), new Date());
+    const made = !existsSync(folder);
     const lock = await lockRunFolder(folder, { resume });
     try {
-      if (fresh !== undefined) return new RunSession(folder, lock, options, fresh, []);
+      if (fresh !== undefined) return new RunSession(folder, lock, options, fresh, [], made);
       const saved = (await readObject(join(folder, CONFIG_FILE))) as Partial<C>;
       const before = rules.complete(saved);
       const now = rules.complete({ ...before, ...given });
@@ -204,13 +207,10 @@ export class RunSession<C> {
       );
     }
     await rm(join(this.folder, DONE_FILE), { force: true });
+    const same = stableJson({ ...before, started: '' }) === stableJson({ ...now, started: '' });
+    // Before the config: a run that can be resumed knows its data.
+    if (!same) await writeJson(join(this.folder, ENVIRONMENT_FILE), [...this.#before, now]);
     await writeJson(join(this.folder, CONFIG_FILE), this.config);
-    if (
-      before !== undefined &&
-      stableJson({ ...before, started: '' }) === stableJson({ ...now, started: '' })
-    )
-      return;
-    await writeJson(join(this.folder, ENVIRONMENT_FILE), [...this.#before, now]);
   }
 
   /** What the experiment needs of it. */
@@ -236,10 +236,10 @@ export class RunSession<C> {
     await writeJson(join(this.folder, DONE_FILE), { finished: new Date().toISOString() });
   }
 
-  /** Gives the folder back; one that nothing was written to is removed. */
+  /** Gives the folder back; one that it made and wrote nothing to is removed. */
   async close(): Promise<void> {
     this.#lock.release();
-    if (!this.resumed) await rmdir(this.folder).catch(() => undefined);
+    if (this.#made) await rmdir(this.folder).catch(() => undefined);
   }
 }
 
@@ -262,7 +262,8 @@ async function readEnvironments(folder: string): Promise<Environment[]> {
   const path = join(folder, ENVIRONMENT_FILE);
   if (!existsSync(path)) return [];
   const value = await readJson(path);
-  if (!Array.isArray(value) || !value.every((entry) => isRecord(entry) && isRecord(entry.data)))
+  const entries = Array.isArray(value) ? value : [undefined];
+  if (!entries.every((entry) => isRecord(entry) && isRecord(entry.data) && isRecord(entry.data.sha256)))
     throw new EliError('FORMAT', `${path} is ${brief(value)}, must be a list of environments`);
-  return value as Environment[];
+  return entries as Environment[];
 }

@@ -5,9 +5,13 @@ import { isTemporary, removeTemporaries } from '../files/atomic.ts';
 import { makeFolder } from '../files/files.ts';
 import { isLock, RunLock } from './run-lock.ts';
 
+/** A run writes its environment first and then its config: what has a config can be resumed. */
+export const ENVIRONMENT_FILE = 'environment.json';
+export const CONFIG_FILE = 'config.json';
+
 /**
  * Makes the folder of a run, where it is not there, and locks it. A folder that holds files is taken only with `resume`,
- * which needs config.json there: a run writes that first. What a run that was killed left half written is removed.
+ * which needs config.json there. What a run that was killed left half written is removed.
  *
  * @throws EliError RUN_FOLDER when it is in use, by another process or with other files, missing, no folder, or cannot be
  * made; FILE
@@ -36,8 +40,9 @@ export async function lockRunFolder(path: string, { resume = false } = {}): Prom
 }
 
 function checkFiles(path: string, found: readonly string[], resume: boolean): void {
-  const files = found.filter((name) => !isLock(name) && !isTemporary(name));
-  if (resume && !files.includes('config.json')) {
+  // What a run leaves that was killed before it had begun is in nobody's way.
+  const files = found.filter((name) => !isLock(name) && !isTemporary(name) && name !== ENVIRONMENT_FILE);
+  if (resume && !files.includes(CONFIG_FILE)) {
     throw new EliError('RUN_FOLDER', `There is no run to resume in '${path}'`, {
       hint: 'give the folder of an earlier run, or leave --resume out to start a new one',
     });

@@ -7,6 +7,7 @@ import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
 import { meanStd } from '../../report/stats.ts';
 import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../../report/table.ts';
+import { RunStopped } from '../session.ts';
 import type { MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveCurve } from './pictures.ts';
@@ -41,7 +42,12 @@ export async function runMnistSeeds(
       await makeFolder(folder);
       await removeTemporaries(folder);
     }
-    all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { ...run, folder, resume }));
+    try {
+      all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { ...run, folder, resume }));
+    } catch (error) {
+      // What is resumed is the run, not the seed.
+      throw error instanceof RunStopped ? new RunStopped(run.folder) : error;
+    }
   }
   if (config.seeds > 1) await saveSummary(config, all, run);
   return all;
