@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { stoppable } from '../experiments/session.ts';
 import { TRAIN_KEYS, trainConfig } from '../experiments/train/config.ts';
 import { loadImages } from '../experiments/train/data.ts';
 import { type TrainResult, train } from '../experiments/train/run.ts';
@@ -48,7 +49,13 @@ async function trainCommand(flags: Flags, command: Command): Promise<void> {
       const { config, options, folder } = session;
       const progress = createProgress();
       if (options.tuning !== undefined)
-        await tuneTraining(engine, config, data.train, options.tuning as string, progress);
+        await tuneTraining(
+          engine,
+          config,
+          data.train,
+          options.tuning as string,
+          stoppable(progress, session),
+        );
       const result = await train(engine, config, data, {
         ...session.run(progress),
         pictures: options.pictures !== false,

@@ -69,6 +69,21 @@ export class RunRecord {
     if (signal?.aborted === true) throw new RunStopped(folder);
   }
 
+  /**
+   * The outcome of work of which nothing is lost. Where the run is to stop, it is not waited for: it ends by itself when
+   * what it uses is disposed of.
+   * @throws RunStopped, and what the work throws
+   */
+  unlessStopped<T>(work: Promise<T>): Promise<T> {
+    const { signal, folder } = this.options;
+    return new Promise((resolve, reject) => {
+      const stop = (): void => reject(new RunStopped(folder));
+      signal?.addEventListener('abort', stop, { once: true });
+      if (signal?.aborted === true) stop();
+      work.then(resolve, reject).finally(() => signal?.removeEventListener('abort', stop));
+    });
+  }
+
   close(): void {
     this.#log.close();
   }
@@ -88,6 +103,18 @@ export function checkSameConfig<C>(rules: ConfigRules<C>, folder: string, before
   throw new EliError('CONFIG', `the run in ${folder} has another config: ${changed.join('; ')}`, {
     hint: 'resume without these flags, or start a new run with another --out',
   });
+}
+
+/** A progress at whose updates the run may be stopped: for work of many parts of which nothing is lost. */
+export function stoppable(progress: Progress, run: { check(): void }): Progress {
+  return (...work) => {
+    const bar = progress(...work);
+    const update: typeof bar.update = (...done) => {
+      bar.update(...done);
+      run.check();
+    };
+    return { update, done: () => bar.done() };
+  };
 }
 
 /** One part of a run, in the order in which they are done. */
@@ -131,6 +158,8 @@ export class RunSession<C> {
   readonly #lock: RunLock;
   readonly #signal: AbortSignal | undefined;
   readonly #before: readonly Environment[];
+  /** Whether there is something to resume. */
+  #begun: boolean;
   /** Whether the folder was made by this session. */
   readonly #made: boolean;
 
@@ -143,6 +172,7 @@ export class RunSession<C> {
     made = false,
   ) {
     this.#made = made;
+    this.#begun = resume;
     this.folder = folder;
     this.config = config;
     this.resumed = resume;
@@ -211,6 +241,7 @@ export class RunSession<C> {
     // Before the config: a run that can be resumed knows its data.
     if (!same) await writeJson(join(this.folder, ENVIRONMENT_FILE), [...this.#before, now]);
     await writeJson(join(this.folder, CONFIG_FILE), this.config);
+    this.#begun = true;
   }
 
   /** What the experiment needs of it. */
@@ -227,7 +258,7 @@ export class RunSession<C> {
   /** @throws RunStopped, EliError `RUN_FOLDER` where another process has taken the folder over */
   check(): void {
     this.#lock.check();
-    if (this.#signal?.aborted === true) throw new RunStopped(this.folder, this.resumed);
+    if (this.#signal?.aborted === true) throw new RunStopped(this.folder, this.#begun);
   }
 
   /** Says that the run is complete: the last file that it writes. */

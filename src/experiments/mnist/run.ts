@@ -4,7 +4,7 @@ import { EnergyAligner } from '../../eli/aligner.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
 import { checkLosses } from '../checkpoint.ts';
-import { checkSameConfig, RunRecord, runStages, type Stage } from '../session.ts';
+import { checkSameConfig, RunRecord, runStages, type Stage, stoppable } from '../session.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions, MNIST_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
@@ -160,12 +160,13 @@ async function measure(state: MnistState): Promise<void> {
   record.event({ event: 'metrics', ...state.metrics });
 }
 
-async function draw({ engine, run, metrics, aligner, latents, sets }: MnistState): Promise<void> {
+async function draw({ engine, run, record, metrics, aligner, latents, sets }: MnistState): Promise<void> {
   const { test } = latents!;
   const aligned = engine.tidy(() => aligner!.align(test.current));
   try {
     const all = { ...test, aligned };
-    await saveMnistPictures(run.folder, metrics!, aligner!, all, sets.test1.hostLabels, run.progress);
+    const labels = sets.test1.hostLabels;
+    await saveMnistPictures(run.folder, metrics!, aligner!, all, labels, stoppable(run.progress, record));
   } finally {
     aligned.dispose();
   }
@@ -180,7 +181,7 @@ async function reportPolicies(state: MnistState): Promise<void> {
   const bar = run.progress('policies', POLICY_STAGES[settings.kind], 'stages');
   let stages = 0;
   try {
-    const report = await measurePolicies({
+    const measured = measurePolicies({
       ...settings,
       seed,
       sets,
@@ -194,6 +195,7 @@ async function reportPolicies(state: MnistState): Promise<void> {
         bar.update(stages++, stage);
       },
     });
+    const report = await record.unlessStopped(measured);
     bar.update(stages);
     await savePolicies(run.folder, [report], settings, run.pictures);
     state.policies = report;
