@@ -5,7 +5,7 @@ import { POLICY_NOTES, policyTable } from '../experiments/mnist/policies-table.t
 import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist/seeds.ts';
 import { createProgress } from '../report/progress.ts';
 import { absolute, addConfigFlags, givenConfig } from './flags.ts';
-import { givenOptions, type RunFlags, runSession } from './run-session.ts';
+import { givenOptions, type RunFlags, runSession, STOPPING } from './run-session.ts';
 
 interface Flags extends RunFlags, Record<string, unknown> {
   readonly config?: string;
@@ -33,6 +33,7 @@ export function addRunMnist(run: Command): void {
     .option('--report', 'measure every gate and control, not only the best (report.json, tradeoff.png)')
     .option('--adapter <name>', 'part of the name of the adapter to use');
   addConfigFlags(command, MNIST_KEYS);
+  command.addHelpText('after', STOPPING);
   command.action(runMnistCommand);
 }
 

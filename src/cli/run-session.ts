@@ -17,6 +17,12 @@ export function givenOptions(command: Command, names: readonly string[]): Record
   return Object.fromEntries(given.map((name) => [name, command.getOptionValue(name)]));
 }
 
+/** For the help texts. */
+export const STOPPING = `
+A run is stopped by SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGUSR1: it writes a checkpoint and ends with exit code 75; --resume
+--out FOLDER goes on with it. A second signal ends it at once (130, or 143 for SIGTERM). Other exit codes: 0 done, 1 failed,
+2 wrong flags or config. npx does not hand signals on: batch jobs call \`node node_modules/eli-webgpu/src/cli/eli.mjs …\`.`;
+
 export interface RunWork<C, D> {
   readonly rules: ConfigRules<C>;
   /** Keys of the config that the command line gives. */

@@ -6,7 +6,7 @@ import { type TrainResult, train } from '../experiments/train/run.ts';
 import { tuneTraining } from '../experiments/train/tuning.ts';
 import { createProgress } from '../report/progress.ts';
 import { absolute, addConfigFlags, givenConfig } from './flags.ts';
-import { givenOptions, type RunFlags, runSession } from './run-session.ts';
+import { givenOptions, type RunFlags, runSession, STOPPING } from './run-session.ts';
 
 interface Flags extends RunFlags, Record<string, unknown> {
   readonly config?: string;
@@ -35,6 +35,7 @@ export function addTrain(program: Command): void {
     )
     .option('--adapter <name>', 'part of the name of the adapter to use');
   addConfigFlags(command, TRAIN_KEYS);
+  command.addHelpText('after', STOPPING);
   command.action(trainCommand);
 }
 

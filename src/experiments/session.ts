@@ -3,6 +3,7 @@ import { readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageData } from '../data/image-set.ts';
 import { EliError } from '../errors.ts';
+import { readConfig } from '../files/config-file.ts';
 import { brief, isRecord } from '../files/json.ts';
 import type { AdapterReport } from '../gpu/adapter.ts';
 import { stableJson, writeJson } from '../report/json.ts';
@@ -207,8 +208,7 @@ export class RunSession<C> {
     const lock = await lockRunFolder(folder, { resume });
     try {
       if (fresh !== undefined) return new RunSession(folder, lock, options, fresh, [], made);
-      const saved = (await readObject(join(folder, CONFIG_FILE))) as Partial<C>;
-      const before = rules.complete(saved);
+      const before = rules.complete(readConfig<C>(join(folder, CONFIG_FILE)));
       const now = rules.complete({ ...before, ...given });
       checkSameConfig(rules, folder, before, now);
       return new RunSession(folder, lock, options, now, await readEnvironments(folder));
@@ -274,25 +274,16 @@ export class RunSession<C> {
   }
 }
 
-async function readObject(path: string): Promise<Record<string, unknown>> {
-  const value = await readJson(path);
-  if (!isRecord(value)) throw new EliError('CONFIG', `${path} is ${brief(value)}, must be an object`);
-  return value;
-}
-
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8'));
-  } catch (cause) {
-    throw new EliError('CONFIG', `${path} cannot be read: ${(cause as Error).message}`, { cause });
-  }
-}
-
 /** None where the run was stopped before, or is of a version that did not write them. */
 async function readEnvironments(folder: string): Promise<Environment[]> {
   const path = join(folder, ENVIRONMENT_FILE);
   if (!existsSync(path)) return [];
-  const value = await readJson(path);
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    throw new EliError('FORMAT', `${path} cannot be read: ${(cause as Error).message}`, { cause });
+  }
   const entries = Array.isArray(value) ? value : [undefined];
   if (!entries.every((entry) => isRecord(entry) && isRecord(entry.data) && isRecord(entry.data.sha256)))
     throw new EliError('FORMAT', `${path} is ${brief(value)}, must be a list of environments`);
