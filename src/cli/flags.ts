@@ -4,7 +4,6 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
 import { EliError } from '../errors.ts';
 import { readConfig } from '../files/config-file.ts';
-import { brief, duplicateKey, isRecord } from '../files/json.ts';
 
 /** A config's key as a flag, with dashes: stepSize is --step-size. */
 export function flagOf(key: string): string {
