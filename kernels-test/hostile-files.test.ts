@@ -192,7 +192,7 @@ for (const gate of [
   gates.push(await gateBytes(gate));
 
 const mnist = mnistConfig({ latent: 4, epochs: 2, iterations: 2, batch: 16, hidden: 8 });
-const { net, optimizer } = twoTaskModel(engine, mnist, 9);
+const { net, optimizer } = twoTaskModel(engine, mnist, 64);
 const trainer = taskTrainer(net, optimizer, 1, new ImageSamples(engine, bars(32, 1)), mnist);
 const classifier = await trainer.state();
 const start = {

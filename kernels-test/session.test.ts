@@ -13,7 +13,7 @@ import {
   watch,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -24,6 +24,7 @@ import { readRunLog } from '../src/report/run-log.ts';
 import { fails, randomInts, temporaryFolder } from './support/data.ts';
 
 const root = temporaryFolder();
+const cwd = fileURLToPath(new URL('..', import.meta.url));
 const cli = fileURLToPath(new URL('../src/cli/eli.mjs', import.meta.url));
 const sample = fileURLToPath(new URL('../data/cifar100', import.meta.url));
 
@@ -45,8 +46,13 @@ interface Ended {
   readonly stderr: string;
 }
 
-function start(...flags: string[]): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [cli, ...flags], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+interface Started {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+}
+
+function startNode(...flags: string[]): Started {
+  const child = spawn(process.execPath, flags, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   const text = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]!.on('data', (chunk) => {
@@ -56,6 +62,7 @@ function start(...flags: string[]): { child: ChildProcess; ended: Promise<Ended>
   return { child, ended: once(child, 'close').then(([code]) => ({ code, ...text })) };
 }
 
+const start = (...flags: string[]): Started => startNode(cli, ...flags);
 const eli = (...flags: string[]): Promise<Ended> => start(...flags).ended;
 const sleep = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -101,7 +108,7 @@ test('a run says what it was computed with, and done.json is its last file', asy
 test('each signal stops it within 20 s, also in an epoch; without flags it resumes bit for bit', async () => {
   const folder = join(root, 'stopped');
   let within = 0;
-  let flags = [...FLAGS, '--dir', 'data'];
+  let flags = [...FLAGS, '--dir', relative(cwd, data)];
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'] as const) {
     const { child, ended } = start(...flags, '--out', folder);
     await hears(child, 'run folder');
@@ -132,21 +139,31 @@ test('each signal stops it within 20 s, also in an epoch; without flags it resum
   sameAsWhole(folder);
 });
 
-test('a second signal ends it at once; the folder is free again', async () => {
+test('a second signal ends the process at once, and what it holds is given back', async () => {
+  const url = (path: string): string => JSON.stringify(new URL(`../src/${path}`, import.meta.url).href);
+  const folder = join(root, 'forced');
+  mkdirSync(folder);
+  // What is stopped never comes to an end.
+  const script = `
+    const { interruptSignal } = await import(${url('cli/interrupt.ts')});
+    const { RunLock } = await import(${url('report/run-lock.ts')});
+    interruptSignal('stopping');
+    await RunLock.acquire(${JSON.stringify(folder)});
+    setInterval(() => {}, 1000);
+    console.error('ready');`;
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
+    ['SIGHUP', 130],
   ] as const) {
-    const { child, ended } = start(...FLAGS, '--dir', data, '--out', join(root, `forced-${code}`));
-    await hears(child, 'run folder');
-    // The second comes while the first is being served.
+    const { child, ended } = startNode('--import', 'tsx', '--input-type=module', '-e', script);
+    await hears(child, 'ready');
+    assert.equal(readdirSync(folder), ['.lock-1']);
     child.kill('SIGUSR1');
+    await hears(child, 'SIGUSR1: stopping; a second signal stops at once');
     child.kill(signal);
     assert.is((await ended).code, code);
-    assert.equal(
-      readdirSync(join(root, `forced-${code}`)).filter((name) => name.startsWith('.lock')),
-      [],
-    );
+    assert.equal(readdirSync(folder), []);
   }
 });
 
