@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const tsc = createRequire(import.meta.url)
-  .resolve('typescript/package.json')
+  .resolve('@typescript/native/package.json')
   .replace('package.json', 'bin/tsc');
 
 rmSync(dist, { recursive: true, force: true });

@@ -7,8 +7,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { main } from '../src/cli/main.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
-import { fitControl } from '../src/eli/controls.ts';
 import { DriftMeter, energyAuroc } from '../src/eli/drift.ts';
+import { MeanShift } from '../src/eli/maps/mean-shift.ts';
 import { encodeSafetensors } from '../src/files/safetensors.ts';
 import { tensor } from '../src/tensor/create.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
@@ -141,7 +141,7 @@ test('other formats and several batches give the same rows', async () => {
   const args = ['--aligner', at('shift.safetensors'), '--out', at('many.npy')];
   await works('apply', '--in', `${at('many.safetensors')}:z`, ...args);
   const shift = await onEngine(async (p, c) => {
-    const control = await fitControl('mean-shift', { previous: p, current: c });
+    const control = await MeanShift.fit({ previous: p, current: c });
     using moved = control.align(c);
     return moved.readFloats();
   });
@@ -389,7 +389,7 @@ test('refused, with nothing written', async () => {
   await refused(1, /the same file/, 'apply', '--aligner', a, '--in', cur, '--out', out, '--energies', out);
   await refused(
     1,
-    /is no aligner/,
+    /gate-energy\.safetensors .* is "eli-webgpu gate", expected "eli-webgpu aligner" or/,
     'apply',
     '--aligner',
     at('gate-energy.safetensors'),
@@ -401,7 +401,7 @@ test('refused, with nothing written', async () => {
   await refused(1, /holds no gate/, 'apply', '--aligner', a, '--gate', a, '--in', cur, '--out', out);
   await refused(
     1,
-    /ridge\.safetensors holds a control, which has none/,
+    /--energies needs energies, which this map does not have/,
     'apply',
     '--aligner',
     at('ridge.safetensors'),

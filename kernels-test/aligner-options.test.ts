@@ -4,8 +4,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { STARTS, type Start } from '../src/eli/chain-start.ts';
-import { fitControl } from '../src/eli/controls.ts';
 import type { LatentPairs } from '../src/eli/fit.ts';
+import { fitMap } from '../src/eli/maps/closed-forms.ts';
 import type { AlignerOptions } from '../src/eli/options.ts';
 import { readSafetensors, writeSafetensors } from '../src/files/safetensors.ts';
 import { add, mul, sub } from '../src/ops/binary.ts';
@@ -43,7 +43,7 @@ test('a chain of tiny steps stays where it starts: at the closed form of that na
   const pairs = pairsOf();
   for (const start of ['mean-shift', 'ridge'] as const) {
     using aligner = await fit(start, pairs, { stepSize: 0 });
-    const want = await (await fitControl(start, pairs)).align(pairs.current).readFloats();
+    const want = await (await fitMap(start, pairs)).align(pairs.current).readFloats();
     compare(await aligner.align(pairs.current).readFloats(), want, { abs: 0, rel: 0 }, start);
     const { trajectory } = aligner.alignWithTrajectory(pairs.current);
     compare((await trajectory.readFloats()).subarray(0, want.length), want, { abs: 0, rel: 0 }, start);
@@ -95,7 +95,7 @@ test('an unknown start and a file that lacks its map are refused', async () => {
     () => fit('nowhere' as Start, pairs),
     'CONFIG',
     /start is "nowhere"/,
-    /current, mean-shift, ridge/,
+    /current, ridge, mean-shift/,
   );
   const path = join(folder, 'without.safetensors');
   using aligner = await fit('ridge', pairs, { iterations: 1 });
@@ -107,7 +107,7 @@ test('an unknown start and a file that lacks its map are refused', async () => {
     () => EnergyAligner.load(engine, path),
     'FORMAT',
     /without\.safetensors/,
-    /start\.bias of shape \[8\]/,
+    /the ridge map needs a tensor bias of shape \[8\]/,
   );
 });
 

@@ -59,7 +59,7 @@ test('the command: table, file, picture, comparison, and what is wrong', () => {
   assert.match(done.stdout, /roofline: \d+ GFLOP\/s/);
   assert.match(done.stdout, /op: softmax \[1024,1024\]/);
   const file = JSON.parse(readFileSync(join(root, 'a.json'), 'utf8')) as { rows: BenchRow[] };
-  assert.is(file.rows.length, 2);
+  assert.is(file.rows.length, 4, 'two sizes, fused and as plain ops');
   assert.ok(existsSync(join(root, 'roof.png')));
   const again = eli('op: softmax [8192', '--time', '20', '--compare', 'a.json');
   assert.match(again.stdout, /× \d/);

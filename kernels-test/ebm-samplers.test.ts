@@ -2,11 +2,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { noGrad } from '../src/autograd/tape.ts';
+import type { LangevinChain } from '../src/ebm/chains.ts';
 import type { ChainPoints } from '../src/ebm/diagnostics.ts';
 import { type Energy, evaluate } from '../src/ebm/energy.ts';
 import { EnergyModel } from '../src/ebm/energy-model.ts';
 import { hmc, leapfrog } from '../src/ebm/hmc.ts';
-import { langevin } from '../src/ebm/langevin.ts';
 import { mala } from '../src/ebm/mala.ts';
 import { type SampleOptions, sample } from '../src/ebm/sample.ts';
 import type { Sampler } from '../src/ebm/sampler.ts';
@@ -15,7 +15,7 @@ import { gradientDescent, langevinSampler } from '../src/ebm/unadjusted.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { add, mul, sub } from '../src/ops/binary.ts';
 import { log, neg } from '../src/ops/unary.ts';
-import { reshape } from '../src/ops/views.ts';
+import { concat, reshape } from '../src/ops/views.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
@@ -350,31 +350,27 @@ test("an EnergyModel's own kernels make the chain that its energy makes", async 
   const x = start(13, 5);
   const random = { seed: 7, stream: 3 };
   const limits = [-0.7, 0.9] as const;
-  const cases: [Sampler, SampleOptions, Parameters<typeof langevin>[2]][] = [
+  const cases: [Sampler, SampleOptions][] = [
+    [langevinSampler({ stepSize: 0.1, noise: 0.4 }), { steps: 10, random, clamp: limits }],
+    [langevinSampler({ stepSize: linearSchedule(0.2, 0.01), temperature: 2 }), { steps: 6, random }],
     [
-      langevinSampler({ stepSize: 0.1, noise: 0.4 }),
-      { steps: 10, random, clamp: limits },
-      { steps: 10, stepSize: 0.1, noise: 0.4, random, clamp: limits },
-    ],
-    [
-      langevinSampler({ stepSize: linearSchedule(0.2, 0.01), temperature: 2 }),
-      { steps: 6, random },
-      {
-        steps: 6,
+      langevinSampler({
         stepSize: linearSchedule(0.2, 0.01),
         noise: (t) => Math.sqrt(4 * (0.2 - 0.038 * t)),
-        random,
-      },
+      }),
+      { steps: 6, random },
     ],
-    [gradientDescent({ stepSize: 0.1 }), { steps: 10 }, { steps: 10, stepSize: 0.1 }],
+    [gradientDescent({ stepSize: 0.1 }), { steps: 10 }],
   ];
   const bare: Energy = { energy: (points) => model.energy(points) };
-  for (const [sampler, options, same] of cases) {
-    const ends = await sample(model, x, sampler, options).latents.readFloats();
-    compare(await langevin(model, x, same).latents.readFloats(), ends, { abs: 1e-6, rel: 1e-6 }, 'langevin');
+  const results: Float32Array[] = [];
+  for (const [sampler, options] of cases) {
+    const fused = sample(model, x, sampler, { ...options, variant: 'fused' }).latents;
     const slow = sample(bare, x, sampler, options).latents;
-    compare(await slow.readFloats(), ends, { abs: 1e-5, rel: 1e-5 }, `${sampler.name} by ops`);
+    results.push(await fused.readFloats());
+    compare(await slow.readFloats(), results.at(-1)!, { abs: 1e-5, rel: 1e-5 }, `${sampler.name} by ops`);
   }
+  compare(results[1]!, results[2]!, { abs: 1e-6, rel: 1e-6 }, 'temperature as noise');
   const [a, b] = [model, bare].map((energy) =>
     sample(energy, x, mala({ stepSize: 0.5 }), { steps: 5, random }),
   );
@@ -424,6 +420,79 @@ test('burn-in and thinning choose steps of the same chain; energies belong to th
     compare(await some.acceptance!.readFloats(), moved(3), { abs: 1e-6, rel: 0 }, 'acceptance after burn-in');
   }
   assert.equal([...(await x.readFloats())], before, 'the start is left as it is');
+});
+
+test('a trajectory can begin with the start', async () => {
+  const x = start(6);
+  const first = [...(await x.readFloats())];
+  const options: SampleOptions = { steps: 7, burnIn: 1, thin: 2, random: { seed: 6 }, trajectory: true };
+  for (const sampler of [mala({ stepSize: 0.5 }), langevinSampler({ stepSize: 0.2 })]) {
+    const { points, energies } = sample(gaussian, x, sampler, { ...options, keepStart: true }).trajectory!;
+    const without = sample(gaussian, x, sampler, options).trajectory!;
+    assert.equal(points.shape, [4, 6, 2]);
+    assert.equal([...(await points.readFloats())], [...first, ...(await without.points.readFloats())]);
+    const want = [...(await gaussian.energy(x).readFloats()), ...(await without.energies.readFloats())];
+    compare(await energies.readFloats(), want, { abs: 1e-6, rel: 1e-6 }, sampler.name);
+  }
+  // MALA starts within the limits.
+  const limits = {
+    steps: 0,
+    random: { seed: 6 },
+    trajectory: true,
+    keepStart: true,
+    clamp: [-0.5, 1],
+  } as const;
+  const { trajectory } = sample(gaussian, x, mala({ stepSize: 0.5 }), limits);
+  assert.equal(
+    [...(await trajectory!.points.readFloats())],
+    first.map((v) => Math.min(1, Math.max(-0.5, v))),
+  );
+});
+
+test('an energy may bring kernels for whole chains', async () => {
+  const x = start(3);
+  const asked: [LangevinChain, string][] = [];
+  const energy: Energy = {
+    ...gaussian,
+    chains(points, chain, variant) {
+      asked.push([chain, variant]);
+      const ends = add(points, 1);
+      if (variant === 'plain') return undefined;
+      if (!chain.trajectory) return { latents: ends };
+      const energies = tensor(engine, [1, 2, 3, 4, 5, 6], [2, 3]);
+      return {
+        latents: ends,
+        trajectory: { points: reshape(concat([points, ends], 0), [2, 3, 2]), energies },
+      };
+    },
+  };
+  const sampler = langevinSampler({ stepSize: 0.5, noise: (t) => 0.1 * t });
+  const random = { seed: 1, stream: 2 };
+  const options: SampleOptions = { steps: 1, random, clamp: [-1, 1], trajectory: true, keepStart: true };
+  const { latents, trajectory } = sample(energy, x, sampler, { ...options, steps: 3 });
+  assert.equal(asked[0], [
+    {
+      steps: 3,
+      stepSizes: Float64Array.of(0.5, 0.5, 0.5),
+      sigmas: Float64Array.of(0, 0.1, 0.2),
+      clamp: [-1, 1],
+      random,
+      trajectory: true,
+    },
+    'auto',
+  ]);
+  assert.equal([...(await latents.readFloats())], [...(await add(x, 1).readFloats())]);
+  assert.equal([...(await trajectory!.energies.readFloats())], [1, 2, 3, 4, 5, 6]);
+  const without = sample(energy, x, sampler, { ...options, steps: 3, keepStart: false }).trajectory!;
+  assert.equal([...(await without.energies.readFloats())], [4, 5, 6]);
+  assert.equal([...(await without.points.readFloats())], [...(await latents.readFloats())]);
+  const plain = sample(energy, x, sampler, { ...options, variant: 'plain' }).latents;
+  const steps = sample(gaussian, x, sampler, options).latents;
+  assert.equal([...(await plain.readFloats())], [...(await steps.readFloats())], 'declined: by ops');
+  for (const other of [{ clamp: [-1, linearSchedule(1, 2)] }, { thin: 2 }, { random: { seed: 1, run: 1 } }])
+    sample(energy, x, sampler, { ...options, steps: 3, ...(other as object) });
+  sample(energy, x, mala({ stepSize: 0.5 }), { steps: 1, random });
+  assert.is(asked.length, 3, 'not asked for what no kernel takes');
 });
 
 test('seed, stream and run each choose another chain, and the same choice the same bits', async () => {

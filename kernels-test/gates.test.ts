@@ -1,12 +1,13 @@
 // Gates against their formulas, on data whose answer is known, and through a file.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   ConfidenceGate,
-  decodeGate,
   EnergyGate,
-  encodeGate,
-  type Gate,
+  GATES,
+  Gate,
   type GateBatch,
   HeadsGate,
   NoveltyGate,
@@ -16,12 +17,15 @@ import {
   TransformGate,
 } from '../src/eli/gates/all.ts';
 import { pcaBasis, project } from '../src/eli/gates/basis.ts';
+import { decodeGate, encodeGate, loadGate, saveGate } from '../src/eli/gates/file.ts';
 import { ClassGaussians, classMoments } from '../src/eli/gates/gaussians.ts';
-import { auroc } from '../src/eli/policy.ts';
+import { auroc } from '../src/eli/policies/scores.ts';
 import type { EliError, ErrorCode } from '../src/errors.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
 import { tensor } from '../src/tensor/create.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
+import { exportedClasses } from './support/classes.ts';
+import { fails, temporaryFolder } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
@@ -294,7 +298,7 @@ test('a gate read from a file decides as the one that was written', async () => 
     assert.equal(await again.decide(batch), await gate.decide(batch), gate.name);
   }
   assert.is(decodeGate(decodeSafetensors(encodeSafetensors({}))), undefined, 'a file without a gate');
-  await refused('FORMAT', /gate is not whole: .*JSON/, () =>
+  await refused('FORMAT', /gate is not complete: .*JSON/, () =>
     decodeGate({ tensors: {}, metadata: { gate: '{' } }),
   );
   await refused('FORMAT', /no kind of gate "door"/, () =>
@@ -304,6 +308,45 @@ test('a gate read from a file decides as the one that was written', async () => 
     decodeGate({ tensors: {}, metadata: { gate: '{"kind":"novelty","threshold":0,"settings":{}}' } }),
   );
   energy.dispose();
+});
+
+test('every class of gate is in the table, under the kind of its state', async () => {
+  const classes = await exportedClasses(
+    'eli/gates',
+    // An abstract class has no way back from a state.
+    (made) => made.prototype instanceof Gate && Object.hasOwn(made, 'fromState'),
+  );
+  assert.equal(
+    [...classes.keys()].sort(),
+    Object.values(GATES)
+      .map(({ name }) => name)
+      .sort(),
+  );
+  for (const [kind, made] of [
+    ['energy', new EnergyGate()],
+    ['confidence', new ConfidenceGate()],
+    ['heads', new HeadsGate()],
+  ] as const) {
+    assert.is(made.state().kind, kind);
+    assert.instance(reload(made), GATES[kind]);
+    assert.ok(Number.isNaN(reload(made).threshold), 'not calibrated');
+  }
+});
+
+test('a file of one gate', async () => {
+  const path = join(temporaryFolder(), 'gate.safetensors');
+  const gate = new NoveltyGate({ of: 'current', dimensions: 3 });
+  await gate.fit({ ...batchOf(near1.x), labels: near1.labels });
+  await gate.calibrate(batchOf(held.x), 0.8);
+  await saveGate(path, gate);
+  const again = await loadGate(path);
+  assert.instance(again, NoveltyGate);
+  assert.is(again.threshold, gate.threshold);
+  assert.equal(await again.score(batchOf(far.x)), await gate.score(batchOf(far.x)));
+  writeFileSync(path, encodeSafetensors({}));
+  await fails(() => loadGate(path), 'FORMAT', /gate\.safetensors holds no gate/);
+  writeFileSync(path, encodeSafetensors({}, { gate: '{"kind":"door","threshold":0,"settings":{}}' }));
+  await fails(() => loadGate(path), 'FORMAT', /gate\.safetensors: .*no kind of gate "door"/, /known: energy/);
 });
 
 test('fitting and scoring free what they take', async () => {

@@ -5,7 +5,8 @@ import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import { canRunDeep } from '../src/ebm/deep.ts';
 import { EnergyModel } from '../src/ebm/energy-model.ts';
-import { langevin } from '../src/ebm/langevin.ts';
+import { sample } from '../src/ebm/sample.ts';
+import { gradientDescent } from '../src/ebm/unadjusted.ts';
 import { alignerConfig } from '../src/eli/options.ts';
 import { AlignerTrainer } from '../src/eli/trainer.ts';
 import { Initializer } from '../src/nn/init.ts';
@@ -100,11 +101,11 @@ for (const name of EBM_CASES) {
     test(`ebm ${name}: Langevin chains, ${variant}`, async () => {
       const model = modelOf(golden);
       const x = onDevice(golden.inputs.x!);
-      const options = { steps: 1, stepSize: golden.args.sampler_lr };
+      const sampler = gradientDescent({ stepSize: golden.args.sampler_lr });
+      const ends = (steps: number): Tensor => sample(model, x, sampler, { steps, variant }).latents;
       const first = golden.outputs.x1;
-      if (first !== undefined)
-        compare(await langevin(model, x, options, variant).latents.readFloats(), first.data, ONE_PASS, 'x1');
-      const end = langevin(model, x, { ...options, steps: 30 }, variant).latents;
+      if (first !== undefined) compare(await ends(1).readFloats(), first.data, ONE_PASS, 'x1');
+      const end = ends(30);
       compare(await end.readFloats(), golden.outputs.x30!.data, CHAIN, 'x30');
       const f = golden.outputs.f_x30;
       if (f !== undefined) compare(await model.forward(end).readFloats(), f.data, CHAIN, 'f(x30)');
@@ -126,8 +127,9 @@ if (DEEP !== undefined && canRunDeep(engine, modelOf(DEEP).config)) {
           : launch,
       );
     try {
-      const options = { steps: 30, stepSize: DEEP.args.sampler_lr };
-      const end = langevin(modelOf(DEEP), onDevice(DEEP.inputs.x!), options, 'hidden').latents;
+      const sampler = gradientDescent({ stepSize: DEEP.args.sampler_lr });
+      const options = { steps: 30, variant: 'hidden' } as const;
+      const end = sample(modelOf(DEEP), onDevice(DEEP.inputs.x!), sampler, options).latents;
       compare(await end.readFloats(), DEEP.outputs.x30!.data, CHAIN, 'x30');
     } finally {
       engine.run = run;

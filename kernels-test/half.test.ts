@@ -5,8 +5,8 @@ import { grad } from '../src/autograd/tape.ts';
 import { floatsToHalves, halvesToFloats } from '../src/files/floats.ts';
 import { normalizeRows } from '../src/nn/losses.ts';
 import { add } from '../src/ops/binary.ts';
-import { cast } from '../src/ops/cast.ts';
 import { conv2d } from '../src/ops/conv.ts';
+import { cast } from '../src/ops/core/cast.ts';
 import { crossEntropy } from '../src/ops/loss.ts';
 import { linear, matmul } from '../src/ops/matmul.ts';
 import { batchNorm } from '../src/ops/norm.ts';
@@ -173,7 +173,7 @@ halfTest('f16 results and gradients of gradients come out of layers and losses',
   const x = cast(randomNormal(engine, [4, 3, 5, 5], { seed: 1 }), 'f16');
   const [weight, bias] = [full(engine, [3], 1.5), full(engine, [3], 0.25)];
   for (const t of [x, weight, bias]) t.requiresGrad = true;
-  const y = batchNorm(x, weight, bias, { past: x, relu: true });
+  const y = batchNorm(x, weight, bias, { residual: x, relu: true });
   assert.is(y.dtype, 'f16');
   const [dx, dw] = grad(mean(y), [x, weight], { createGraph: true });
   assert.equal([dx!.dtype, dw!.dtype], ['f16', 'f32']);

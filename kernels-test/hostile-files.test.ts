@@ -8,17 +8,13 @@ import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseTuning } from '../src/bench/tuning-file.ts';
-import { loadMap, saveControl } from '../src/cli/align-map.ts';
 import { readBench } from '../src/cli/bench.ts';
 import { loadCifar, parseCifar } from '../src/data/cifar.ts';
 import { parseIdx, unpackIdx } from '../src/data/idx.ts';
 import { ImageSamples } from '../src/data/image-samples.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
-import { fitControl } from '../src/eli/controls.ts';
 import {
-  decodeGate,
   EnergyGate,
-  encodeGate,
   type Gate,
   NoveltyGate,
   StatisticsGate,
@@ -26,6 +22,9 @@ import {
   TaskStatistics,
   TransformGate,
 } from '../src/eli/gates/all.ts';
+import { encodeGate, loadGate } from '../src/eli/gates/file.ts';
+import { fitMap } from '../src/eli/maps/closed-forms.ts';
+import { loadMap } from '../src/eli/maps/load.ts';
 import { type AlignerOptions, alignerConfig } from '../src/eli/options.ts';
 import { checkpointPath } from '../src/experiments/checkpoint.ts';
 import { readCheckpoint, writeCheckpoint } from '../src/experiments/mnist/checkpoint.ts';
@@ -35,7 +34,7 @@ import { readTrainCheckpoint, writeTrainCheckpoint } from '../src/experiments/tr
 import { trainConfig } from '../src/experiments/train/config.ts';
 import { readConfig } from '../src/files/config-file.ts';
 import { npyHeader } from '../src/files/npy.ts';
-import { decodeSafetensors, encodeSafetensors, readSafetensors } from '../src/files/safetensors.ts';
+import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
 import { readRunLog } from '../src/report/run-log.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import { bars } from './support/bars.ts';
@@ -165,8 +164,8 @@ const fromRidge = await fittedAligner({ start: 'ridge', layers: 2 });
 
 const controls = await Promise.all(
   (['ridge', 'mean-shift'] as const).map(async (name) => {
-    const control = await fitControl(name, { previous: x, current: y });
-    return bytesOf((path) => saveControl(path, control));
+    const control = await fitMap(name, { previous: x, current: y });
+    return bytesOf((path) => control.save(path));
   }),
 );
 
@@ -312,7 +311,7 @@ const READERS: readonly Reader[] = [
     name: 'a gate',
     share: 8,
     damaged: damagedTensors(...gates),
-    read: onDisk('', async (path) => decodeGate(await readSafetensors(path))),
+    read: onDisk('', loadGate),
   },
   {
     name: 'statistics of a task',

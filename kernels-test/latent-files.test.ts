@@ -3,10 +3,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ahead } from '../src/files/ahead.ts';
 import { floatsOf, halvesToFloats, upperHalvesToFloats } from '../src/files/floats.ts';
 import { InputFile } from '../src/files/input.ts';
 import { openLatents } from '../src/files/latents.ts';
+import { prefetch } from '../src/files/prefetch.ts';
 import {
   encodeSafetensors,
   readSafetensors,
@@ -148,7 +148,7 @@ test('a file that is shortened while it is read', async () => {
   await source.close();
 });
 
-test('ahead: the next item is on its way while one is used, in order, and errors come in their place', async () => {
+test('prefetch: the next item is on its way while one is used, in order, and errors come in their place', async () => {
   const log: string[] = [];
   async function* count(fail = false): AsyncGenerator<number> {
     try {
@@ -161,21 +161,21 @@ test('ahead: the next item is on its way while one is used, in order, and errors
       log.push('closed');
     }
   }
-  for await (const i of ahead(count())) {
+  for await (const i of prefetch(count())) {
     await new Promise((resolve) => setImmediate(resolve));
     log.push(`use ${i}`);
   }
   assert.equal(log, ['make 0', 'make 1', 'use 0', 'make 2', 'use 1', 'closed', 'use 2']);
   const seen: number[] = [];
   try {
-    for await (const i of ahead(count(true))) seen.push(i);
+    for await (const i of prefetch(count(true))) seen.push(i);
     assert.unreachable();
   } catch (error) {
     assert.is((error as Error).message, 'own');
   }
   assert.equal(seen, [0, 1, 2]);
   log.length = 0;
-  for await (const _ of ahead(count())) break;
+  for await (const _ of prefetch(count())) break;
   assert.is(log.at(-1), 'closed');
 });
 

@@ -6,7 +6,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import { EnergyModel } from '../src/ebm/energy-model.ts';
-import { langevin } from '../src/ebm/langevin.ts';
+import { sample } from '../src/ebm/sample.ts';
+import { gradientDescent, langevinSampler } from '../src/ebm/unadjusted.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { EliError } from '../src/errors.ts';
 import { writeSafetensors } from '../src/files/safetensors.ts';
@@ -33,7 +34,8 @@ test.after(async () => {
 });
 
 const model = new EnergyModel(new Initializer(engine, 1), { latent: 4, hidden: 32, layers: 1, slope: 0.2 });
-const chain = { steps: 2, stepSize: 0.1 };
+const descent = gradientDescent({ stepSize: 0.1 });
+const noisy = langevinSampler({ stepSize: 0.1 });
 
 async function refused(code: string, part: RegExp, run: () => unknown): Promise<void> {
   try {
@@ -53,7 +55,7 @@ async function refused(code: string, part: RegExp, run: () => unknown): Promise<
 test('operands of another engine', async () => {
   const foreign = zeros(other, [3, 4]);
   for (const variant of ['plain', 'fused', 'hidden'] as const) {
-    await refused('WRONG_ENGINE', /engine/, () => langevin(model, foreign, chain, variant));
+    await refused('WRONG_ENGINE', /engine/, () => sample(model, foreign, descent, { steps: 2, variant }));
   }
   await refused('WRONG_ENGINE', /engine/, () => model.energyAndGradient(foreign));
   const parameter = zeros(engine, [3]);
@@ -150,11 +152,15 @@ test('a broken kernel is reported at each launch', async () => {
 
 test('bad options of chains, seeds and fits', async () => {
   const x = zeros(engine, [3, 4]);
-  await refused('ARGUMENT', /clamp is \[1, -1\]/, () => langevin(model, x, { ...chain, clamp: [1, -1] }));
-  await refused('ARGUMENT', /clamp is \[NaN/, () => langevin(model, x, { ...chain, clamp: [Number.NaN, 1] }));
+  await refused('ARGUMENT', /clamp is \[1, -1\]/, () =>
+    sample(model, x, descent, { steps: 2, clamp: [1, -1] }),
+  );
+  await refused('ARGUMENT', /clamp\[0\] is NaN/, () =>
+    sample(model, x, descent, { steps: 2, clamp: [Number.NaN, 1] }),
+  );
   for (const seed of [-1, 0.5, Number.NaN]) {
     await refused('ARGUMENT', /seed/, () => randomBits(engine, [1], { seed }));
-    await refused('ARGUMENT', /seed/, () => langevin(model, x, { ...chain, noise: 1, random: { seed } }));
+    await refused('ARGUMENT', /seed/, () => sample(model, x, noisy, { steps: 2, random: { seed } }));
   }
   const pairs = { previous: zeros(engine, [8, 4]), current: zeros(engine, [8, 4]) };
   const options = { batch: 4, iterations: 2 };
@@ -173,7 +179,7 @@ test('an aligner file without its sizes', async () => {
   await writeSafetensors(file, {}, { format: 'eli-webgpu aligner', config: '{}' });
   await refused(
     'FORMAT',
-    /aligner\.safetensors is no whole aligner: latent is missing, must be a whole number/,
+    /aligner\.safetensors is not a complete eli-webgpu aligner: latent is missing, must be a whole number/,
     () => EnergyAligner.load(engine, file),
   );
 });

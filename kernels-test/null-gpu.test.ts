@@ -8,7 +8,8 @@ import { grad } from '../src/autograd/tape.ts';
 import { NAMED_WORKLOADS } from '../src/bench/named-workloads.ts';
 import { registryWorkloads } from '../src/bench/op-workloads.ts';
 import { EnergyModel } from '../src/ebm/energy-model.ts';
-import { langevin } from '../src/ebm/langevin.ts';
+import { sample } from '../src/ebm/sample.ts';
+import { gradientDescent, langevinSampler } from '../src/ebm/unadjusted.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { Initializer } from '../src/nn/init.ts';
 import '../src/ops/all.ts';
@@ -138,12 +139,12 @@ for (const [name, gpu] of Object.entries(GPUS)) {
       for (const hidden of [24, 32, 64, 128]) {
         const energy = { hidden, layers, slope: 0.2 };
         const model = new EnergyModel(new Initializer(engine, 1), { ...energy, latent: 48 });
-        const chain = { steps: 3, stepSize: 0.1 };
-        const noise = { noise: 0.01, random: { seed: 1 } };
+        const noisy = langevinSampler({ stepSize: 0.1, noise: 0.01 });
+        const chain = { steps: 3, random: { seed: 1 } };
         model.energyAndGradient(start);
-        langevin(model, start, chain);
-        langevin(model, start, { ...chain, ...noise }, 'fused', true);
-        langevin(model, start, { ...chain, ...noise }, 'plain');
+        sample(model, start, gradientDescent({ stepSize: 0.1 }), { steps: 3 });
+        sample(model, start, noisy, { ...chain, variant: 'fused', trajectory: true });
+        sample(model, start, noisy, { ...chain, variant: 'plain' });
         const aligner = await EnergyAligner.fit(
           engine,
           { previous: start, current: start },

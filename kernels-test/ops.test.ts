@@ -1,5 +1,5 @@
-// From the op registry: every op against its float64 reference, and every gradient against finite differences of
-// that reference, on the cases the op itself names.
+// From the op registry, on the cases the op itself names: every op against its float64 reference, every gradient against
+// finite differences of that reference, and every fused op, with its gradients, against the plain composition it names.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
@@ -52,6 +52,35 @@ for (const op of registry.values()) {
       }
     });
   }
+}
+
+for (const { plain, ...op } of registry.values()) {
+  if (plain === undefined) continue;
+  op.cases.forEach((c, number) => {
+    test(`${op.name} case ${number} is its plain composition`, async () => {
+      const inputs = caseInputs(op, c, number);
+      const run = (apply: (tensors: readonly Tensor[]) => Tensor): Tensor[] =>
+        engine.tidy(() => {
+          const tensors = inputs.map((x, i) => toTensor(engine, x, c.inputs[i]!));
+          const wanted = op.backward === undefined ? [] : requireGradients(op, tensors);
+          const y = apply(tensors);
+          const weights = Float32Array.from(randomLike(op, y.shape, 1000 + number).data);
+          const gradOutput = tensor(engine, weights, y.shape);
+          return [y, ...grad(y, wanted, { gradOutput })];
+        });
+      const fused = run((tensors) => applyRecorded(op, tensors, c.attrs));
+      const composed = run((tensors) => plain(tensors, c.attrs));
+      for (const [i, got] of fused.entries()) {
+        const [values, want] = [await got.readFloats(), await composed[i]!.readFloats()];
+        assert.equal(got.shape, composed[i]!.shape, 'shape');
+        // Either may be off by the op's tolerance; a gradient, by that of the largest one.
+        const scale = i === 0 ? 2 : 4 * Math.max(1, ...want.map(Math.abs));
+        const { abs, rel } = op.tolerance;
+        compare(values, want, { abs: scale * abs, rel: 2 * rel }, i === 0 ? op.name : `gradient ${i - 1}`);
+      }
+      for (const t of [...fused, ...composed]) t.dispose();
+    });
+  });
 }
 
 /**

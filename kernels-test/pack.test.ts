@@ -122,7 +122,7 @@ test("its types satisfy a user's strict compiler", () => {
      const wrong: string = x;
      export { device, wrong };`,
   );
-  const tsc = join(createRequire(import.meta.url).resolve('typescript/package.json'), '../bin/tsc');
+  const tsc = join(createRequire(import.meta.url).resolve('@typescript/native/package.json'), '../bin/tsc');
   const options = [
     '--ignoreConfig',
     '--noEmit',

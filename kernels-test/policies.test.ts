@@ -7,17 +7,31 @@ import * as assert from 'uvu/assert';
 import type { ImageSet } from '../src/data/image-set.ts';
 import { loadMnist } from '../src/data/mnist.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
-import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policy.ts';
+import {
+  Gate,
+  type GateBatch,
+  type GateData,
+  type GateState,
+  NoveltyGate,
+  SumGate,
+} from '../src/eli/gates/all.ts';
+import { CachedGate } from '../src/eli/policies/cached-gate.ts';
+import { evaluatePolicies, type SampleMap } from '../src/eli/policies/evaluate.ts';
+import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policies/scores.ts';
 import { EliError } from '../src/errors.ts';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
-import { measurePolicies, POLICY_STAGES, type PolicyReport } from '../src/experiments/mnist/policies.ts';
-import { policyTable, savePolicies } from '../src/experiments/mnist/policies-table.ts';
+import { measurePolicies, POLICY_FIGURES, POLICY_STAGES } from '../src/experiments/mnist/policies.ts';
 import { runMnist } from '../src/experiments/mnist/run.ts';
 import { latentsOf, TwoTasks } from '../src/experiments/mnist/two-task.ts';
+import { type PolicyReport, policyTable, savePolicies } from '../src/experiments/policy-report.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear } from '../src/nn/layers.ts';
+import { neg } from '../src/ops/unary.ts';
+import { concat, slice } from '../src/ops/views.ts';
 import { silentProgress } from '../src/report/progress.ts';
 import { tradeoffSpec } from '../src/report/tradeoff.ts';
+import { tensor } from '../src/tensor/create.ts';
+import type { Tensor } from '../src/tensor/tensor.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
@@ -133,12 +147,13 @@ test('the short report of a run: table, report.json and picture; the same figure
     assert.ok(row('ridge', 'oracle').noLabel > gate.noLabel && gate.noLabel > row('none', 'never').noLabel);
   }
   assert.equal(reports[0], reports[1]);
-  const table = await policyTable(reports, 'short', 'markdown');
+  const table = await policyTable(reports, 'short', POLICY_FIGURES, 'markdown');
   for (const part of ['never', 'always', 'heads (ridge) + novelty \\*', 'oracle', 'ridge']) {
     assert.match(table, new RegExp(part.replace(/[()+]/g, '\\$&')));
   }
   assert.ok(table.split('\n').length <= 10, 'it is short');
-  await savePolicies(root, reports, { kind: 'short', gateQuantile: 0.9, statisticsQuantile: 0.97 }, true);
+  const settings = { kind: 'short', gateQuantile: 0.9, statisticsQuantile: 0.97 } as const;
+  await savePolicies(root, reports, settings, { data: 'MNIST' });
   assert.ok(existsSync(join(root, 'tradeoff.png')));
   const { summary, seeds } = JSON.parse(readFileSync(join(root, 'report.json'), 'utf8'));
   assert.is(seeds.length, 2);
@@ -227,10 +242,114 @@ test('the full report measures every gate with every map', async () => {
   }
   // 5 means and covariances on 50 components, and the components with their mean.
   assert.is(report.savedBytes['saved statistics of inputs'], 4 * (5 + 5 * 50 + 5 * 50 * 50 + 784 + 784 * 50));
-  assert.is((await policyTable([report], 'full', 'markdown')).split('\n').length, report.rows.length + 2);
+  assert.is(
+    (await policyTable([report], 'full', POLICY_FIGURES, 'markdown')).split('\n').length,
+    report.rows.length + 2,
+  );
   aligner.dispose();
   for (const layer of [previous, current, oldHead, newHead]) layer.dispose();
   for (const set of [sets, ...Object.values(pairs)]) set.dispose();
+});
+
+test('an evaluation knows no data set: 7 and 3 classes, each gate fitted once, all tensors freed', async () => {
+  // One-hot latents of 10 dimensions: current-task samples lie on the last 3, old ones on the first 7 but shifted by 1.
+  const oneHot = (hot: readonly number[]): Tensor => {
+    const data = new Float32Array(hot.length * 10);
+    hot.forEach((at, i) => {
+      data[i * 10 + at] = 1;
+    });
+    return tensor(engine, data, [hot.length, 10]);
+  };
+  const columns = (from: number, to: number) => (latents: Tensor) => neg(neg(slice(latents, 1, from, to)));
+  const shift: SampleMap['align'] = (z) => concat([slice(z, 1, 1, 10), slice(z, 1, 0, 1)], 1);
+  const old = [0, 1, 2, 3, 4, 5, 6];
+  const samples = {
+    fit: { current: oneHot([7, 8, 9]), labels: Uint32Array.of(0, 1, 2) },
+    heldOut: { current: oneHot([7, 8, 9, 7]) },
+    test: { current: oneHot([...old.map((c) => c + 1), 7, 8, 9]), inputs: oneHot(Array(10).fill(0)) },
+  };
+  const fits: string[] = [];
+  // Scores 1 for what the current head knows nothing of.
+  class Unknown extends Gate {
+    readonly name = 'heads unknown';
+    override async fit(data: GateData): Promise<void> {
+      fits.push(`${data.labels!.length} labels`);
+    }
+    override score({ newLogits }: GateBatch): Promise<Float32Array> {
+      return newLogits!.readFloats().then((values) => {
+        const rows = Array.from({ length: values.length / 3 }, (_, i) => values.subarray(3 * i, 3 * i + 3));
+        return Float32Array.from(rows, (row) => 1 - Math.max(...row));
+      });
+    }
+    override state(): GateState {
+      throw new Error('not saved here');
+    }
+  }
+  const gate = new Unknown();
+  const before = engine.memory.inUse;
+  const { rows, curves, savedBytes } = await evaluatePolicies({
+    ...samples,
+    maps: { shift: { align: shift }, same: { align: (z) => neg(neg(z)) } },
+    reference: 'shift',
+    heads: { old: columns(0, 7), new: columns(7, 10) },
+    gates: [
+      { gate, drawn: true },
+      { gate, byReference: true },
+      { gate: new SumGate([gate]), chosen: true },
+    ],
+    truth: { old: [...old.map(() => 1), 0, 0, 0], labels: [...old, 0, 1, 2] },
+    gateQuantile: 1,
+    statisticsQuantile: 1,
+  });
+  assert.is(engine.memory.inUse, before);
+  assert.equal(fits, ['3 labels']);
+  assert.equal(savedBytes, {});
+  assert.equal(
+    rows.map(({ map, policy }) => `${map}: ${policy}`),
+    [
+      'none: never',
+      ...['always', 'heads unknown', 'heads unknown', 'oracle'].map((policy) => `shift: ${policy}`),
+      ...['always', 'heads unknown', 'heads (shift) unknown', 'heads unknown', 'oracle'].map(
+        (policy) => `same: ${policy}`,
+      ),
+    ],
+  );
+  assert.is(curves.length, 4);
+  // The gate misses the old sample that lies on dimension 7; aligned, the other six are right, all with the oracle.
+  const gated = rows.find(({ map, policy }) => map === 'shift' && policy === 'heads unknown')!;
+  assert.equal([gated.noLabelOld, gated.noLabelNew, gated.gate], [(100 * 6) / 7, 100, 90]);
+  assert.is(rows.find(({ map, policy }) => map === 'shift' && policy === 'oracle')!.noLabel, 100);
+  assert.is(rows.find(({ map, policy }) => map === 'same' && policy === 'oracle')!.noLabelOld, 0);
+  for (const { current } of Object.values(samples)) current.dispose();
+  samples.test.inputs.dispose();
+});
+
+test('a cached gate scores the same samples once, and anew after a fit', async () => {
+  let scored = 0;
+  class Counting extends NoveltyGate {
+    override score(batch: GateBatch): Promise<Float32Array> {
+      scored++;
+      return super.score(batch);
+    }
+  }
+  const gate = new CachedGate(new Counting());
+  const [a, b] = [tensor(engine, [0, 1, 2, 4], [4, 1]), tensor(engine, [1, 9], [2, 1])];
+  await gate.fit({ inputs: a });
+  await gate.calibrate({ inputs: a }, 0.5);
+  assert.equal(await gate.score({ inputs: a }), await gate.score({ inputs: a, aligned: b }));
+  assert.is(scored, 1);
+  const scores = await gate.score({ inputs: b });
+  assert.ok(scored === 2 && scores[1]! > scores[0]!);
+  await gate.fit({ inputs: b });
+  await gate.score({ inputs: a });
+  assert.is(scored, 3);
+  assert.is(gate.state().threshold, gate.threshold);
+  let code = '';
+  await gate.score({ current: a }).catch((error: EliError) => {
+    code = error.code;
+  });
+  assert.is(code, 'ARGUMENT');
+  for (const t of [a, b]) t.dispose();
 });
 
 test('wrong quantiles and an empty picture are refused', () => {

@@ -8,7 +8,7 @@ import { Initializer } from '../src/nn/init.ts';
 import type { Module } from '../src/nn/module.ts';
 import { ResNet } from '../src/nn/resnet.ts';
 import { mul } from '../src/ops/binary.ts';
-import { cast } from '../src/ops/cast.ts';
+import { cast } from '../src/ops/core/cast.ts';
 import { crossEntropy } from '../src/ops/loss.ts';
 import { sum } from '../src/ops/reduce.ts';
 import { Ema } from '../src/optim/ema.ts';

@@ -3,16 +3,21 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Chains } from '../src/ebm/chains.ts';
 import { canRunDeep } from '../src/ebm/deep.ts';
 import { EnergyModel } from '../src/ebm/energy-model.ts';
 import { canRunHidden } from '../src/ebm/hidden.ts';
-import { type LangevinOptions, langevin } from '../src/ebm/langevin.ts';
+import { mala } from '../src/ebm/mala.ts';
+import { type SampleOptions, sample } from '../src/ebm/sample.ts';
+import type { Schedule } from '../src/ebm/schedule.ts';
+import { gradientDescent, langevinSampler } from '../src/ebm/unadjusted.ts';
 import { EnergyAligner, type FitHooks } from '../src/eli/aligner.ts';
 import type { AlignerState, LatentPairs } from '../src/eli/fit.ts';
 import type { AlignerOptions } from '../src/eli/options.ts';
 import { writeSafetensors } from '../src/files/safetensors.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { add } from '../src/ops/binary.ts';
+import { slice } from '../src/ops/views.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
@@ -33,13 +38,26 @@ const start = (): Tensor => randomNormal(engine, [13, LATENT], { seed: 4 });
 /** Ten steps add up rounding, normals differ by a few ulp between kernels at most. */
 const CHAIN = { abs: 1e-5, rel: 1e-5 };
 
-const NOISY: LangevinOptions = {
+interface ChainOptions extends SampleOptions {
+  readonly stepSize: Schedule;
+  readonly noise?: Schedule;
+}
+
+const langevin = (model: EnergyModel, x: Tensor, { stepSize, noise, ...options }: ChainOptions): Chains =>
+  sample(
+    model,
+    x,
+    noise === undefined ? gradientDescent({ stepSize }) : langevinSampler({ stepSize, noise }),
+    options,
+  );
+
+const NOISY: ChainOptions = {
   steps: 10,
   stepSize: 0.1,
   noise: 0.4,
   random: { seed: 2 ** 34 + 7, stream: 5 },
 };
-const CASES: Readonly<Record<string, LangevinOptions>> = {
+const CASES: Readonly<Record<string, ChainOptions>> = {
   'without noise': { steps: 10, stepSize: 0.1 },
   noise: NOISY,
   'noise and clamp': { ...NOISY, clamp: [-0.5, 0.75] },
@@ -54,12 +72,16 @@ for (const layers of [0, 1, 3]) {
       const model = modelOf(layers);
       const x = start();
       const before = [...(await x.readFloats())];
-      const [plain, fused] = (['plain', 'fused'] as const).map((v) => langevin(model, x, options, v, true));
+      const whole = { ...options, trajectory: true, keepStart: true };
+      const [plain, fused] = (['plain', 'fused'] as const).map((variant) =>
+        langevin(model, x, { ...whole, variant }),
+      );
       const shape = [options.steps + 1, 13, LATENT];
       for (const samples of [plain!, fused!]) {
         assert.equal(samples.latents.shape, [13, LATENT]);
-        assert.equal(samples.trajectory!.shape, shape);
-        const points = await samples.trajectory!.readFloats();
+        assert.equal(samples.trajectory!.points.shape, shape);
+        assert.equal(samples.trajectory!.energies.shape, shape.slice(0, 2));
+        const points = await samples.trajectory!.points.readFloats();
         const ends = await samples.latents.readFloats();
         assert.equal([...points.subarray(0, ends.length)], before, 'the first point is the start');
         assert.equal([...points.subarray(-ends.length)], [...ends], 'the last point is the end');
@@ -69,15 +91,23 @@ for (const layers of [0, 1, 3]) {
           assert.ok(ends.some((v, i) => Math.abs(v - before[i]!) > 0.01));
         }
       }
-      compare(await fused!.trajectory!.readFloats(), await plain!.trajectory!.readFloats(), CHAIN, 'points');
+      for (const what of ['points', 'energies'] as const) {
+        const [got, want] = [fused!, plain!].map((samples) => samples.trajectory![what].readFloats());
+        compare(await got!, await want!, CHAIN, what);
+      }
       assert.equal([...(await x.readFloats())], before, 'the start is left as it is');
-      const alone = langevin(model, x, options, 'fused').latents;
-      const points = await fused!.trajectory!.readFloats();
+      const alone = langevin(model, x, { ...options, variant: 'fused' }).latents;
+      const points = await fused!.trajectory!.points.readFloats();
       assert.equal(
         [...(await alone.readFloats())],
         [...points.subarray(-alone.size)],
         'the same chain without trajectory',
       );
+      if (options.steps === 0) return;
+      const moved = langevin(model, x, { ...options, variant: 'fused', trajectory: true }).trajectory!;
+      const energies = await fused!.trajectory!.energies.readFloats();
+      assert.equal([...(await moved.points.readFloats())], [...points.subarray(x.size)], 'without the start');
+      assert.equal([...(await moved.energies.readFloats())], [...energies.subarray(13)]);
     });
   }
 }
@@ -90,7 +120,7 @@ test('chains off the tape: a loss of their ends has no gradient by the energy', 
   ] as const) {
     const model = new EnergyModel(new Initializer(engine, 1), { latent: LATENT, hidden, layers, slope: 0.2 });
     for (const variant of ['auto', 'plain', 'fused'] as const) {
-      const { latents } = langevin(model, start(), { steps: 2, stepSize: 0.1 }, variant);
+      const { latents } = langevin(model, start(), { steps: 2, stepSize: 0.1, variant });
       assert.is(latents.requiresGrad, false, `${layers} layers of ${hidden}, ${variant}`);
       assert.ok((await latents.readFloats()).every(Number.isFinite));
     }
@@ -105,8 +135,8 @@ test('two hidden layers of any size: the fastest way agrees with plain ops', asy
     const model = new EnergyModel(new Initializer(engine, 1), config);
     if (canRunDeep(engine, config)) inHidden++;
     const [got, want] = await Promise.all(
-      (['auto', 'plain'] as const).map((v) =>
-        langevin(model, start(), CASES['without noise']!, v).latents.readFloats(),
+      (['auto', 'plain'] as const).map((variant) =>
+        langevin(model, start(), { ...CASES['without noise']!, variant }).latents.readFloats(),
       ),
     );
     compare(got!, want!, CHAIN, `${units} units a lane`);
@@ -114,12 +144,31 @@ test('two hidden layers of any size: the fastest way agrees with plain ops', asy
   if (engine.subgroupLanes !== undefined) assert.is(inHidden, 3);
 });
 
+test('more rows than one launch takes: each ends where it would alone', async () => {
+  const rows = 16_384;
+  const x = randomNormal(engine, [rows + 40, LATENT], { seed: 9 });
+  for (const layers of [1, 2]) {
+    const config = { latent: LATENT, hidden: 32, layers, slope: 0.2 };
+    const model = new EnergyModel(new Initializer(engine, 1), config);
+    const ends = (points: Tensor) =>
+      langevin(model, points, { steps: 2, stepSize: 0.1 }).latents.readFloats();
+    const all = [...(await ends(x))];
+    for (const [first, last] of [
+      [0, rows],
+      [rows, rows + 40],
+    ] as const) {
+      const want = [...(await ends(slice(x, 0, first, last)))];
+      assert.equal(all.slice(first * LATENT, last * LATENT), want, `${layers} layers, rows from ${first}`);
+    }
+  }
+});
+
 test('chains of many steps hold no more memory than those of few', async () => {
   const model = modelOf(1);
   const x = start();
   const used = (steps: number): number => {
     const before = engine.memory.bytesInUse;
-    const program = engine.capture(() => langevin(model, x, { ...NOISY, steps }, 'plain').latents);
+    const program = engine.capture(() => langevin(model, x, { ...NOISY, steps, variant: 'plain' }).latents);
     const bytes = engine.memory.bytesInUse - before;
     program.dispose();
     return bytes;
@@ -143,7 +192,7 @@ test('a chain without noise goes down the energy', async () => {
 test('noise depends on seed, stream and step; clamp holds at every point but the first', async () => {
   const model = modelOf(1);
   const x = start();
-  const draw = async (options: LangevinOptions) =>
+  const draw = async (options: ChainOptions) =>
     (await langevin(model, x, options).latents.readFloats()).join();
   const { random } = NOISY as { random: { seed: number; stream: number } };
   const ends = await Promise.all([
@@ -154,8 +203,9 @@ test('noise depends on seed, stream and step; clamp holds at every point but the
   ]);
   assert.is(new Set(ends).size, 4);
   assert.is(await draw(NOISY), ends[0], 'the same seed gives the same bits');
-  const { trajectory } = langevin(model, x, { ...NOISY, clamp: [-0.5, 0.75] }, 'auto', true);
-  const points = (await trajectory!.readFloats()).subarray(13 * LATENT);
+  const whole = { trajectory: true, keepStart: true } as const;
+  const { trajectory } = langevin(model, x, { ...NOISY, ...whole, clamp: [-0.5, 0.75] });
+  const points = (await trajectory!.points.readFloats()).subarray(13 * LATENT);
   assert.is(Math.min(...points), -0.5);
   assert.is(Math.max(...points), 0.75);
 });
@@ -165,7 +215,7 @@ test('the noise of a step has the deviation that was asked for', async () => {
   const x = zeros(engine, [2000, LATENT]);
   const options = { steps: 1, stepSize: 0, noise: 0.3, random: { seed: 1 } };
   for (const variant of ['plain', 'fused'] as const) {
-    const moved = await langevin(model, x, options, variant).latents.readFloats();
+    const moved = await langevin(model, x, { ...options, variant }).latents.readFloats();
     const square = moved.reduce((s, v) => s + v * v, 0) / moved.length;
     // Four standard errors of a variance from 16,000 numbers.
     assert.ok(Math.abs(square / 0.09 - 1) < 4 * Math.sqrt(2 / moved.length), `${variant}: ${square}`);
@@ -175,17 +225,32 @@ test('the noise of a step has the deviation that was asked for', async () => {
 test('bad options of a chain are refused', async () => {
   const model = modelOf(1);
   const x = start();
-  const refused = (options: Partial<LangevinOptions>, ...patterns: RegExp[]) =>
+  const refused = (options: Partial<ChainOptions>, ...patterns: RegExp[]) =>
     fails(() => langevin(model, x, { steps: 3, stepSize: 0.1, ...options }), 'ARGUMENT', ...patterns);
   await refused({ steps: -1 }, /steps is -1/);
   await refused({ steps: 1.5 }, /steps is 1\.5/);
   await refused({ steps: Number.NaN }, /steps is NaN/);
   await refused({ steps: 2e6 }, /steps is 2000000/);
-  await refused({ stepSize: Number.NaN }, /not finite/);
-  await refused({ stepSize: (t) => 1 / t }, /not finite/);
-  await refused({ noise: Number.POSITIVE_INFINITY, random: { seed: 1 } }, /not finite/);
-  await refused({ noise: 0.1 }, /random: \{ seed \}/);
-  await fails(() => langevin(model, x, NOISY, 'hidden'), 'ARGUMENT', /hidden-layer variant/);
+  await refused({ stepSize: Number.NaN }, /stepSize is NaN at step 0, must be finite/);
+  await refused({ stepSize: 1e39 }, /stepSize is 1e\+39 .*finite/);
+  await refused({ stepSize: (t) => 1 / t }, /stepSize is Infinity at step 0, must be finite/);
+  await refused({ noise: Number.POSITIVE_INFINITY, random: { seed: 1 } }, /noise is Infinity .*finite/);
+  await refused({ noise: 0.1 }, /draws random numbers/, /random: \{ seed \}/);
+  const forced = (variant: 'fused' | 'hidden', options: Partial<ChainOptions>, pattern: RegExp) =>
+    refused({ ...options, variant }, pattern);
+  await forced('hidden', NOISY, /hidden-layer variant/);
+  for (const variant of ['fused', 'hidden'] as const) {
+    const none = new RegExp(`no kernels for variant "${variant}"`);
+    await forced(variant, { ...NOISY, random: { seed: 1, run: 2 } }, none);
+    await forced(variant, { clamp: [(t) => t - 5, 5] }, none);
+    await forced(variant, { trajectory: true, thin: 2 }, none);
+    const bare = { energy: (points: Tensor) => model.energy(points) };
+    const step = gradientDescent({ stepSize: 0.1 });
+    await fails(() => sample(bare, x, step, { steps: 1, variant }), 'ARGUMENT', none, /need an EnergyModel/);
+    const accepting = mala({ stepSize: 0.1 });
+    const options = { steps: 1, random: { seed: 1 }, variant };
+    await fails(() => sample(model, x, accepting, options), 'ARGUMENT', none);
+  }
   await fails(() => langevin(model, zeros(engine, [3, 8]), NOISY), 'SHAPE', /\[3, 8\]/, /\[n, 5\]/);
   await fails(() => langevin(model, zeros(engine, [3, LATENT], 'u32'), NOISY), 'DTYPE', /u32/);
 });
@@ -393,7 +458,11 @@ test('files that are no aligner are refused', async () => {
   const foreign = join(folder, 'foreign.safetensors');
   const one = { a: { dtype: 'F32', shape: [1], data: Float32Array.of(1) } } as const;
   await writeSafetensors(foreign, one, { format: 'pt' });
-  await fails(() => EnergyAligner.load(engine, foreign), 'FORMAT', /foreign\.safetensors is no aligner/);
+  await fails(
+    () => EnergyAligner.load(engine, foreign),
+    'FORMAT',
+    /foreign\.safetensors .* is "pt", expected "eli-webgpu aligner"/,
+  );
   const metadata = { format: 'eli-webgpu aligner', latent: '8', iteration: '1' };
   await writeSafetensors(foreign, one, { ...metadata, config: '{"steps":-1}' });
   await fails(() => EnergyAligner.load(engine, foreign), 'FORMAT', /steps is -1/);

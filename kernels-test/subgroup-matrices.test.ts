@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { create } from 'webgpu';
 import { SUBGROUP_MATRIX, type SubgroupMatrix } from '../src/gpu/adapter.ts';
 import type { Engine, Launch } from '../src/gpu/engine.ts';
-import { cast } from '../src/ops/cast.ts';
+import { cast } from '../src/ops/core/cast.ts';
 import { linear, matmul } from '../src/ops/matmul.ts';
 import { MATMUL, matmulProblem } from '../src/ops/matmul-launch.ts';
 import { expand, transpose } from '../src/ops/views.ts';

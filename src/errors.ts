@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'CONFIG'
   | 'RUN_FOLDER';
 
+/** The error of this package; see `ErrorCode`. */
 export class EliError extends Error {
   override readonly name: string = 'EliError';
   readonly code: ErrorCode;

@@ -32,11 +32,11 @@ export {
   selectClasses,
 } from './data/image-set.ts';
 export type { ChainRandom } from './ebm/chain-random.ts';
+export type { Chains, LangevinChain, SamplerVariant, Trajectory } from './ebm/chains.ts';
 export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
 export type { Energy } from './ebm/energy.ts';
-export { EnergyModel, type EnergyModelConfig } from './ebm/energy-model.ts';
+export { EnergyModel } from './ebm/energy-model.ts';
 export { type HmcOptions, hmc, type LeapfrogOptions, leapfrog } from './ebm/hmc.ts';
-export { type LangevinOptions, langevin, type SamplerVariant, type Samples } from './ebm/langevin.ts';
 export {
   type ContrastiveOptions,
   contrastiveLoss,
@@ -45,11 +45,11 @@ export {
 } from './ebm/losses.ts';
 export { type MalaOptions, mala } from './ebm/mala.ts';
 export { metropolis } from './ebm/metropolis.ts';
+export type { EnergyModelConfig } from './ebm/network.ts';
 export { ReplayBuffer } from './ebm/replay-buffer.ts';
-export { type Chains, type SampleOptions, sample, type Trajectory } from './ebm/sample.ts';
+export { type SampleOptions, sample } from './ebm/sample.ts';
 export type {
   ChainState,
-  FusedOptions,
   Sampler,
   Step,
   StepContext,
@@ -72,13 +72,26 @@ export {
 export { energyL2 } from './ebm/stabilise.ts';
 export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
 export { EnergyAligner, type FitHooks, type FitProgress } from './eli/aligner.ts';
+export * from './eli/apply.ts';
 export type { Start } from './eli/chain-start.ts';
-export * from './eli/controls.ts';
 export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc } from './eli/drift.ts';
 export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
+export * from './eli/gates/file.ts';
+export * from './eli/gates/learn.ts';
+export { ClosedForm } from './eli/maps/closed-form.ts';
+export * from './eli/maps/closed-forms.ts';
+export { loadMap } from './eli/maps/load.ts';
+export type { LatentMap } from './eli/maps/map.ts';
+export { MeanShift } from './eli/maps/mean-shift.ts';
+export { RIDGE_LAMBDA, RidgeMap } from './eli/maps/ridge.ts';
+export * from './eli/measure.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
-export * from './eli/policy.ts';
+export { answersOf } from './eli/policies/answers.ts';
+export { CachedGate } from './eli/policies/cached-gate.ts';
+export * from './eli/policies/evaluate.ts';
+export * from './eli/policies/scores.ts';
+export { choosePairs, maxRows, type RowHooks, readRows } from './eli/rows.ts';
 export { EliError, type ErrorCode } from './errors.ts';
 export type { FloatDtype } from './files/floats.ts';
 export { type ByteSource, InputFile } from './files/input.ts';

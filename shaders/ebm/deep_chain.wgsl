@@ -31,7 +31,7 @@ struct Params {
   layers: u32,
   step_size: f32,
   slope: f32,
-  // LANES again: a bound that is no constant keeps compilers from unrolling.
+  // LANES again: a bound that is not a constant keeps compilers from unrolling.
   lanes: u32,
 }
 
@@ -79,7 +79,7 @@ fn add_unit(s: ptr<function, State>, q: u32, v: u32, l: u32, at: u32) {
   }
 }
 
-// One call for each unit: software drivers unroll no loop of so many products, and an index that is no constant would
+// One call for each unit: software drivers unroll no loop of so many products, and an index that is not a constant would
 // put x into memory.
 fn add_pack(s: ptr<function, State>, q: u32, l: u32, at: u32) {
   add_unit(s, q, 0u, l, at);

@@ -26,7 +26,7 @@ struct Params {
   out: u32,
   step_size: f32,
   slope: f32,
-  // LANES and UNITS again: bounds that are no constants keep compilers from unrolling.
+  // LANES and UNITS again: bounds that are not constants keep compilers from unrolling.
   lanes: u32,
   units: u32,
 }

@@ -34,7 +34,7 @@ struct Params {
   bias: u32,
   // Minibatches in order.
   window: u32,
-  // LANES again: a bound that is no constant keeps compilers from unrolling, which here costs minutes and gains nothing.
+  // LANES again: a bound that is not a constant keeps compilers from unrolling, which here costs minutes and gains nothing.
   lanes: u32,
 }
 

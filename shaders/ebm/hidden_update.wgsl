@@ -37,7 +37,7 @@ struct Params {
   ema: f32,
   // Minibatches in order, and places in losses.
   window: u32,
-  // LANES again: a bound that is no constant keeps compilers from unrolling, which here costs minutes and gains nothing.
+  // LANES again: a bound that is not a constant keeps compilers from unrolling, which here costs minutes and gains nothing.
   lanes: u32,
 }
 

@@ -1,5 +1,5 @@
 // y[i] = f(x[i]) for every element of a strided x; y is dense. One invocation an element.
-// OP selects f (src/ops/unary.ts has the same numbers).
+// OP selects f (lib/unary.wgsl).
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 //!include lib/unary.wgsl

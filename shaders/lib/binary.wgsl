@@ -1,11 +1,25 @@
-// What the kernels of elementwise functions of two operands share: their params, and the function by its number OP
-// (src/ops/binary.ts has the same numbers).
+// What the kernels of elementwise functions of two operands share: their params, and the function by its number OP.
 //!include lib/functions.wgsl
 
 // What numbers are stored as: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 override OP: u32 = 0u;
+// Values of OP; src/ops/core/binary-op.ts has the same names and numbers.
+const OP_ADD = 0u;
+const OP_SUB = 1u;
+const OP_MUL = 2u;
+const OP_DIV = 3u;
+const OP_POW_TENSOR = 4u;
+const OP_MAXIMUM = 5u;
+const OP_MINIMUM = 6u;
+const OP_EQUAL = 7u;
+const OP_NOT_EQUAL = 8u;
+const OP_LESS = 9u;
+const OP_LESS_EQUAL = 10u;
+const OP_GREATER = 11u;
+const OP_GREATER_EQUAL = 12u;
+const OP_LEAKY_RELU_BACKWARD = 13u;
 
 struct Params {
   shape: array<vec4u, 2>,
@@ -19,21 +33,21 @@ struct Params {
 
 fn apply(u: f32, v: f32) -> f32 {
   switch OP {
-    case 0u: { return u + v; }
-    case 1u: { return u - v; }
-    case 2u: { return u * v; }
-    case 3u: { return u / v; }
-    case 4u: { return power(u, v, params.n); }
-    case 5u: { return max(u, v); }
-    case 6u: { return min(u, v); }
-    case 7u: { return select(0.0, 1.0, u == v); }
-    case 8u: { return select(0.0, 1.0, u != v); }
-    case 9u: { return select(0.0, 1.0, u < v); }
-    case 10u: { return select(0.0, 1.0, u <= v); }
-    case 11u: { return select(0.0, 1.0, u > v); }
-    case 12u: { return select(0.0, 1.0, u >= v); }
+    case OP_ADD: { return u + v; }
+    case OP_SUB: { return u - v; }
+    case OP_MUL: { return u * v; }
+    case OP_DIV: { return u / v; }
+    case OP_POW_TENSOR: { return power(u, v, params.n); }
+    case OP_MAXIMUM: { return max(u, v); }
+    case OP_MINIMUM: { return min(u, v); }
+    case OP_EQUAL: { return select(0.0, 1.0, u == v); }
+    case OP_NOT_EQUAL: { return select(0.0, 1.0, u != v); }
+    case OP_LESS: { return select(0.0, 1.0, u < v); }
+    case OP_LESS_EQUAL: { return select(0.0, 1.0, u <= v); }
+    case OP_GREATER: { return select(0.0, 1.0, u > v); }
+    case OP_GREATER_EQUAL: { return select(0.0, 1.0, u >= v); }
     // Gradient u through a leaky ReLU at v; at 0 the slope counts, as in PyTorch.
-    case 13u: { return select(params.alpha * u, u, v > 0.0); }
+    case OP_LEAKY_RELU_BACKWARD: { return select(params.alpha * u, u, v > 0.0); }
     default: { return u; }
   }
 }

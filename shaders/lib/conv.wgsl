@@ -56,7 +56,7 @@ struct Params {
   part_c: i32,
   offset_c: i32,
   offset_bias: u32,
-  // Lanes of a subgroup; a bound that is no constant keeps compilers from unrolling.
+  // Lanes of a subgroup; a bound that is not a constant keeps compilers from unrolling.
   lanes: u32,
 }
 

@@ -25,7 +25,7 @@ struct Params {
   has_bias: u32,
   offset_bias: u32,
   offset_c: u32,
-  // Lanes of a subgroup for the variants that use one: a bound that is no constant keeps compilers from unrolling, which
+  // Lanes of a subgroup for the variants that use one: a bound that is not a constant keeps compilers from unrolling, which
   // there costs minutes and gains nothing.
   lanes: u32,
 }

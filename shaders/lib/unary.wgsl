@@ -1,11 +1,31 @@
-// What the kernels of elementwise functions of one operand share: their params, and the function by its number OP
-// (src/ops/unary.ts has the same numbers).
+// What the kernels of elementwise functions of one operand share: their params, and the function by its number OP.
 //!include lib/functions.wgsl
 
 // What numbers are stored as: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 override OP: u32 = 0u;
+// Values of OP; src/ops/core/unary-op.ts has the same names and numbers.
+const OP_IDENTITY = 0u;
+const OP_NEG = 1u;
+const OP_ABS = 2u;
+const OP_EXP = 3u;
+const OP_LOG = 4u;
+const OP_SQRT = 5u;
+const OP_SIGMOID = 6u;
+const OP_TANH = 7u;
+const OP_RELU = 8u;
+const OP_LEAKY_RELU = 9u;
+const OP_SOFTPLUS = 10u;
+const OP_SILU = 11u;
+const OP_GELU = 12u;
+const OP_CLAMP = 13u;
+const OP_SIGN = 14u;
+const OP_INSIDE = 15u;
+const OP_AFFINE = 16u;
+const OP_POW_SCALAR = 17u;
+const OP_ERF = 18u;
+const OP_RECIPROCAL = 19u;
 
 struct Params {
   shape: array<vec4u, 2>,
@@ -18,26 +38,26 @@ struct Params {
 
 fn apply(v: f32) -> f32 {
   switch OP {
-    case 0u: { return v; }
-    case 1u: { return -v; }
-    case 2u: { return abs(v); }
-    case 3u: { return exp(v); }
-    case 4u: { return log(v); }
-    case 5u: { return sqrt(v); }
-    case 6u: { return sigmoid(v); }
-    case 7u: { return tanh(clamp(v, -15.0, 15.0)); }
-    case 8u: { return max(v, 0.0); }
-    case 9u: { return select(params.alpha * v, v, v > 0.0); }
-    case 10u: { return softplus(v); }
-    case 11u: { return v * sigmoid(v); }
-    case 12u: { return 0.5 * v * (1.0 + erf(v * 0.70710678118654752)); }
-    case 13u: { return clamp(v, params.alpha, params.beta); }
-    case 14u: { return sign(v); }
-    case 15u: { return select(0.0, 1.0, v >= params.alpha && v <= params.beta); }
-    case 16u: { return params.alpha * v + params.beta; }
-    case 17u: { return power(v, params.alpha, params.n); }
-    case 18u: { return erf(v); }
-    case 19u: { return 1.0 / v; }
+    case OP_IDENTITY: { return v; }
+    case OP_NEG: { return -v; }
+    case OP_ABS: { return abs(v); }
+    case OP_EXP: { return exp(v); }
+    case OP_LOG: { return log(v); }
+    case OP_SQRT: { return sqrt(v); }
+    case OP_SIGMOID: { return sigmoid(v); }
+    case OP_TANH: { return tanh(clamp(v, -15.0, 15.0)); }
+    case OP_RELU: { return max(v, 0.0); }
+    case OP_LEAKY_RELU: { return select(params.alpha * v, v, v > 0.0); }
+    case OP_SOFTPLUS: { return softplus(v); }
+    case OP_SILU: { return v * sigmoid(v); }
+    case OP_GELU: { return 0.5 * v * (1.0 + erf(v * 0.70710678118654752)); }
+    case OP_CLAMP: { return clamp(v, params.alpha, params.beta); }
+    case OP_SIGN: { return sign(v); }
+    case OP_INSIDE: { return select(0.0, 1.0, v >= params.alpha && v <= params.beta); }
+    case OP_AFFINE: { return params.alpha * v + params.beta; }
+    case OP_POW_SCALAR: { return power(v, params.alpha, params.n); }
+    case OP_ERF: { return erf(v); }
+    case OP_RECIPROCAL: { return 1.0 / v; }
     default: { return v; }
   }
 }

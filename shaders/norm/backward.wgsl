@@ -1,12 +1,12 @@
 // Second half of the backward pass of a batch normalisation, with h and x̂ of backward_sums.wgsl:
-//   dx = w r (h - (Σ h + x̂ Σ h x̂) / count),  and with PAST = 1 the gradient of what went past: dpast = h.
+//   dx = w r (h - (Σ h + x̂ Σ h x̂) / count),  and with RESIDUAL = 1 the gradient of the residual: dresidual = h.
 // Workgroup (i, c, n) has 64 elements of one plane.
 
 // What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
 alias Real = f32;
 
 override RELU: u32 = 0u;
-override PAST: u32 = 0u;
+override RESIDUAL: u32 = 0u;
 
 struct Params {
   plane: u32,
@@ -27,8 +27,8 @@ struct Params {
 // Σ h x̂, then Σ h: [2, channels]. In one buffer, since adapters need not offer more than eight.
 @group(0) @binding(5) var<storage, read> sums: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dx: array<Real>;
-// Not written unless PAST = 1.
-@group(0) @binding(7) var<storage, read_write> dpast: array<Real>;
+// Not written unless RESIDUAL = 1.
+@group(0) @binding(7) var<storage, read_write> dresidual: array<Real>;
 @group(0) @binding(8) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let normalized = (f32(x[params.offset_x + at]) - stats[c].x) * inverse;
   let mean = (sums[params.channels + c] + normalized * sums[c]) * params.inverse_count;
   dx[at] = Real(weight[params.offset_weight + c] * inverse * (h - mean));
-  if (PAST == 1u) {
-    dpast[at] = Real(h);
+  if (RESIDUAL == 1u) {
+    dresidual[at] = Real(h);
   }
 }

@@ -1,19 +1,19 @@
-// y = (x - mean_c) · r_c · w_c + b_c [+ past], with RELU = 1 no less than 0; x, past, y [n, c, plane], dense.
+// y = (x - mean_c) · r_c · w_c + b_c [+ residual], with RELU = 1 no less than 0; x, residual, y [n, c, plane], dense.
 // r = 1 / √(var + ε). Mean and variance of channel c stand at their offsets + c · stride: in two arrays, or in one
-// with both in turn. Workgroup (i, c, n) has 64 elements of one plane. (Ioffe and Szegedy, ICML 2015; the sum with what goes
-// past is that of He et al., CVPR 2016.)
+// with both in turn. Workgroup (i, c, n) has 64 elements of one plane. (Ioffe and Szegedy, ICML 2015; the sum with
+// the residual is that of He et al., CVPR 2016.)
 
 // What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
 alias Real = f32;
 
 override RELU: u32 = 0u;
-override PAST: u32 = 0u;
+override RESIDUAL: u32 = 0u;
 
 struct Params {
   plane: u32,
   channels: u32,
   offset_x: u32,
-  offset_past: u32,
+  offset_residual: u32,
   offset_weight: u32,
   offset_bias: u32,
   offset_mean: u32,
@@ -27,8 +27,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read> means: array<f32>;
 @group(0) @binding(4) var<storage, read> variances: array<f32>;
-// Not read unless PAST = 1.
-@group(0) @binding(5) var<storage, read> past: array<Real>;
+// Not read unless RESIDUAL = 1.
+@group(0) @binding(5) var<storage, read> residual: array<Real>;
 @group(0) @binding(6) var<storage, read_write> y: array<Real>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -44,8 +44,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let scale = inverse * weight[params.offset_weight + c];
   let at = (group.z * params.channels + c) * params.plane + i;
   var value = (f32(x[params.offset_x + at]) - mean) * scale + bias[params.offset_bias + c];
-  if (PAST == 1u) {
-    value += f32(past[params.offset_past + at]);
+  if (RESIDUAL == 1u) {
+    value += f32(residual[params.offset_residual + at]);
   }
   if (RELU == 1u) {
     value = max(value, 0.0);

@@ -1,8 +1,8 @@
 // One optimiser step over all parameters p with gradients g, flat buffers of n elements. KIND selects:
-//   0 SGD:      g += wd p;  m = μ m + g;  p -= lr (nesterov ? g + μ m : m)
-//   1 RMSprop:  g += wd p;  v = α v + (1 - α) g²;  d = g / (√v + ε);  μ > 0: m = μ m + d, d = m;  p -= lr d
-//   2 Adam:     g += wd p;  m = β₁ m + (1 - β₁) g;  v = β₂ v + (1 - β₂) g²;  p -= lr / c₁ · m / (√v / √c₂ + ε)
-//   3 AdamW:    p *= 1 - lr wd;  then as Adam without wd
+//   SGD:        g += wd p;  m = μ m + g;  p -= lr (nesterov ? g + μ m : m)
+//   RMSprop:    g += wd p;  v = α v + (1 - α) g²;  d = g / (√v + ε);  μ > 0: m = μ m + d, d = m;  p -= lr d
+//   Adam:       g += wd p;  m = β₁ m + (1 - β₁) g;  v = β₂ v + (1 - β₂) g²;  p -= lr / c₁ · m / (√v / √c₂ + ε)
+//   AdamW:      p *= 1 - lr wd;  then as Adam without wd
 // as in PyTorch 1.13 (torch.optim). hyper holds lr, so that it can change without a new capture, Adam's bias
 // corrections c₁ = 1 - β₁ᵗ, c₂ = 1 - β₂ᵗ, and with CLIP = 1 the factor of g that clip.wgsl or loss_scale.wgsl found; with
 // SCALED = 1 a factor of 0 leaves the step out. With GROUPED = 1 each
@@ -11,6 +11,11 @@
 //!include lib/index.wgsl
 
 override KIND: u32 = 0u;
+// Values of KIND; src/optim/optimizer.ts has the same names and numbers.
+const KIND_SGD = 0u;
+const KIND_RMSPROP = 1u;
+const KIND_ADAM = 2u;
+const KIND_ADAMW = 3u;
 override CLIP: u32 = 0u;
 override GROUPED: u32 = 0u;
 override SCALED: u32 = 0u;
@@ -57,19 +62,19 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (CLIP == 1u) {
     gradient *= hyper[3];
   }
-  if (KIND == 3u) {
+  if (KIND == KIND_ADAMW) {
     value -= rate * decay * value;
   } else {
     gradient += decay * value;
   }
-  if (KIND == 0u) {
+  if (KIND == KIND_SGD) {
     let momentum = params.momentum * m[i] + gradient;
     m[i] = momentum;
     value -= rate * select(momentum, gradient + params.momentum * momentum, params.nesterov == 1u);
   } else {
     let square = params.beta * v[i] + params.one_minus_beta * gradient * gradient;
     v[i] = square;
-    if (KIND == 1u) {
+    if (KIND == KIND_RMSPROP) {
       var step = gradient / (sqrt(square) + params.epsilon);
       if (params.momentum > 0.0) {
         step += params.momentum * m[i];

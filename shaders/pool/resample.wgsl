@@ -1,10 +1,10 @@
 // A linear map along rows and along columns, from planes [height, width] to [out_height, out_width]:
 //   y[plane, oy, ox] = Σ_iy Σ_ix w(oy, iy) w(ox, ix) x[plane, iy, ix]
 // with weights of MODE, the same rule for both axes:
-//   0 average of a moving window    w = 1 / count for the elements inside, count with or without padding (PyTorch)
-//   1 adaptive average              window o from ⌊o·in / out⌋ to ⌈(o + 1)·in / out⌉, excluded
-//   2 nearest                       w = 1 for i = ⌊o·in / out⌋
-//   3 bilinear                      the two neighbours of max(o·scale + shift, 0)
+//   average of a moving window      w = 1 / count for the elements inside, count with or without padding (PyTorch)
+//   adaptive                        window o from ⌊o·in / out⌋ to ⌈(o + 1)·in / out⌉, excluded
+//   nearest                         w = 1 for i = ⌊o·in / out⌋
+//   bilinear                        the two neighbours of max(o·scale + shift, 0)
 // TRANSPOSED = 1 computes the transpose (the gradient): planes [out_height, out_width] to [height, width]. One
 // invocation an element of the result, which loops over a range that holds every non-zero weight.
 //!include lib/index.wgsl
@@ -14,6 +14,11 @@
 alias Real = f32;
 
 override MODE: u32 = 0u;
+// Values of MODE; src/ops/resize.ts has the same names and numbers.
+const MODE_AVERAGE = 0u;
+const MODE_ADAPTIVE = 1u;
+const MODE_NEAREST = 2u;
+const MODE_BILINEAR = 3u;
 override TRANSPOSED: u32 = 0u;
 
 struct Params {
@@ -64,14 +69,14 @@ fn place(axis: Axis, o: i32) -> f32 {
 
 // Elements that output o may read: first and last.
 fn inputs_of(axis: Axis, o: i32) -> vec2i {
-  if (MODE == 0u) {
+  if (MODE == MODE_AVERAGE) {
     let start = o * axis.stride - axis.padding;
     return vec2i(max(start, 0), min(start + axis.kernel, axis.size) - 1);
   }
-  if (MODE == 1u) {
+  if (MODE == MODE_ADAPTIVE) {
     return vec2i(divide(o * axis.size, axis.out), divide((o + 1) * axis.size - 1, axis.out));
   }
-  if (MODE == 2u) {
+  if (MODE == MODE_NEAREST) {
     return vec2i(divide(o * axis.size, axis.out));
   }
   let at = min(i32(place(axis, o)), axis.size - 1);
@@ -80,14 +85,14 @@ fn inputs_of(axis: Axis, o: i32) -> vec2i {
 
 // Outputs that may read element i: first and last.
 fn outputs_of(axis: Axis, i: i32) -> vec2i {
-  if (MODE == 0u) {
+  if (MODE == MODE_AVERAGE) {
     let first = divide(max(i + axis.padding - axis.kernel, -1) + axis.stride, axis.stride);
     return vec2i(first, min(divide(i + axis.padding, axis.stride), axis.out - 1));
   }
-  if (MODE == 1u) {
+  if (MODE == MODE_ADAPTIVE) {
     return vec2i(divide(i * axis.out, axis.size), divide((i + 1) * axis.out - 1, axis.size));
   }
-  if (MODE == 2u) {
+  if (MODE == MODE_NEAREST) {
     return vec2i(
       divide(i * axis.out + axis.size - 1, axis.size),
       divide((i + 1) * axis.out + axis.size - 1, axis.size) - 1,
@@ -105,18 +110,18 @@ fn outputs_of(axis: Axis, i: i32) -> vec2i {
 
 // w(o, i), where i is one of inputs_of(o) unless TRANSPOSED.
 fn weight(axis: Axis, o: i32, i: i32) -> f32 {
-  if (MODE == 0u) {
+  if (MODE == MODE_AVERAGE) {
     let start = o * axis.stride - axis.padding;
     let end = min(start + axis.kernel, axis.size + axis.padding);
     let inside = vec2i(max(start, 0), min(end, axis.size));
     let count = select(inside.y - inside.x, end - start, params.include_padding == 1u);
     return 1.0 / f32(count);
   }
-  if (MODE == 1u) {
+  if (MODE == MODE_ADAPTIVE) {
     let range = inputs_of(axis, o);
     return 1.0 / f32(range.y - range.x + 1);
   }
-  if (MODE == 2u) {
+  if (MODE == MODE_NEAREST) {
     return 1.0;
   }
   let at = place(axis, o);

@@ -1,11 +1,15 @@
 // y[i] from word i % 4 of philox(counter = (i / 4, step, stream, 0), key = seed):
-//   KIND 0: the 32 bits      KIND 1: low + (high - low) · u, u uniform in [0, 1)      KIND 2: low + high · normal
+//   bits: the 32 bits      uniform: low + (high - low) · u, u uniform in [0, 1)      normal: low + high · normal
 // `step` comes from Params, plus step_buffer[0] when STEPPED = 1 (a counter on the device, for captured programs).
 // One invocation computes four elements.
 //!include lib/index.wgsl
 //!include lib/philox.wgsl
 
 override KIND: u32 = 0u;
+// Values of KIND; src/tensor/random.ts has the same names and numbers.
+const KIND_BITS = 0u;
+const KIND_UNIFORM = 1u;
+const KIND_NORMAL = 2u;
 override STEPPED: u32 = 0u;
 
 struct Params {
@@ -35,10 +39,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   }
   let words = philox(vec4u(quad, step, params.stream, 0u), vec2u(params.seed_low, params.seed_high));
   var out = words;
-  if (KIND == 1u) {
+  if (KIND == KIND_UNIFORM) {
     let u = vec4f(unit(words.x), unit(words.y), unit(words.z), unit(words.w));
     out = bitcast<vec4u>(params.low + (params.high - params.low) * u);
-  } else if (KIND == 2u) {
+  } else if (KIND == KIND_NORMAL) {
     let z = vec4f(normal_pair(words.x, words.y), normal_pair(words.z, words.w));
     out = bitcast<vec4u>(params.low + params.high * z);
   }

@@ -1,7 +1,7 @@
 // y[o, p] = scale · reduce over inner elements of x, where x is walked by two sets of strides: `outer` dimensions
 // (kept) and `inner` dimensions (reduced). The inner elements are cut into `parts` of `part` elements; a second
 // launch over y[outer, parts] finishes, so that sums of millions of elements stay accurate and parallel.
-// OP: 0 sum, 1 max. ROWS × THREADS invocations: THREADS work on one output, ROWS outputs a workgroup.
+// OP is the reduction. ROWS × THREADS invocations: THREADS work on one output, ROWS outputs a workgroup.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 //!include lib/reduce.wgsl
@@ -11,6 +11,9 @@ alias Real = f32;
 alias Result = f32;
 
 override OP: u32 = 0u;
+// Values of OP; src/ops/core/reduction.ts has the same names and numbers.
+const OP_SUM = 0u;
+const OP_MAX = 1u;
 
 struct Params {
   outer_shape: array<vec4u, 2>,
@@ -67,7 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let start = (row % params.parts) * params.part;
   let end = select(start, min(start + params.part, params.inner), live);
   var value = 0.0;
-  if (OP == 1u) {
+  if (OP == OP_MAX) {
     value = -3.4028234e38;
   }
   for (var first = start + lane; first < end; first += BLOCK * THREADS) {
@@ -75,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     var subtotal = 0.0;
     for (var i = first; i < last; i += THREADS) {
       let v = f32(x[base + locate_inner(i)]);
-      if (OP == 0u) {
+      if (OP == OP_SUM) {
         subtotal += v;
       } else {
         value = max(value, v);
@@ -83,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
     value += subtotal;
   }
-  if (OP == 0u) {
+  if (OP == OP_SUM) {
     value = workgroup_sum(value, lane);
   } else {
     value = workgroup_max(value, lane);

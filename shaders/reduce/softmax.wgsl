@@ -1,9 +1,13 @@
 // Row-wise over x [rows, n], dense:  m = max x,  s = Σ e^(x - m)
-//   LOG = 0:  y = e^(x - m) / s        LOG = 1:  y = x - m - log s        LOG = 2:  y[row] = m + log s
+//   softmax: y = e^(x - m) / s        logSoftmax: y = x - m - log s        logSumExp: y[row] = m + log s
 // ROWS × THREADS invocations: THREADS work on one row.
 //!include lib/reduce.wgsl
 
-override LOG: u32 = 0u;
+override KIND: u32 = 0u;
+// Values of KIND; src/ops/softmax.ts has the same names and numbers.
+const KIND_SOFTMAX = 0u;
+const KIND_LOG_SOFTMAX = 1u;
+const KIND_LOG_SUM_EXP = 2u;
 
 struct Params {
   rows: u32,
@@ -38,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     sum += subtotal;
   }
   sum = workgroup_sum(sum, lane);
-  if (LOG == 2u) {
+  if (KIND == KIND_LOG_SUM_EXP) {
     if (live && lane == 0u) {
       // The sum is 0 where all are -∞; not every device says so of the logarithm.
       y[row] = select(largest + log(sum), x[base], sum == 0.0);
@@ -48,7 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let log_sum = log(sum);
   for (var i = lane; i < n; i += THREADS) {
     let v = x[base + i] - largest;
-    if (LOG == 1u) {
+    if (KIND == KIND_LOG_SOFTMAX) {
       y[row * params.n + i] = v - log_sum;
     } else {
       y[row * params.n + i] = exp(v) / sum;

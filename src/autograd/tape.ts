@@ -153,7 +153,7 @@ function walkBack(
       gradient.dispose();
     }
   }
-  // Each result is a tensor of its own, so that the caller may dispose them one by one.
+  // Each result is a separate tensor, so that the caller may dispose them one by one.
   const taken = new Set<Tensor>([seed]);
   return inputs.map((input, i) => {
     const gradient = grads.get(input);
@@ -171,7 +171,7 @@ function walkBack(
   });
 }
 
-/** A backward may hand on what it got, or give one tensor twice: each result gets a tensor of its own to dispose. */
+/** A backward may pass on what it got, or return one tensor twice: each result becomes a separate tensor to dispose. */
 function distinct(
   results: readonly (Tensor | undefined)[],
   others: readonly Tensor[],

@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
-import { cast } from '../ops/cast.ts';
+import { cast } from '../ops/core/cast.ts';
 import {
   choices,
   classKey,
@@ -25,6 +25,7 @@ export interface Launched {
   readonly problem: Problem;
 }
 
+/** Timing of one variant, or why it was rejected. */
 export interface VariantTiming {
   readonly name: string;
   /** Shortest time of one launch, in milliseconds. Absent for a variant that was refused. */
@@ -33,6 +34,7 @@ export interface VariantTiming {
   readonly refused?: string;
 }
 
+/** Timings of the variants for one class of problems. */
 export interface ClassTimings {
   readonly key: string;
   /** Floating-point operations of the problem that was timed. */
@@ -218,6 +220,7 @@ function bestOf(runners: readonly Runner[], rule: string): string {
   return best.milliseconds < GAIN * byRule.milliseconds ? best.name : rule;
 }
 
+/** What `autotune` measures, and where it keeps it. */
 export interface AutotuneOptions extends TimeVariantsOptions {
   /** A file of measurements: classes that it has for this adapter and driver are not measured again, new ones are added. */
   readonly cache?: string;

@@ -1,6 +1,7 @@
 import { grad } from '../autograd/tape.ts';
 import { EnergyModel } from '../ebm/energy-model.ts';
-import { langevin } from '../ebm/langevin.ts';
+import { sample } from '../ebm/sample.ts';
+import { gradientDescent } from '../ebm/unadjusted.ts';
 import { EnergyAligner } from '../eli/aligner.ts';
 import { Initializer } from '../nn/init.ts';
 import { Linear } from '../nn/layers.ts';
@@ -118,7 +119,7 @@ const sampler = (latent: number): Workload => ({
   prepare: (engine) => {
     const model = new EnergyModel(new Initializer(engine, 1), { latent, hidden: 64, layers: 1, slope: 0.2 });
     const start = randomNormal(engine, [1024, latent], { seed: 2 });
-    const chains = () => langevin(model, start, { steps: 30, stepSize: 0.1 });
+    const chains = () => sample(model, start, gradientDescent({ stepSize: 0.1 }), { steps: 30 });
     return captured(engine, chains, () => {
       model.dispose();
       start.dispose();

@@ -21,18 +21,20 @@ function inputOf(engine: Engine, input: CaseInput, seed: number): Tensor {
   return input.transposed === true ? engine.keep(transpose(dense)) : dense;
 }
 
+/** The op at each size that it names; of a fused op, the plain composition of ops that it equals in the next row. */
 function opWorkloads(op: OpDefinition<unknown>): Workload[] {
-  return (op.bench ?? []).map((c): Workload => {
+  const { plain } = op;
+  return (op.bench ?? []).flatMap((c): Workload[] => {
     const shapes = c.inputs.map((input) => `[${input.shape.join(',')}]${input.transposed ? 'ᵀ' : ''}`);
     const attrs = JSON.stringify(c.attrs);
     const detail = (op.bench ?? []).some((other) => other !== c && sameShapes(other.inputs, c.inputs))
       ? ` ${attrs}`
       : '';
-    return {
-      name: `op: ${op.name} ${shapes.join(' ')}${detail}`,
+    const workload = (kind: string, run: typeof op.forward): Workload => ({
+      name: `op: ${op.name} ${shapes.join(' ')}${detail}${kind}`,
       prepare: (engine) => {
         const inputs = c.inputs.map((input, i) => inputOf(engine, input, i + 1));
-        const apply = (): Tensor => noGrad(engine, () => op.forward(inputs, c.attrs));
+        const apply = (): Tensor => noGrad(engine, () => run(inputs, c.attrs));
         const shape = engine.tidy(() => apply().shape);
         const shapes = c.inputs.map((input) => input.shape);
         const program = captured(engine, apply, () => {
@@ -40,7 +42,8 @@ function opWorkloads(op: OpDefinition<unknown>): Workload[] {
         });
         return { ...program, ...op.cost?.(shapes, shape, c.attrs) };
       },
-    };
+    });
+    return [workload('', op.forward), ...(plain === undefined ? [] : [workload(' (plain ops)', plain)])];
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Engine } from '../gpu/engine.ts';
+import { UNARY_CODES } from '../ops/core/unary-op.ts';
 import { neg, relu } from '../ops/unary.ts';
 import { zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -10,8 +11,7 @@ import { captured, type Prepared, type Workload } from './workload.ts';
 const OPS = 200;
 const SIZE = 64;
 const FILE = 'elementwise/unary.wgsl';
-/** The numbers of relu and neg in that file. */
-const CODES = [8, 1] as const;
+const CODES = [UNARY_CODES.relu, UNARY_CODES.neg] as const;
 
 /** `OPS` ops in a chain, each with one workgroup: next to no work, so that what is timed is what an op costs beside it. */
 function chain(engine: Engine, x: Tensor): void {

@@ -1,20 +1,23 @@
-import { EliError } from '../errors.ts';
+import { stopIfAborted } from '../eli/rows.ts';
 import { type LatentSource, openLatents } from '../files/latents.ts';
 import { Engine } from '../gpu/engine.ts';
+import { createProgress } from '../report/progress.ts';
 import { interruptSignal } from './interrupt.ts';
-
-/** Numbers that a batch of latents holds at most: 8 MiB of float32. */
-const BATCH_FLOATS = 2 << 20;
-
-export function rowsPerBatch(dim: number): number {
-  return Math.max(1, Math.floor(BATCH_FLOATS / dim));
-}
 
 export interface Session {
   readonly engine: Engine;
-  /** @throws EliError `ABORTED` after Ctrl-C */
-  readonly check: () => void;
+  /** Raised by Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal;
+  /** Does work that goes through `total` things, with the signal and a bar of its progress. */
+  readonly withBar: <T>(
+    name: string,
+    total: number,
+    unit: string,
+    work: (hooks: {
+      readonly signal: AbortSignal;
+      readonly onProgress: (done: number, text?: string) => void;
+    }) => Promise<T>,
+  ) => Promise<T>;
 }
 
 /**
@@ -27,17 +30,23 @@ export async function alignSession<Names extends string>(
   work: (session: Session, latents: Readonly<Record<Names, LatentSource>>) => Promise<void>,
 ): Promise<void> {
   const { signal, done } = interruptSignal('stopping after the batch under way');
-  const check = (): void => {
-    if (signal.aborted) throw new EliError('ABORTED', 'stopped; no file was written');
-  };
+  const progress = createProgress();
   const latents = {} as Record<Names, LatentSource>;
   let engine: Engine | undefined;
   try {
     for (const [name, path] of Object.entries(paths) as [Names, string][])
       latents[name] = await openLatents(path);
     engine = await Engine.create(adapter === undefined ? {} : { adapter });
-    check();
-    await work({ engine, check, signal }, latents);
+    stopIfAborted(signal);
+    const withBar: Session['withBar'] = async (name, total, unit, withHooks) => {
+      const bar = progress(name, total, unit);
+      try {
+        return await withHooks({ signal, onProgress: (count, text) => bar.update(count, text) });
+      } finally {
+        bar.done();
+      }
+    };
+    await work({ engine, signal, withBar }, latents);
   } finally {
     done();
     engine?.dispose();
@@ -45,20 +54,7 @@ export async function alignSession<Names extends string>(
   }
 }
 
-/** @throws EliError `SHAPE` unless both hold a row for each of the same samples */
-export function checkPairs(previous: LatentSource, current: LatentSource): void {
-  if (previous.rows === current.rows && previous.dim === current.dim) return;
-  throw new EliError(
-    'SHAPE',
-    `${previous.name} [${previous.rows}, ${previous.dim}] and ${current.name} [${current.rows}, ${current.dim}] do not pair up`,
-    { hint: 'both are [n, d]: the same n inputs through the previous and the current model' },
-  );
-}
-
-/** @throws EliError `SHAPE` unless the latents are of the aligner's size */
-export function checkDim(source: LatentSource, dim: number, path: string): void {
-  if (source.dim === dim) return;
-  throw new EliError('SHAPE', `${source.name} has latents of ${source.dim} numbers, ${path} aligns ${dim}`, {
-    hint: 'give latents of the model that the aligner was fitted to',
-  });
+/** Says on which adapter the work is done. */
+export function sayAdapter(doing: string, { adapter }: Engine): void {
+  process.stderr.write(`${doing} on ${adapter.name} (${adapter.driver})\n`);
 }

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { CONTROLS } from '../eli/controls.ts';
+import { CLOSED_FORMS } from '../eli/maps/closed-forms.ts';
 import { ALIGNER_KEYS } from '../eli/options.ts';
 import { applyCommand } from './align-apply.ts';
 import { type FitFlags, fitCommand } from './align-fit.ts';
@@ -23,7 +23,9 @@ export function addAlign(program: Command): void {
     .requiredOption('--current <latents>', 'latents of the current model, the same rows')
     .requiredOption('--out <file>', 'aligner to write (.safetensors)')
     .addOption(
-      new Option('--control <name>', 'fit this closed form instead, to compare with').choices([...CONTROLS]),
+      new Option('--control <name>', 'fit this closed form instead, to compare with').choices(
+        Object.keys(CLOSED_FORMS),
+      ),
     )
     .option('--max-pairs <number>', 'use at most this many pairs, drawn with --seed', numberOf)
     .option(...ADAPTER)

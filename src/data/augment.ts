@@ -71,6 +71,7 @@ export function uploadImages(
   return { parts, first, count, channels, height, width };
 }
 
+/** How bytes become images: augmentation, normalisation, random numbers. */
 export interface AugmentOptions {
   /** Without it images are only normalised. */
   readonly augmentation?: Augmentation | undefined;

@@ -8,6 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { type Augmentation, augment, type ImageBytes, mixedLabels, uploadImages } from './augment.ts';
 import type { ImageSet } from './image-set.ts';
 
+/** How samples are normalised and augmented. */
 export interface ImageSamplesOptions {
   readonly augmentation?: Augmentation | undefined;
   /** Of each channel, of pixels 0 … 1 (`channelStatistics`); default: pixels stay as they are. */
@@ -70,6 +71,7 @@ export class ImageSamples {
     return { seed, stream, step };
   }
 
+  /** Frees the images and labels on the device. */
   dispose(): void {
     for (const part of this.#images.parts) part.dispose();
     this.#labels.dispose();

@@ -1,6 +1,6 @@
-import { EliError } from '../errors.ts';
 import { checkSeed, philox, type RandomSource } from '../tensor/random.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { checkWhole } from './schedule.ts';
 
 /** Which random numbers a chain uses: the same choice gives the same chain. */
 export interface ChainRandom {
@@ -22,18 +22,12 @@ const ROLE = { noise: 0, accept: 1, mask: 2, fresh: 3, start: 4 } as const;
 export function checkChainRandom(random: ChainRandom): void {
   checkSeed(random.seed);
   const { run } = random;
-  if (
-    run !== undefined &&
-    !(run instanceof Tensor) &&
-    !(Number.isInteger(run) && run >= 0 && run < 2 ** 32)
-  ) {
-    throw new EliError('ARGUMENT', `random.run is ${run}, must be a whole number from 0 to 2^32 − 1`);
-  }
+  if (run !== undefined && !(run instanceof Tensor)) checkWhole('random.run', run, 0, 2 ** 32 - 1);
 }
 
 /**
- * The numbers of chain step t. Noise without `run` is that of `langevin` (seed, stream, step t), so that both make the
- * same chain. All else draws with a seed of its own, hashed from seed, stream, step and role: the fourth word of the
+ * The numbers of chain step t. Noise without `run` has (seed, stream, step t), as in the energies' kernels, so that both
+ * make the same chain. All else draws with a seed of its own, hashed from seed, stream, step and role: the fourth word of the
  * hash's counter is 1, where draws have 0, so that the two never meet.
  */
 export function chainDraw(random: ChainRandom, t: number, role: keyof typeof ROLE): RandomSource {

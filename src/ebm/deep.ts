@@ -4,7 +4,7 @@ import { linear, matmul } from '../ops/matmul.ts';
 import { concat, contiguous, reshape, transpose } from '../ops/views.ts';
 import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
+import type { EnergyModelConfig, EnergyNetwork } from './network.ts';
 
 /** Packs of a vector that one lane can hold: the kernel has as many calls for them. */
 const MAX_PACKS = 4;
@@ -29,7 +29,7 @@ export function canRunDeep(engine: Engine, { layers, hidden }: EnergyModelConfig
  * Chains of `steps` steps without noise from `start` [n, d] for an energy of two or more hidden layers; returns their
  * ends [n, d]. Call inside a tidy scope.
  */
-export function sampleDeep(model: EnergyModel, start: Tensor, steps: number, stepSize: number): Tensor {
+export function sampleDeep(model: EnergyNetwork, start: Tensor, steps: number, stepSize: number): Tensor {
   const { engine } = start;
   const { layers, hidden, slope } = model.config;
   const parameters = model.parameters();

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import type { Chains } from './sample.ts';
+import type { Chains } from './chains.ts';
 
 /** Points of chains off the device: element ((step · chains) + chain) · dims + dim, as `Trajectory.points` is read. */
 export interface ChainPoints {
@@ -22,6 +22,7 @@ export interface Mixing {
   readonly rHat: number;
 }
 
+/** What `diagnose` finds out about chains. */
 export interface ChainDiagnostics {
   /** Mean share of proposals taken, and the least of a chain; for samplers that accept and reject. */
   readonly acceptance?: { readonly mean: number; readonly least: number };

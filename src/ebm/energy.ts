@@ -3,6 +3,7 @@ import { EliError } from '../errors.ts';
 import { sum } from '../ops/reduce.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import type { Chains, LangevinChain, SamplerVariant } from './chains.ts';
 
 /**
  * An energy over points of ℝᵈ: the density is proportional to exp(−E(x) / T). `EnergyModel` is one; any function made
@@ -13,6 +14,12 @@ export interface Energy {
   energy(points: Tensor): Tensor;
   /** Energy [n] and its gradient [n, d], off the tape, where there is a faster way than automatic differentiation. */
   energyAndGradient?(points: Tensor): { energy: Tensor; gradient: Tensor };
+  /**
+   * Langevin chains from the start [n, d] by kernels of this energy, off the tape, inside a tidy scope; undefined where
+   * ops are faster, or the variant is `plain`.
+   * @throws EliError `ARGUMENT` when the kernels of the variant cannot run such a chain.
+   */
+  chains?(start: Tensor, chain: LangevinChain, variant: SamplerVariant): Chains | undefined;
 }
 
 /** @throws EliError `SHAPE` or `DTYPE` unless the points are f32 [n, d]. */
@@ -37,9 +44,17 @@ export function energyOf(what: string, energy: Energy, points: Tensor): Tensor {
   return values;
 }
 
-/** Energy [n] and ∂E/∂x [n, d] of points [n, d], both off the tape. */
-export function evaluate(what: string, energy: Energy, points: Tensor): { energy: Tensor; gradient: Tensor } {
-  if (energy.energyAndGradient !== undefined) return energy.energyAndGradient(points);
+/**
+ * Energy [n] and ∂E/∂x [n, d] of points [n, d], both off the tape.
+ * @param plain by automatic differentiation, also where the energy has a faster way
+ */
+export function evaluate(
+  what: string,
+  energy: Energy,
+  points: Tensor,
+  plain = false,
+): { energy: Tensor; gradient: Tensor } {
+  if (energy.energyAndGradient !== undefined && !plain) return energy.energyAndGradient(points);
   const { engine } = points;
   return engine.tidy(() => {
     const { values, gradient } = slopes(what, energy, points, false);

@@ -5,7 +5,7 @@ import { compact, copyInto, slice, transpose } from '../ops/views.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { denseStrides } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { EnergyModel, EnergyModelConfig } from './energy-model.ts';
+import type { EnergyModelConfig, EnergyNetwork } from './network.ts';
 
 /*
  * Chains and aligner iterations in the hidden layer, for energies with one hidden layer f(x) = w2 · φ(W1 x + b1) + b2.
@@ -192,7 +192,7 @@ function runChains(
  * Chains of `steps` steps without noise from `start` [n, d] for an energy of one hidden layer; returns their ends
  * [n, d]. Call inside a tidy scope.
  */
-export function sampleHidden(model: EnergyModel, start: Tensor, steps: number, stepSize: number): Tensor {
+export function sampleHidden(model: EnergyNetwork, start: Tensor, steps: number, stepSize: number): Tensor {
   const { engine } = start;
   const { config } = model;
   const flat = empty(engine, [layoutOf(config).size]);

@@ -50,6 +50,7 @@ export function hmc({ stepSize, leapfrogSteps, mass = 1, temperature = 1 }: HmcO
   };
 }
 
+/** Settings of `leapfrog`. */
 export interface LeapfrogOptions {
   readonly stepSize: number;
   readonly steps: number;

@@ -14,8 +14,10 @@ import { checkPoints, type Energy, energyOf } from './energy.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { type SampleOptions, sample } from './sample.ts';
 import type { Sampler } from './sampler.ts';
+import { checkWhole } from './schedule.ts';
 import { energyL2 } from './stabilise.ts';
 
+/** Settings of `contrastiveLoss`. */
 export interface ContrastiveOptions {
   /** Weight of the L2 regulariser on both batches' energies (`energyL2`); default 0. */
   readonly l2?: number;
@@ -49,6 +51,7 @@ export function contrastiveLoss(
   return l2 === 0 ? loss : add(loss, mul(energyL2(real, made), l2));
 }
 
+/** Settings of `PersistentChains`. */
 export interface PersistentOptions {
   /** Where chains start, at first and when renewed: n points [n, d] by the random numbers of `source`. */
   readonly fresh: (n: number, source: RandomSource) => Tensor;
@@ -84,14 +87,8 @@ export class PersistentChains {
         `PersistentChains: freshFraction is ${freshFraction}, must be from 0 to 1`,
       );
     }
-    for (const [name, value] of Object.entries({ chains, capacity })) {
-      if (!Number.isInteger(value) || value < 1) {
-        throw new EliError(
-          'ARGUMENT',
-          `PersistentChains: ${name} is ${value}, must be a whole number from 1`,
-        );
-      }
-    }
+    checkWhole('PersistentChains: chains', chains, 1);
+    checkWhole('PersistentChains: capacity', capacity, 1);
     checkChainRandom(random);
     this.#options = options;
     this.#share = freshFraction;
@@ -129,6 +126,7 @@ export class PersistentChains {
     return contrastiveLoss(energy, data, this.advance(energy, options.run), options);
   }
 
+  /** Frees the replay buffer. */
   dispose(): void {
     this.buffer.dispose();
   }

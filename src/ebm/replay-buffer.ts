@@ -59,6 +59,7 @@ export class ReplayBuffer {
     this.#cursor = (this.#cursor + 1) % (capacity / this.batch);
   }
 
+  /** Frees the points. */
   dispose(): void {
     this.points.dispose();
   }

@@ -3,17 +3,18 @@ import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { add } from '../ops/binary.ts';
 import { affine, clamp, log } from '../ops/unary.ts';
-import { copyInto } from '../ops/views.ts';
+import { contiguous, copyInto, slice } from '../ops/views.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { randomNormal, randomUniform } from '../tensor/random.ts';
 import { denseStrides } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts';
+import type { Chains, LangevinChain, SamplerVariant, Trajectory } from './chains.ts';
 import { checkPoints, type Energy, evaluate } from './energy.ts';
-import { EnergyModel } from './energy-model.ts';
-import type { ChainState, FusedOptions, Sampler, Step, StepContext, Transition } from './sampler.ts';
-import { FINITE, type Schedule, tabulate } from './schedule.ts';
+import type { ChainState, Sampler, StepContext, Transition } from './sampler.ts';
+import { checkWhole, FINITE, type Schedule, tabulate } from './schedule.ts';
 
+/** How `sample` moves chains. */
 export interface SampleOptions {
   /** Steps of every chain, 0 to 1,000,000. */
   readonly steps: number;
@@ -28,52 +29,33 @@ export interface SampleOptions {
   readonly burnIn?: number;
   /** The trajectory keeps every `thin`-th step after `burnIn`; default 1. */
   readonly thin?: number;
-  /** Whether to keep the points on the way. */
+  /** Whether to keep the points on the way, and their energies. */
   readonly trajectory?: boolean;
+  /** Whether the trajectory begins with the start; default false. */
+  readonly keepStart?: boolean;
+  /** Default `auto`. */
+  readonly variant?: SamplerVariant;
 }
 
-/** Points and energies along n chains: after steps burnIn + thin, burnIn + 2 thin, … */
-export interface Trajectory {
-  /** [k, n, d] */
-  readonly points: Tensor;
-  /** [k, n] */
-  readonly energies: Tensor;
-}
-
-export interface Chains {
-  /** Where the chains end, [n, d]. */
-  readonly latents: Tensor;
-  /** Share of proposals that each chain took after `burnIn`, [n]; MALA and HMC only. */
-  readonly acceptance?: Tensor;
-  readonly trajectory?: Trajectory;
-}
-
-interface Plan {
-  readonly steps: number;
+/** Checked options with everything that depends on the step tabulated. */
+interface Plan extends Omit<SampleOptions, 'clamp'> {
+  readonly name: string;
   readonly burnIn: number;
   readonly thin: number;
-  /** Points that the trajectory keeps. */
-  readonly kept: number;
   readonly low: Float64Array | undefined;
   readonly high: Float64Array | undefined;
   readonly transition: Transition;
 }
 
-function plan(sampler: Sampler, options: SampleOptions): Plan {
+function planOf(sampler: Sampler, options: SampleOptions): Plan {
   const { steps, burnIn = 0, thin = 1, random } = options;
-  const whole = (name: string, value: number, low: number, high: number): void => {
-    if (!Number.isInteger(value) || value < low || value > high) {
-      throw new EliError(
-        'ARGUMENT',
-        `sample: ${name} is ${value}, must be a whole number from ${low} to ${high}`,
-      );
-    }
-  };
-  whole('steps', steps, 0, 1e6);
-  whole('burnIn', burnIn, 0, Math.max(0, steps - 1));
-  whole('thin', thin, 1, Math.max(1, steps - burnIn));
-  if (options.trajectory === true && steps === 0) {
-    throw new EliError('ARGUMENT', 'sample: a chain of no steps has no trajectory');
+  checkWhole('sample: steps', steps, 0, 1e6);
+  checkWhole('sample: burnIn', burnIn, 0, Math.max(0, steps - 1));
+  checkWhole('sample: thin', thin, 1, Math.max(1, steps - burnIn));
+  if (options.trajectory === true && steps === 0 && options.keepStart !== true) {
+    throw new EliError('ARGUMENT', 'sample: a chain of no steps has no trajectory', {
+      hint: 'with `keepStart: true` it has one point',
+    });
   }
   const transition = sampler.prepare(steps);
   if (random !== undefined) checkChainRandom(random);
@@ -82,7 +64,12 @@ function plan(sampler: Sampler, options: SampleOptions): Plan {
       hint: 'give `random: { seed }`',
     });
   }
-  const [low, high] = (options.clamp ?? []).map((schedule, i) =>
+  return { ...options, name: sampler.name, burnIn, thin, ...limitsOf(options), transition };
+}
+
+/** Limits of every step. */
+function limitsOf({ clamp: limits, steps }: SampleOptions): Pick<Plan, 'low' | 'high'> {
+  const [low, high] = (limits ?? []).map((schedule, i) =>
     tabulate(`sample: clamp[${i}]`, schedule, Math.max(1, steps), FINITE),
   );
   low?.forEach((value, t) => {
@@ -93,95 +80,130 @@ function plan(sampler: Sampler, options: SampleOptions): Plan {
       );
     }
   });
-  return { steps, burnIn, thin, kept: Math.floor((steps - burnIn) / thin), low, high, transition };
+  return { low, high };
 }
 
 /**
  * Moves n chains on an energy: `start` [n, d] is left as it is. Everything is recorded on the device and nothing read
  * back, so that it can be part of a captured program. Off the tape.
  *
- * Langevin and gradient steps on an `EnergyModel` run in its own kernels unless a trajectory, limits that change, or
- * noise with `random.run` is asked for.
- * @throws EliError `ARGUMENT` for options out of range, naming the step; `SHAPE` or `DTYPE` for points or energies that
- * are not [n, d] and [n]; `NOT_DIFFERENTIABLE` inside `noGrad`.
+ * Langevin and gradient steps run in the energy's own kernels where it has some (as `EnergyModel`), unless limits that
+ * change, noise with `random.run`, or a trajectory with `burnIn` or `thin` is asked for.
+ * @throws EliError `ARGUMENT` for options out of range, naming the step, or when a variant is asked for that cannot do
+ * what the options say; `SHAPE` or `DTYPE` for points or energies that are not [n, d] and [n]; `NOT_DIFFERENTIABLE`
+ * inside `noGrad`.
  */
 export function sample(energy: Energy, start: Tensor, sampler: Sampler, options: SampleOptions): Chains {
   checkPoints('sample', start);
-  const what = plan(sampler, options);
+  const plan = planOf(sampler, options);
+  const { variant = 'auto' } = plan;
   return start.engine.tidy(() => {
     const points = detach(start);
-    const fused = fusedOptions(options, what.transition.random);
-    if (energy instanceof EnergyModel && sampler.fused !== undefined && fused !== undefined) {
-      return { latents: sampler.fused(energy, points, fused) };
+    const chain = langevinChain(plan);
+    const result = chain && energy.chains?.(points, chain, variant);
+    if (result !== undefined) return chainsOf(result, plan);
+    if (variant === 'fused' || variant === 'hidden') {
+      throw new EliError('ARGUMENT', `sample: no kernels for variant "${variant}" of this chain`, {
+        hint: 'they need an EnergyModel, a Langevin sampler, constant limits, no random.run, and every step kept',
+      });
     }
-    return run(energy, points, sampler, what, options);
+    // An energy that has kernels for such a chain and leaves it to ops finds these faster here.
+    const plain = variant === 'plain' || (chain !== undefined && energy.chains !== undefined);
+    return stepByStep(energy, points, plan, plain);
   });
 }
 
-/** The options as the kernels of an `EnergyModel` take them, or undefined where they cannot. */
-function fusedOptions(
-  { steps, clamp: limits, random, trajectory }: SampleOptions,
-  noisy: boolean,
-): FusedOptions | undefined {
-  if (trajectory === true || (noisy && random?.run !== undefined)) return undefined;
-  const [low, high] = limits ?? [];
-  if (limits !== undefined && (typeof low !== 'number' || typeof high !== 'number')) return undefined;
+/** The chain as the kernels of an energy take it, or undefined where they cannot. */
+function langevinChain(plan: Plan): LangevinChain | undefined {
+  const { steps, burnIn, thin, low, high, random, trajectory = false, transition } = plan;
+  const { langevin } = transition;
+  const moving = [low, high].some((limits) => limits?.some((v) => v !== limits[0]));
+  const thinned = trajectory && (burnIn > 0 || thin > 1);
+  if (langevin === undefined || moving || thinned) return undefined;
+  if (transition.random && random?.run !== undefined) return undefined;
   return {
     steps,
-    ...(limits === undefined ? {} : { clamp: limits as readonly [number, number] }),
+    ...langevin,
+    ...(low === undefined ? {} : { clamp: [low[0]!, high![0]!] }),
     ...(random === undefined ? {} : { random: { seed: random.seed, stream: random.stream ?? 0 } }),
+    trajectory,
   };
 }
 
-function run(energy: Energy, start: Tensor, sampler: Sampler, what: Plan, options: SampleOptions): Chains {
-  const { steps, burnIn, thin, transition } = what;
+/** What an energy's kernels returned, with the points that the caller wants. */
+function chainsOf({ latents, trajectory }: Chains, { keepStart }: Plan): Chains {
+  if (trajectory === undefined) return { latents };
+  const kept = (all: Tensor): Tensor => (keepStart === true ? all : slice(all, 0, 1, all.shape[0]!));
+  return { latents, trajectory: { points: kept(trajectory.points), energies: kept(trajectory.energies) } };
+}
+
+function stepByStep(energy: Energy, start: Tensor, plan: Plan, plain: boolean): Chains {
+  const { name, steps, burnIn, thin, low, high, transition } = plan;
   const { engine } = start;
-  const [n, d] = start.shape as [number, number];
+  const n = start.shape[0]!;
   const fill = (state: ChainState): Required<ChainState> =>
     state.energy !== undefined && state.gradient !== undefined
       ? (state as Required<ChainState>)
-      : { points: state.points, ...evaluate(`sample: ${sampler.name}`, energy, state.points) };
-  const limited = transition.metropolis && what.low !== undefined;
-  const trajectory = options.trajectory === true ? emptyTrajectory(engine, what.kept, n, d) : undefined;
+      : { points: state.points, ...evaluate(`sample: ${name}`, energy, state.points, plain) };
+  const kept = plan.trajectory === true ? new Kept(start, plan) : undefined;
 
-  // A state owns its tensors; the first is a copy, as the start may be the caller's own tensor.
-  let state: ChainState = {
-    points: limited ? clamp(start, what.low![0]!, what.high![0]!) : affine(start, 1, 0),
-  };
-  let taken: Tensor | undefined = transition.metropolis && steps > 0 ? zeros(engine, [n]) : undefined;
+  // A state owns its tensors.
+  const limited = transition.metropolis && low !== undefined;
+  let state: ChainState = { points: limited ? clamp(start, low[0]!, high![0]!) : contiguous(start) };
+  if (plan.keepStart === true && kept !== undefined) {
+    state = fill(state);
+    kept.add(state as Required<ChainState>);
+  }
+  let taken = transition.metropolis && steps > 0 ? zeros(engine, [n]) : undefined;
   for (let t = 0; t < steps; t++) {
-    const [before, takenBefore] = [state, taken];
+    const before = state;
     const counts = t >= burnIn;
-    const keep = counts && (t + 1 - burnIn) % thin === 0;
-    const after = engine.tidy(() => {
-      const step = transition.step(before, contextOf(engine, n, what, options.random, t, fill));
-      if (!keep || trajectory === undefined) return step;
+    const { state: after, accepted } = engine.tidy(() => {
+      const step = transition.step(before, contextOf(engine, n, plan, t, fill));
+      if (kept === undefined || !counts || (t + 1 - burnIn) % thin !== 0) return step;
       const full = fill(step.state);
-      store(trajectory, (t + 1 - burnIn) / thin - 1, full);
-      return { ...step, state: full } satisfies Step;
+      kept.add(full);
+      return { ...step, state: full };
     });
-    state = after.state;
-    if (after.accepted !== undefined) {
-      if (counts) {
-        taken = add(takenBefore!, after.accepted);
-        takenBefore!.dispose();
-      }
-      after.accepted.dispose();
+    state = after;
+    if (taken !== undefined && accepted !== undefined && counts) {
+      const sum = add(taken, accepted);
+      taken.dispose();
+      taken = sum;
     }
+    accepted?.dispose();
     for (const tensor of Object.values(before)) (tensor as Tensor).dispose();
   }
   return {
-    latents: state.points,
+    // Without a step these are the caller's own elements.
+    latents: steps === 0 ? affine(state.points, 1, 0) : state.points,
     ...(taken === undefined ? {} : { acceptance: affine(taken, 1 / (steps - burnIn), 0) }),
-    ...(trajectory === undefined ? {} : { trajectory }),
+    ...(kept === undefined ? {} : { trajectory: kept.trajectory }),
   };
+}
+
+/** Fills a trajectory. */
+class Kept {
+  readonly trajectory: Trajectory;
+  #count = 0;
+
+  constructor({ engine, shape }: Tensor, { steps, burnIn, thin, keepStart }: Plan) {
+    const [n, d] = shape as [number, number];
+    const k = Math.floor((steps - burnIn) / thin) + (keepStart === true ? 1 : 0);
+    this.trajectory = { points: empty(engine, [k, n, d]), energies: empty(engine, [k, n]) };
+  }
+
+  add({ points, energy }: Required<ChainState>): void {
+    const at = this.#count++;
+    copyInto(points, this.trajectory.points, denseStrides(points.shape), at * points.size);
+    copyInto(energy, this.trajectory.energies, [1], at * energy.size);
+  }
 }
 
 function contextOf(
   engine: Engine,
   n: number,
-  { low, high }: Plan,
-  random: ChainRandom | undefined,
+  { low, high, random }: Plan,
   t: number,
   fill: StepContext['evaluate'],
 ): StepContext {
@@ -189,16 +211,8 @@ function contextOf(
     t,
     ...(low === undefined ? {} : { box: [low[t]!, high![t]!] as const }),
     evaluate: fill,
-    normal: (shape) => randomNormal(engine, shape, chainDraw(random!, t, 'noise')),
+    normal: (shape, deviation = 1) =>
+      randomNormal(engine, shape, chainDraw(random!, t, 'noise'), 0, deviation),
     logUniform: () => log(randomUniform(engine, [n], chainDraw(random!, t, 'accept'), 1, 0)),
   };
-}
-
-function emptyTrajectory(engine: Engine, kept: number, n: number, d: number): Trajectory {
-  return { points: empty(engine, [kept, n, d]), energies: empty(engine, [kept, n]) };
-}
-
-function store(trajectory: Trajectory, at: number, { points, energy }: Required<ChainState>): void {
-  copyInto(points, trajectory.points, denseStrides(points.shape), at * points.size);
-  copyInto(energy, trajectory.energies, [1], at * energy.size);
 }

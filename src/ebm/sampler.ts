@@ -1,5 +1,4 @@
 import type { Tensor } from '../tensor/tensor.ts';
-import type { EnergyModel } from './energy-model.ts';
 import type { Schedule } from './schedule.ts';
 
 /** Where n chains are. */
@@ -20,12 +19,13 @@ export interface StepContext {
   readonly box?: readonly [number, number];
   /** Fills in energy and gradient where they are missing. */
   evaluate(state: ChainState): Required<ChainState>;
-  /** Standard normal numbers of this step, of the given shape. */
-  normal(shape: readonly number[]): Tensor;
+  /** Normal numbers of this step, of the given shape; their deviation is 1 unless it is given. */
+  normal(shape: readonly number[], deviation?: number): Tensor;
   /** log u with u uniform in (0, 1], one a chain: [n]. */
   logUniform(): Tensor;
 }
 
+/** What one step of a sampler returns. */
 export interface Step {
   readonly state: ChainState;
   /** 1 where the proposal was taken, else 0: [n]. Absent for samplers that take every one. */
@@ -38,15 +38,13 @@ export interface Transition {
   readonly random: boolean;
   /** Whether it proposes and then accepts or rejects. */
   readonly metropolis: boolean;
+  /**
+   * ε and σ of each step where the steps are x ← x − ε ∂E/∂x + σ ξ: energies may have kernels for such chains, which then
+   * run instead of `step`.
+   */
+  readonly langevin?: { readonly stepSizes: Float64Array; readonly sigmas: Float64Array };
   /** One step of all chains, recorded on the device: nothing is read back. Runs inside `engine.tidy`. */
   step(state: ChainState, context: StepContext): Step;
-}
-
-/** Options of a chain that an `EnergyModel`'s own kernels can carry out. */
-export interface FusedOptions {
-  readonly steps: number;
-  readonly clamp?: readonly [number, number];
-  readonly random?: { readonly seed: number; readonly stream?: number };
 }
 
 /** A way to move chains on any energy: `langevinSampler`, `mala`, `hmc`, `gradientDescent`, or your own. */
@@ -54,8 +52,6 @@ export interface Sampler {
   readonly name: string;
   /** Checks the parameters at every one of `steps` steps. @throws EliError `ARGUMENT`. */
   prepare(steps: number): Transition;
-  /** The same chain by the kernels of an `EnergyModel`, which is faster: points [n, d] → [n, d]. */
-  fused?(model: EnergyModel, start: Tensor, options: FusedOptions): Tensor;
 }
 
 /** Parameters that all samplers with noise share. */

@@ -62,12 +62,12 @@ export interface Rule {
   readonly words: string;
 }
 
-export const FINITE: Rule = { accepts: Number.isFinite, words: 'finite' };
-export const POSITIVE: Rule = { accepts: (v) => v > 0 && Number.isFinite(v), words: 'finite and above 0' };
-export const NOT_NEGATIVE: Rule = {
-  accepts: (v) => v >= 0 && Number.isFinite(v),
-  words: 'finite and not below 0',
-};
+/** As the device computes: in f32. */
+const finite = (value: number): boolean => Number.isFinite(Math.fround(value));
+
+export const FINITE: Rule = { accepts: finite, words: 'finite' };
+export const POSITIVE: Rule = { accepts: (v) => v > 0 && finite(v), words: 'finite and above 0' };
+export const NOT_NEGATIVE: Rule = { accepts: (v) => v >= 0 && finite(v), words: 'finite and not below 0' };
 export const COUNT: Rule = {
   accepts: (v) => Number.isInteger(v) && v >= 1 && v <= 10_000,
   words: 'a whole number from 1 to 10,000',
@@ -83,4 +83,11 @@ export function tabulate(name: string, schedule: Schedule, steps: number, rule: 
     if (rule.accepts(value)) return value;
     throw new EliError('ARGUMENT', `${name} is ${value} at step ${t}, must be ${rule.words}`);
   });
+}
+
+/** @throws EliError `ARGUMENT` unless the value is a whole number from `low` to `high`. */
+export function checkWhole(name: string, value: number, low: number, high = Number.POSITIVE_INFINITY): void {
+  if (Number.isInteger(value) && value >= low && value <= high) return;
+  const range = high === Number.POSITIVE_INFINITY ? low : `${low} to ${high}`;
+  throw new EliError('ARGUMENT', `${name} is ${value}, must be a whole number from ${range}`);
 }

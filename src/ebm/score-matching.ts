@@ -15,6 +15,7 @@ import { POSITIVE, tabulate } from './schedule.ts';
  * inside the same `engine.tidy` in which the loss is made.
  */
 
+/** Settings of `denoisingScoreMatching`. */
 export interface DenoisingOptions {
   /** σ: standard deviation of the noise added to the data. */
   readonly sigma: number;
@@ -36,6 +37,7 @@ export function denoisingScoreMatching(energy: Energy, data: Tensor, options: De
   return reachAll(mul(mean(sum(mul(rest, rest), 1)), 0.5), values);
 }
 
+/** Settings of `slicedScoreMatching`. */
 export interface SlicedOptions {
   readonly random: RandomSource;
   /** Directions v: ±1 in every dimension (default), or standard normal. */

@@ -1,7 +1,6 @@
 import { EliError } from '../errors.ts';
 import { add, mul, sub } from '../ops/binary.ts';
 import { clamp } from '../ops/unary.ts';
-import { langevin } from './langevin.ts';
 import type { Sampler, Tempered } from './sampler.ts';
 import { FINITE, NOT_NEGATIVE, type Schedule, scheduleAt, tabulate } from './schedule.ts';
 
@@ -15,7 +14,7 @@ export interface LangevinSamplerOptions extends Tempered {
 /**
  * The unadjusted Langevin algorithm x ← x − ε ∂E/∂x + √(2εT) ξ (Roberts and Tweedie, 1996; Welling and Teh,
  * 2011). Its stationary density differs from exp(−E/T) by a bias that vanishes with ε: on a Gaussian of variance
- * s² the variance is s² / (1 − ε / (2 s²)). On an `EnergyModel` it runs in the model's own kernel.
+ * s² the variance is s² / (1 − ε / (2 s²)). Energies with kernels for whole chains, as `EnergyModel`, run it there.
  * @throws EliError `ARGUMENT` for both `noise` and `temperature`.
  */
 export function langevinSampler(options: LangevinSamplerOptions): Sampler {
@@ -50,7 +49,7 @@ function unadjusted(
   return {
     name,
     prepare(steps) {
-      const sizes = tabulate(
+      const stepSizes = tabulate(
         `${name}: stepSize`,
         stepSize,
         steps,
@@ -61,14 +60,14 @@ function unadjusted(
       return {
         random: sigmas.some((v) => v > 0),
         metropolis: false,
+        langevin: { stepSizes, sigmas },
         step(state, { t, box, evaluate, normal }) {
           const { points, gradient } = evaluate(state);
-          let next = sub(points, mul(gradient, sizes[t]!));
-          if (sigmas[t]! > 0) next = add(next, mul(normal(points.shape), sigmas[t]!));
+          let next = sub(points, mul(gradient, stepSizes[t]!));
+          if (sigmas[t]! > 0) next = add(next, normal(points.shape, sigmas[t]!));
           return { state: { points: box === undefined ? next : clamp(next, ...box) } };
         },
       };
     },
-    fused: (model, start, options) => langevin(model, start, { ...options, stepSize, noise: sigma }).latents,
   };
 }

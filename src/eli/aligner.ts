@@ -1,9 +1,11 @@
+import type { Chains } from '../ebm/chains.ts';
 import { EnergyModel } from '../ebm/energy-model.ts';
-import { langevin, type Samples } from '../ebm/langevin.ts';
-import { EliError, type ErrorCode } from '../errors.ts';
+import { sample } from '../ebm/sample.ts';
+import { gradientDescent } from '../ebm/unadjusted.ts';
+import { EliError } from '../errors.ts';
+import { readFormat } from '../files/formats.ts';
 import { wholeNumber } from '../files/json.ts';
 import {
-  readSafetensors,
   type Safetensors,
   type SafetensorsInput,
   toFloat32,
@@ -14,14 +16,16 @@ import { Initializer } from '../nn/init.ts';
 import type { StateDict } from '../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
 import { neg } from '../ops/unary.ts';
-import { sameShape, showShape } from '../tensor/shape.ts';
 import { STREAM } from '../tensor/streams.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
-import { type ChainStart, fitStart, startFrom, startOf, startState } from './chain-start.ts';
 import type { AlignerState, FitSchedule, LatentPairs } from './fit.ts';
+import { type ClosedForm, checkPaired } from './maps/closed-form.ts';
+import { CLOSED_FORMS, fitMap } from './maps/closed-forms.ts';
+import type { LatentMap, MapFormat } from './maps/map.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
 import { AlignerTrainer } from './trainer.ts';
 
+/** What a fit reports. */
 export interface FitProgress {
   readonly iteration: number;
   readonly iterations: number;
@@ -33,6 +37,7 @@ export interface FitProgress {
   readonly aligner: EnergyAligner;
 }
 
+/** How a fit is followed, stopped and resumed. */
 export interface FitHooks extends FitSchedule {
   /** Called (and awaited) every `every` iterations, at the end, and where `signal` stops the fit. */
   readonly onProgress?: (progress: FitProgress) => void | Promise<void>;
@@ -40,21 +45,19 @@ export interface FitHooks extends FitSchedule {
   readonly resume?: AlignerState;
 }
 
-const FORMAT = 'eli-webgpu aligner';
-
-/** Failures that are not a file's fault. */
-const OF_DEVICE: ReadonlySet<ErrorCode> = new Set(['DISPOSED', 'DEVICE_LOST', 'OUT_OF_MEMORY']);
+const FORMAT = 'eli-webgpu aligner' satisfies MapFormat;
 
 /**
  * ELI's aligner (Joseph et al., CVPR 2022): an energy model on which latents of the previous model are likely and
  * those of the current one are not, and Langevin chains that move latents down it.
  */
-export class EnergyAligner {
+export class EnergyAligner implements LatentMap {
   readonly engine: Engine;
   readonly latent: number;
   readonly config: AlignerConfig;
   readonly #trainer: AlignerTrainer;
-  #start: ChainStart;
+  /** The map to the starts of the chains; none where they start at the latents as they are. */
+  #start: ClosedForm | undefined;
 
   private constructor(engine: Engine, latent: number, config: AlignerConfig) {
     this.engine = engine;
@@ -104,39 +107,19 @@ export class EnergyAligner {
     hooks: Omit<FitHooks, 'onProgress'> = {},
   ): AsyncGenerator<FitProgress, EnergyAligner, undefined> {
     const config = alignerConfig(options);
-    const { previous, current } = pairs;
-    for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
-      if (x.engine !== engine)
-        throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
-    }
-    if (previous.rank !== 2 || !sameShape(previous.shape, current.shape)) {
-      throw new EliError(
-        'SHAPE',
-        `EnergyAligner.fit: previous latents ${showShape(previous.shape)} and current latents ${showShape(current.shape)} do not pair up`,
-        { hint: 'both are [n, d]: the same n inputs through the previous and the current model' },
-      );
-    }
-    checkDType('EnergyAligner.fit', previous, 'f32');
-    checkDType('EnergyAligner.fit', current, 'f32');
-    const [n, d] = previous.shape as [number, number];
-    if (n < config.batch) {
-      throw new EliError(
-        'SHAPE',
-        `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${config.batch}`,
-        {
-          hint: 'give more latents or a smaller `batch`',
-        },
-      );
-    }
+    checkPairs(engine, pairs, config);
+    const { current } = pairs;
+    const [n, d] = current.shape as [number, number];
     checkHooks(hooks, n, config);
     const aligner = new EnergyAligner(engine, d, config);
     const { iterations } = config;
     let started = current;
     try {
-      if (hooks.resume === undefined) aligner.#start = await fitStart(config.start, pairs);
-      else aligner.#load(hooks.resume);
-      started = engine.tidy(() => startOf(aligner.#start, current));
-      for await (const report of aligner.#trainer.run({ previous, current: started }, hooks)) {
+      const { start } = config;
+      if (hooks.resume !== undefined) aligner.#load(hooks.resume);
+      else if (start !== 'current') aligner.#start = await fitMap(start, pairs);
+      started = aligner.#start?.align(current) ?? current;
+      for await (const report of aligner.#trainer.run({ ...pairs, current: started }, hooks)) {
         yield { ...report, iterations, aligner };
       }
       return aligner;
@@ -157,15 +140,23 @@ export class EnergyAligner {
   }
 
   /** As `align`, with every point of the chains, their starts first: [steps + 1, n, d]. */
-  alignWithTrajectory(latents: Tensor): Required<Samples> {
-    return this.#sample(latents, true) as Required<Samples>;
+  alignWithTrajectory(latents: Tensor): { readonly latents: Tensor; readonly trajectory: Tensor } {
+    return this.engine.tidy(() => {
+      const { latents: ends, trajectory } = this.#sample(latents, true);
+      return { latents: ends, trajectory: trajectory!.points };
+    });
   }
 
-  #sample(latents: Tensor, withTrajectory: boolean): Samples {
+  #sample(latents: Tensor, trajectory: boolean): Chains {
     const { average } = this.#trainer;
+    const { steps, stepSize } = this.config;
     average.checkLatents(latents);
     return this.engine.tidy(() =>
-      langevin(average, startOf(this.#start, latents), this.config, 'auto', withTrajectory),
+      sample(average, this.#start?.align(latents) ?? latents, gradientDescent({ stepSize }), {
+        steps,
+        trajectory,
+        keepStart: trajectory,
+      }),
     );
   }
 
@@ -176,12 +167,13 @@ export class EnergyAligner {
 
   /** Reads the whole state of the fit: weights, their average, RMSprop's squares, where chains start. */
   async state(): Promise<AlignerState> {
-    return { ...(await this.#trainer.state()), start: startState(this.#start) };
+    return { ...(await this.#trainer.state()), start: this.#start?.state() ?? {} };
   }
 
   #load(state: AlignerState): void {
     this.#trainer.load(state);
-    this.#start = startFrom(this.config.start, state.start, this.latent);
+    const { start } = this.config;
+    if (start !== 'current') this.#start = CLOSED_FORMS[start].fromState(state.start, this.latent);
   }
 
   /** Writes the aligner to a safetensors file, atomically. @throws EliError `FILE`. */
@@ -196,32 +188,47 @@ export class EnergyAligner {
   }
 
   /** Reads an aligner that `save` wrote. @throws EliError `FILE` or `FORMAT` naming the file and what is wrong. */
-  static async load(engine: Engine, path: string): Promise<EnergyAligner> {
-    const file = await readSafetensors(path);
-    if (file.metadata.format !== FORMAT) {
-      throw new EliError('FORMAT', `${path} is no aligner: its metadata has no format "${FORMAT}"`);
-    }
-    let aligner: EnergyAligner | undefined;
+  static load(engine: Engine, path: string): Promise<EnergyAligner> {
+    return readFormat(path, { [FORMAT]: (file) => EnergyAligner.fromFile(engine, file) });
+  }
+
+  /** The aligner in a file that was read. @throws EliError saying what is wrong with it */
+  static fromFile(engine: Engine, file: Safetensors): EnergyAligner {
+    const { config, latent, iteration } = file.metadata;
+    const options = alignerConfig(JSON.parse(config ?? '{}') as AlignerOptions);
+    const aligner = new EnergyAligner(engine, wholeNumber('latent', latent && Number(latent)), options);
     try {
-      const { config, latent, iteration } = file.metadata;
-      const options = alignerConfig(JSON.parse(config ?? '{}') as AlignerOptions);
-      aligner = new EnergyAligner(engine, wholeNumber('latent', latent && Number(latent)), options);
       aligner.#load(stateOf(file, wholeNumber('iteration', iteration && Number(iteration))));
       return aligner;
-    } catch (cause) {
-      aligner?.dispose();
-      if (cause instanceof EliError && OF_DEVICE.has(cause.code)) throw cause;
-      throw new EliError('FORMAT', `${path} is no whole aligner: ${(cause as Error).message}`, { cause });
+    } catch (error) {
+      aligner.dispose();
+      throw error;
     }
   }
 
+  /** Frees what the aligner holds on the device. */
   dispose(): void {
     this.#trainer.dispose();
   }
 
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+function checkPairs(engine: Engine, pairs: LatentPairs, { batch }: AlignerConfig): void {
+  for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
+    if (x.engine !== engine)
+      throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
+  }
+  checkPaired('EnergyAligner.fit', pairs);
+  for (const x of [pairs.previous, pairs.current]) checkDType('EnergyAligner.fit', x, 'f32');
+  const n = pairs.current.shape[0]!;
+  if (n >= batch) return;
+  throw new EliError('SHAPE', `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${batch}`, {
+    hint: 'give more latents or a smaller `batch`',
+  });
 }
 
 function checkHooks(hooks: FitHooks, samples: number, config: AlignerConfig): void {

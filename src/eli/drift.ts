@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { auroc } from './policy.ts';
+import { auroc } from './policies/scores.ts';
 
 /** How far latents are from those of the previous model, x from p; over rows i and dimensions j. */
 export interface Drift {
@@ -11,6 +11,7 @@ export interface Drift {
   readonly cosine: number;
 }
 
+/** Drift of the current model's latents before and after alignment. */
 export interface BeforeAfter {
   /** Latents of the current model. */
   readonly before: Drift;
@@ -18,6 +19,7 @@ export interface BeforeAfter {
   readonly after: Drift;
 }
 
+/** What a `DriftMeter` has measured. */
 export interface DriftReport {
   readonly rows: number;
   readonly dim: number;

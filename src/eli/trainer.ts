@@ -1,8 +1,9 @@
 import { detach, grad } from '../autograd/tape.ts';
 import type { EnergyModel } from '../ebm/energy-model.ts';
 import { canRunHidden, HiddenState } from '../ebm/hidden.ts';
-import { langevin } from '../ebm/langevin.ts';
 import { contrastiveLoss } from '../ebm/losses.ts';
+import { sample } from '../ebm/sample.ts';
+import { gradientDescent } from '../ebm/unadjusted.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { StateDict } from '../nn/module.ts';
@@ -176,19 +177,17 @@ export class AlignerTrainer {
   }
 
   #plainIteration(pairs: LatentPairs): Iteration {
-    const { learningRate, alpha, epsilon, emaDecay, variant, energyL2 } = this.#config;
+    const { steps, stepSize, learningRate, alpha, epsilon, emaDecay, variant, energyL2 } = this.#config;
     const parameters = this.model.parameters();
     const optimizer: Optimizer = rmsprop(parameters, { learningRate, alpha, epsilon });
     const ema = new Ema(optimizer.flat, emaDecay);
     const record = ({ order, counter, losses, batch }: StepBuffers): void => {
       const index = takeBatch(order, counter, batch);
       const previous = gather(pairs.previous, index);
-      const sampled = langevin(
-        this.model,
-        gather(pairs.current, index),
-        this.#config,
-        variant === 'plain' ? 'plain' : 'auto',
-      );
+      const sampled = sample(this.model, gather(pairs.current, index), gradientDescent({ stepSize }), {
+        steps,
+        variant: variant === 'plain' ? 'plain' : 'auto',
+      });
       const loss = contrastiveLoss(this.model, previous, sampled.latents, { l2: energyL2 });
       optimizer.step(grad(loss, parameters));
       ema.update();

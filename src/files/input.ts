@@ -75,6 +75,7 @@ export class InputFile implements ByteSource {
     }
   }
 
+  /** Closes the file. */
   async close(): Promise<void> {
     await this.#handle.close();
   }

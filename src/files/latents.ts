@@ -19,6 +19,7 @@ export interface LatentSource {
    *   `FORMAT`, `FILE`.
    */
   batches(rowsPerBatch: number): AsyncGenerator<Float32Array<ArrayBuffer>>;
+  /** Closes the file. */
   close(): Promise<void>;
 }
 
@@ -26,8 +27,8 @@ export interface LatentSource {
 const MAX_DIM = 1 << 20;
 const IN_FILE = /^(.+\.(npz|safetensors)):(.+)$/is;
 
-/** What a file format says of its one array of numbers. */
-interface Numbers {
+/** Where an array of numbers is in a file, and what it is. */
+interface ArrayLayout {
   readonly source: ByteSource;
   readonly dtype: FloatDtype;
   readonly shape: readonly number[];
@@ -44,7 +45,7 @@ export async function openLatents(path: string): Promise<LatentSource> {
   const [, container, , key] = IN_FILE.exec(path) ?? [];
   const file = await InputFile.open(container ?? path);
   try {
-    const { source, dtype, shape, start } = await findNumbers(file, key);
+    const { source, dtype, shape, start } = await findArray(file, key);
     const [rows, dim] = shape as [number, number];
     if (shape.length !== 2 || rows === 0 || dim === 0) {
       throw new EliError(
@@ -81,9 +82,9 @@ export async function openLatents(path: string): Promise<LatentSource> {
   }
 }
 
-async function findNumbers(file: InputFile, key: string | undefined): Promise<Numbers> {
+async function findArray(file: InputFile, key: string | undefined): Promise<ArrayLayout> {
   const kind = /\.(npy|npz|safetensors)$/i.exec(file.name)?.[1]?.toLowerCase();
-  if (kind === 'npy') return npyNumbers(file);
+  if (kind === 'npy') return npyArray(file);
   if (kind === 'npz') {
     const archive = await ZipArchive.open(file);
     const arrays = archive.names.filter((name) => name.endsWith('.npy'));
@@ -93,7 +94,7 @@ async function findNumbers(file: InputFile, key: string | undefined): Promise<Nu
       arrays,
       key === undefined || key.endsWith('.npy') ? key : `${key}.npy`,
     );
-    return npyNumbers(await archive.member(chosen));
+    return npyArray(await archive.member(chosen));
   }
   if (kind === 'safetensors') {
     const layout = await readSafetensorsLayout(file);
@@ -116,7 +117,7 @@ async function findNumbers(file: InputFile, key: string | undefined): Promise<Nu
   });
 }
 
-async function npyNumbers(source: ByteSource): Promise<Numbers> {
+async function npyArray(source: ByteSource): Promise<ArrayLayout> {
   const { dtype, shape, dataStart } = await readNpyLayout(source);
   return { source, dtype, shape, start: dataStart };
 }

@@ -26,6 +26,7 @@ const ARRAYS = {
   BOOL: Uint8Array,
 } as const;
 
+/** Element types of safetensors files. */
 export type SafetensorsDtype = keyof typeof ARRAYS;
 
 /** A tensor in row-major order; `data` has as many elements as the product of `shape` ([] is a scalar). */
@@ -52,6 +53,7 @@ export interface Safetensors {
 
 /** How a file is written. */
 export interface SafetensorsOptions {
+  /** Add SHA-256 digests of the header and of each tensor, which reading checks; default false. */
   readonly checksums?: boolean;
 }
 

@@ -2,6 +2,7 @@ import { totalmem } from 'node:os';
 import { EliError } from '../errors.ts';
 import { dawn } from './instance.ts';
 
+/** Which adapter an engine takes. */
 export interface AdapterChoice {
   /** Part of an adapter's name, such as `llvmpipe` or `H100`. Default: the variable ELI_ADAPTER, else the best GPU. */
   readonly adapter?: string;

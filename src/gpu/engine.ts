@@ -10,11 +10,12 @@ import {
   requestDevice,
   SUBGROUP_MATRIX,
 } from './adapter.ts';
+import { Failures } from './failures.ts';
 import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
 import { BindGroups, type Dispatch, encode, type Groups, ParamArena } from './recorder.ts';
-import { restWhile } from './rest.ts';
+import { forEachItem, type ScopeItem, Scopes } from './scopes.ts';
 import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
 
@@ -28,7 +29,7 @@ const BIND_GROUPS = 4096;
 
 /** One kernel launch. `storages` are in the order of the shader's bindings. */
 export interface Launch {
-  readonly storages: readonly Storage[];
+  readonly storages: readonly Storage<Engine>[];
   readonly params?: ParamValues;
   /** Workgroups in x, y, z. */
   readonly groups: Groups;
@@ -36,6 +37,7 @@ export interface Launch {
   readonly consts?: Consts;
 }
 
+/** How an engine is created: the adapter, optional features and limits. */
 export interface EngineOptions extends AdapterChoice {
   /**
    * Bytes that the engine's buffers may take together; buffers that wait to be used again are given up first. Default:
@@ -43,16 +45,6 @@ export interface EngineOptions extends AdapterChoice {
    * the process is killed when it is used.
    */
   readonly memoryLimit?: number;
-}
-
-/** Something that waits for the device. */
-interface Waiting {
-  failure: EliError | undefined;
-}
-
-/** Anything that a scope can return to the engine: tensors, programs. */
-export interface ScopeItem {
-  dispose(): void;
 }
 
 /**
@@ -73,17 +65,12 @@ export class Engine {
   readonly #pipelines: PipelineCache;
   readonly #arena: ParamArena;
   readonly #bindGroups: BindGroups;
-  readonly #scopes: Set<ScopeItem>[] = [];
-  readonly #programs = new Set<ScopeItem>();
+  readonly #scopes = new Scopes();
+  readonly #failures = new Failures();
   #pending: Dispatch[] = [];
   #trace: Trace | undefined;
   #timer: GpuTimer | undefined;
   #profiling = false;
-  readonly #waiting = new Set<Waiting>();
-  /** What the device reported and nobody has heard of yet. */
-  #failure: EliError | undefined;
-  #lost: EliError | undefined;
-  #disposed = false;
 
   private constructor(device: GPUDevice, adapter: AdapterReport, memoryLimit: number) {
     this.device = device;
@@ -92,19 +79,19 @@ export class Engine {
       limit: memoryLimit,
       // What is recorded may use buffers that wait to be used again.
       beforeTrim: () => {
-        if (this.#lost === undefined) this.flush();
+        if (!this.#failures.lost) this.flush();
       },
-      onError: (error) => this.#fail(error),
+      onError: (error) => this.#failures.report(error),
     });
-    this.#pipelines = new PipelineCache(device, (error) => this.#fail(error));
+    this.#pipelines = new PipelineCache(device, (error) => this.#failures.report(error));
     this.#arena = new ParamArena(device, ARENA_BYTES);
     this.#bindGroups = new BindGroups(device, this.#arena.buffer);
     device.addEventListener('uncapturederror', this.#onUncaptured);
     device.lost.then((info) => {
-      if (info.reason === 'destroyed' && this.#disposed) return;
-      this.#fail(
+      if (info.reason === 'destroyed' && this.disposed) return;
+      this.#failures.report(
         new EliError('DEVICE_LOST', `the GPU device was lost: ${info.message || info.reason}`, {
-          hint: 'create a new engine; an experiment goes on from its last checkpoint with --resume',
+          hint: 'create a new engine; an experiment resumes from its last checkpoint with --resume',
         }),
       );
     });
@@ -112,7 +99,7 @@ export class Engine {
 
   /**
    * Opens a device with every limit the adapter offers and the optional features it has.
-   * @throws EliError `NO_ADAPTER` when there is no usable adapter, `ARGUMENT` for a memory limit that is none.
+   * @throws EliError `NO_ADAPTER` when there is no usable adapter, `ARGUMENT` for an invalid memory limit.
    */
   static async create(options: EngineOptions = {}): Promise<Engine> {
     const { memoryLimit } = options;
@@ -125,10 +112,12 @@ export class Engine {
     return new Engine(device, report, memoryLimit ?? (report.software ? machineMemory() * 0.75 : Infinity));
   }
 
+  /** Whether `dispose` was called. */
   get disposed(): boolean {
-    return this.#disposed;
+    return this.#failures.disposed;
   }
 
+  /** Whether the device has an optional feature. */
   has(feature: (typeof WANTED_FEATURES)[number]): boolean {
     return this.device.features.has(feature);
   }
@@ -139,6 +128,7 @@ export class Engine {
     return this.has('subgroups') && min === max && min >= 4 && min <= 32 ? min : undefined;
   }
 
+  /** Buffers and bytes of this engine, now and at most. */
   get memory(): PoolStats {
     return this.#pool.stats;
   }
@@ -148,41 +138,25 @@ export class Engine {
     const { error } = event as GPUUncapturedErrorEvent;
     const full = error instanceof GPUOutOfMemoryError;
     const code = full ? 'OUT_OF_MEMORY' : 'VALIDATION';
-    this.#fail(new EliError(code, `the GPU device reported: ${error.message}`));
+    this.#failures.report(new EliError(code, `the GPU device reported: ${error.message}`));
   };
-
-  /** Keeps the first failure; a compile error or a missing buffer explains the validation errors that it causes. */
-  #fail(error: EliError): void {
-    if (error.code === 'DEVICE_LOST') this.#lost = error;
-    else if (
-      this.#failure === undefined ||
-      (this.#failure.code === 'VALIDATION' && error.code !== 'VALIDATION')
-    )
-      this.#failure = error;
-  }
-
-  /** @throws EliError `DISPOSED` or `DEVICE_LOST`. */
-  #check(): void {
-    if (this.#disposed) throw new EliError('DISPOSED', 'this engine was disposed');
-    // Other errors wait for the next read or sync: what explains them may still be on its way.
-    if (this.#lost !== undefined) throw this.#lost;
-  }
 
   // --- memory ------------------------------------------------------------------------------------------------
 
   /** A buffer with undefined contents. @throws EliError `OUT_OF_MEMORY` over the limits of adapter or engine. */
-  allocate(bytes: number): Storage {
-    this.#check();
+  allocate(bytes: number): Storage<Engine> {
+    this.#failures.check();
     return new Storage(this, this.#trace ?? this.#pool, bytes);
   }
 
   /** Puts `item` under the innermost `tidy` scope, if there is one. */
   track(item: ScopeItem): void {
-    this.#scopes.at(-1)?.add(item);
+    this.#scopes.track(item);
   }
 
+  /** Takes a tensor or program out of all scopes; see `keep`. */
   untrack(item: ScopeItem): void {
-    for (const scope of this.#scopes) scope.delete(item);
+    this.#scopes.untrack(item);
   }
 
   /** Moves `item` out of all scopes: it lives until it is disposed. */
@@ -196,32 +170,14 @@ export class Engine {
    * objects). `fn` must not be async: a scope belongs to one stretch of synchronous code.
    */
   tidy<T>(fn: () => T): T {
-    const scope = new Set<ScopeItem>();
-    this.#scopes.push(scope);
-    let result: T;
-    try {
-      result = fn();
-      if (result instanceof Promise) {
-        // It goes on with tensors that are gone: the error below is the one to hear of.
-        result.catch(() => undefined);
-        throw new EliError('ARGUMENT', 'engine.tidy was given an async function', {
-          hint: 'await outside, or dispose tensors with `using`',
-        });
-      }
-      release(result, scope);
-    } finally {
-      this.#scopes.pop();
-      for (const item of scope) item.dispose();
-    }
-    forEachItem(result, (item) => this.track(item));
-    return result;
+    return this.#scopes.tidy(fn);
   }
 
   // --- dispatch ----------------------------------------------------------------------------------------------
 
   /** Records one launch of the kernel in `shaders/<file>`. */
   run(file: string, launch: Launch): void {
-    this.#check();
+    this.#failures.check();
     const kernel = this.#pipelines.get(file, launch.overrides, launch.consts);
     const params = launch.params ?? {};
     const { storages, groups } = launch;
@@ -270,7 +226,7 @@ export class Engine {
 
   /** Encodes `dispatches` `times` times into one command buffer and submits it. */
   submit(dispatches: readonly Dispatch[], times: number): void {
-    this.#check();
+    this.#failures.check();
     const encoder = this.device.createCommandEncoder();
     const all = times === 1 ? dispatches : Array.from({ length: times }, () => dispatches).flat();
     encode(encoder, all, this.#timer);
@@ -282,14 +238,13 @@ export class Engine {
    * that it uses are kept alive by it.
    */
   capture<T>(fn: () => T): Program<T> {
-    this.#check();
+    this.#failures.check();
     if (this.#trace !== undefined) throw new EliError('ARGUMENT', 'engine.capture cannot be nested');
     const trace = new Trace(this.#pool);
     this.#trace = trace;
     try {
       const program = trace.finish(this, this.tidy(fn));
       forEachItem(program.result, (item) => this.untrack(item));
-      this.#programs.add(program);
       return program;
     } catch (error) {
       trace.abandon();
@@ -297,10 +252,6 @@ export class Engine {
     } finally {
       this.#trace = undefined;
     }
-  }
-
-  forget(program: ScopeItem): void {
-    this.#programs.delete(program);
   }
 
   #notWhileTracing(what: string): void {
@@ -314,16 +265,16 @@ export class Engine {
   // --- data --------------------------------------------------------------------------------------------------
 
   /** Writes `data` at `byteOffset` of a storage, after everything recorded so far. */
-  write(storage: Storage, byteOffset: number, data: ArrayBufferView<ArrayBuffer>): void {
-    this.#check();
+  write(storage: Storage<Engine>, byteOffset: number, data: ArrayBufferView<ArrayBuffer>): void {
+    this.#failures.check();
     this.#notWhileTracing('data is written to a tensor');
     this.flush();
     this.device.queue.writeBuffer(storage.buffer, byteOffset, data.buffer, data.byteOffset, data.byteLength);
   }
 
   /** Reads `bytes` bytes at `byteOffset`, after everything recorded so far. @throws EliError of any earlier failure. */
-  async read(storage: Storage, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
-    this.#check();
+  async read(storage: Storage<Engine>, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
+    this.#failures.check();
     this.#notWhileTracing('a tensor is read');
     this.flush();
     const staging = this.device.createBuffer({
@@ -335,7 +286,7 @@ export class Engine {
       encoder.copyBufferToBuffer(storage.buffer, byteOffset, staging, 0, bytes);
       this.device.queue.submit([encoder.finish()]);
       const mapped = staging.mapAsync(GPUMapMode.READ);
-      return await this.#settled(
+      return await this.#failures.settled(
         'a tensor was read',
         mapped.then(() => staging.getMappedRange(0, bytes).slice(0)),
       );
@@ -346,47 +297,10 @@ export class Engine {
 
   /** Submits what is pending and waits until the device has done it. @throws EliError of any failure so far. */
   async sync(): Promise<void> {
-    this.#check();
+    this.#failures.check();
     this.#notWhileTracing('the engine is awaited');
     this.flush();
-    await this.#settled('the work was done', this.device.queue.onSubmittedWorkDone());
-  }
-
-  /**
-   * Awaits `work` of the device and the errors that come with it. A failure is reported once, to everything that waits
-   * at that time: work that is submitted together fails together. A lost device stays lost.
-   * @param what what is awaited, in the past tense
-   */
-  async #settled<T>(what: string, work: Promise<T>): Promise<T> {
-    const waiting: Waiting = { failure: undefined };
-    this.#waiting.add(waiting);
-    let result: { value: T } | { cause: unknown };
-    try {
-      result = await restWhile(work).then(
-        (value) => ({ value }),
-        (cause: unknown) => ({ cause }),
-      );
-      // Errors come through promises of their own: lets them arrive.
-      await new Promise((resolve) => setImmediate(resolve));
-      if (this.#failure !== undefined) {
-        for (const each of this.#waiting) each.failure ??= this.#failure;
-        this.#failure = undefined;
-      }
-    } finally {
-      this.#waiting.delete(waiting);
-    }
-    if (this.#disposed) {
-      throw new EliError('DISPOSED', `this engine was disposed before ${what}`, {
-        hint: 'await what is under way before engine.dispose()',
-      });
-    }
-    if (this.#lost !== undefined) throw this.#lost;
-    if (waiting.failure !== undefined) throw waiting.failure;
-    if ('cause' in result) {
-      const { cause } = result;
-      throw new EliError('VALIDATION', `the GPU device failed before ${what}: ${String(cause)}`, { cause });
-    }
-    return result.value;
+    await this.#failures.settled('the work was done', this.device.queue.onSubmittedWorkDone());
   }
 
   /**
@@ -409,7 +323,7 @@ export class Engine {
       await fn();
       await this.sync();
       this.#timer = undefined;
-      return await this.#settled('the times were read', timer.finish(this.device));
+      return await this.#failures.settled('the times were read', timer.finish(this.device));
     } finally {
       this.#profiling = false;
       this.#timer = undefined;
@@ -419,29 +333,17 @@ export class Engine {
 
   /** Destroys the device and everything on it; Node can then exit by itself. Calling it twice is allowed. */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
+    if (this.disposed) return;
+    this.#failures.dispose();
     this.#pending = [];
     this.#pool.dispose();
     this.device.destroy();
-    // Dawn's list of listeners is a root of the garbage collector: it would hold this engine for ever.
+    // Dawn's list of listeners is a root of the garbage collector: it would keep this engine alive forever.
     this.device.removeEventListener('uncapturederror', this.#onUncaptured);
   }
 
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** Calls `fn` for every disposable in `value`: itself, or inside arrays and plain objects. */
-function forEachItem(value: unknown, fn: (item: ScopeItem) => void): void {
-  if (value === null || typeof value !== 'object') return;
-  if (typeof (value as Partial<ScopeItem>).dispose === 'function') fn(value as ScopeItem);
-  else if (Array.isArray(value)) for (const element of value) forEachItem(element, fn);
-  else if (Object.getPrototypeOf(value) === Object.prototype)
-    for (const element of Object.values(value)) forEachItem(element, fn);
-}
-
-function release(result: unknown, scope: Set<ScopeItem>): void {
-  forEachItem(result, (item) => scope.delete(item));
 }

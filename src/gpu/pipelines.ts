@@ -74,7 +74,7 @@ export class PipelineCache {
     const failed = async (): Promise<void> => {
       const [error, info] = await Promise.all([scope, module.getCompilationInfo()]);
       if (error === null) return;
-      // Not kept: the next launch compiles it anew and reports what is wrong again.
+      // Not kept: the next launch compiles it again and reports the error again.
       this.#kernels.delete(key);
       this.#onError(compileError(source, error, info));
     };

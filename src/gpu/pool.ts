@@ -1,5 +1,6 @@
 import { EliError } from '../errors.ts';
 
+/** Buffers of an engine: how many there are, and their bytes. */
 export interface PoolStats {
   /** Buffers alive on the device, in use or waiting. */
   readonly buffers: number;

@@ -1,12 +1,20 @@
 import { EliError } from '../errors.ts';
 import type { ParamValues } from '../wgsl/reflect.ts';
-import type { Engine } from './engine.ts';
 import type { Kernel } from './pipelines.ts';
 import { BindGroups, type Dispatch, type Groups, ParamArena } from './recorder.ts';
 import type { Memory, Storage } from './storage.ts';
 
 /** Dispatches per submit: enough to hide the cost of a submit, few enough that the device starts while more is encoded. */
 const DISPATCHES_PER_SUBMIT = 256;
+
+/** What a program needs of the engine that it runs on. */
+export interface ProgramHost {
+  readonly device: GPUDevice;
+  /** Submits what is pending. */
+  flush(): void;
+  /** Encodes `dispatches` `times` times into one command buffer and submits it. */
+  submit(dispatches: readonly Dispatch[], times: number): void;
+}
 
 interface Traced {
   readonly kernel: Kernel;
@@ -21,7 +29,7 @@ export class Trace implements Memory {
   readonly #dispatches: Traced[] = [];
   readonly #owned: GPUBuffer[] = [];
   readonly #free = new Map<number, GPUBuffer[]>();
-  readonly #outer = new Set<Storage>();
+  readonly #outer = new Set<Storage<unknown>>();
   #closed = false;
 
   constructor(pool: Memory) {
@@ -49,15 +57,15 @@ export class Trace implements Memory {
     else list.push(buffer);
   }
 
-  add(kernel: Kernel, storages: readonly Storage[], params: ParamValues, groups: Groups): void {
+  add(kernel: Kernel, storages: readonly Storage<unknown>[], params: ParamValues, groups: Groups): void {
     for (const storage of storages) {
       if (storage.memory !== this && !this.#outer.has(storage)) this.#outer.add(storage.retain());
     }
     this.#dispatches.push({ kernel, buffers: storages.map((s) => s.buffer), params, groups });
   }
 
-  finish<T>(engine: Engine, result: T): Program<T> {
-    const device = engine.device;
+  finish<T>(host: ProgramHost, result: T): Program<T> {
+    const { device } = host;
     const align = Math.max(16, device.limits.minUniformBufferOffsetAlignment);
     const slot = (kernel: Kernel): number => Math.ceil((kernel.layout.uniform?.size ?? 0) / align) * align;
     const bytes = this.#dispatches.reduce((sum, d) => sum + slot(d.kernel), 0);
@@ -68,7 +76,7 @@ export class Trace implements Memory {
       return { kernel: d.kernel, bindGroup: bindGroups.get(d.kernel, d.buffers, offset), groups: d.groups };
     });
     arena.upload();
-    return new Program(engine, result, dispatches, () => {
+    return new Program(host, result, dispatches, () => {
       arena.buffer.destroy();
       this.abandon();
     });
@@ -89,18 +97,19 @@ export class Trace implements Memory {
  */
 export class Program<T> {
   readonly result: T;
-  readonly #engine: Engine;
+  readonly #host: ProgramHost;
   readonly #dispatches: readonly Dispatch[];
   readonly #free: () => void;
   #disposed = false;
 
-  constructor(engine: Engine, result: T, dispatches: readonly Dispatch[], free: () => void) {
-    this.#engine = engine;
+  constructor(host: ProgramHost, result: T, dispatches: readonly Dispatch[], free: () => void) {
+    this.#host = host;
     this.result = result;
     this.#dispatches = dispatches;
     this.#free = free;
   }
 
+  /** Kernels launched by one replay. */
   get dispatches(): number {
     return this.#dispatches.length;
   }
@@ -108,20 +117,21 @@ export class Program<T> {
   /** Replays the program `times` times in order; the work is submitted, not awaited (`await engine.sync()` does). */
   run(times = 1): void {
     if (this.#disposed) throw new EliError('DISPOSED', 'this captured program was disposed');
-    this.#engine.flush();
+    this.#host.flush();
     const perSubmit = Math.max(1, Math.floor(DISPATCHES_PER_SUBMIT / Math.max(1, this.#dispatches.length)));
     for (let done = 0; done < times; done += perSubmit) {
-      this.#engine.submit(this.#dispatches, Math.min(perSubmit, times - done));
+      this.#host.submit(this.#dispatches, Math.min(perSubmit, times - done));
     }
   }
 
+  /** Frees the captured buffers; the results of `result` are gone with them. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#engine.forget(this);
     this.#free();
   }
 
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -1,5 +1,3 @@
-import type { Engine } from './engine.ts';
-
 /** Where released buffers go: the engine's pool, or a captured program while it is traced. */
 export interface Memory {
   /** Whether its buffers were given up: what is read from them means nothing any more. */
@@ -8,8 +6,8 @@ export interface Memory {
   release(buffer: GPUBuffer): void;
 }
 
-/** A reference-counted GPU buffer; tensors that are views of one another share it. */
-export class Storage {
+/** A reference-counted GPU buffer of an `Engine`; tensors that are views of one another share it. */
+export class Storage<Engine> {
   readonly engine: Engine;
   readonly buffer: GPUBuffer;
   /** Bytes asked for; the buffer may be larger. */

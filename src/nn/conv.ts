@@ -11,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
 import { Module } from './module.ts';
 
+/** Settings of a convolutional layer. */
 export interface Conv2dOptions extends ConvOptions {
   /** Default true. */
   readonly bias?: boolean;
@@ -65,6 +66,7 @@ export class MaxPool2d extends Module {
     this.#options = options;
   }
 
+  /** x [n, c, h, w] → [n, c, out h, out w]. */
   forward(x: Tensor): Tensor {
     return maxPool2d(x, this.#kernel, this.#options);
   }
@@ -81,6 +83,7 @@ export class AvgPool2d extends Module {
     this.#options = options;
   }
 
+  /** x [n, c, h, w] → [n, c, out h, out w]. */
   forward(x: Tensor): Tensor {
     return avgPool2d(x, this.#kernel, this.#options);
   }
@@ -95,6 +98,7 @@ export class AdaptiveAvgPool2d extends Module {
     this.#size = size;
   }
 
+  /** x [n, c, h, w] → [n, c, ...size]. */
   forward(x: Tensor): Tensor {
     return adaptiveAvgPool2d(x, this.#size);
   }

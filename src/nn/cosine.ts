@@ -1,5 +1,5 @@
 import { mul } from '../ops/binary.ts';
-import { cast } from '../ops/cast.ts';
+import { cast } from '../ops/core/cast.ts';
 import { matmul } from '../ops/matmul.ts';
 import { concat, transpose } from '../ops/views.ts';
 import { full } from '../tensor/create.ts';
@@ -49,6 +49,7 @@ export class CosineLinear extends Module {
     return matmul(normalizeRows(x), transpose(weight));
   }
 
+  /** x [n, features] → scaled cosines [n, classes]. */
   forward(x: Tensor): Tensor {
     const scores = this.scores(x);
     return this.sigma === undefined ? scores : timesSigma(scores, this.sigma);
@@ -73,6 +74,7 @@ export class SplitCosineLinear extends Module {
     return concat([this.fc1.scores(x), this.fc2.scores(x)], 1);
   }
 
+  /** x [n, features] → scaled cosines [n, old + new classes], the old ones first. */
   forward(x: Tensor): Tensor {
     return timesSigma(this.scores(x), this.sigma);
   }

@@ -1,6 +1,6 @@
 import { EliError } from '../errors.ts';
 import { greaterEqual, mul } from '../ops/binary.ts';
-import { cast } from '../ops/cast.ts';
+import { cast } from '../ops/core/cast.ts';
 import { affine } from '../ops/unary.ts';
 import { full } from '../tensor/create.ts';
 import { type RandomSource, randomUniform } from '../tensor/random.ts';

@@ -105,6 +105,7 @@ export class FlatParameters {
     });
   }
 
+  /** Frees the flat buffer, and with it the parameters that live in it. */
   dispose(): void {
     this.values.dispose();
   }

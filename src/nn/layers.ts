@@ -46,11 +46,13 @@ export class Activation extends Module {
     this.#apply = apply;
   }
 
+  /** The function, elementwise: x of any shape → the same shape. */
   forward(x: Tensor): Tensor {
     return this.#apply(x);
   }
 }
 
+/** A leaky ReLU as a layer: x where x > 0, else slope · x. */
 export function leakyReluLayer(slope: number): Activation {
   return new Activation((x) => leakyRelu(x, slope));
 }
@@ -68,6 +70,7 @@ export class Sequential extends Module {
     return this.layers.map((layer, i) => [String(i), layer]);
   }
 
+  /** The output of the last module, each given what the one before made. */
   forward(x: Tensor): Tensor {
     return this.layers.reduce((value, layer) => layer.forward(value), x);
   }

@@ -1,6 +1,6 @@
 import { EliError } from '../errors.ts';
 import { add, div, less, maximum, mul, sub } from '../ops/binary.ts';
-import { cast } from '../ops/cast.ts';
+import { cast } from '../ops/core/cast.ts';
 import { toFloat } from '../ops/gather.ts';
 import { crossEntropy, oneHot, pick } from '../ops/loss.ts';
 import { argmax, mean, sum } from '../ops/reduce.ts';

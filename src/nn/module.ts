@@ -15,6 +15,7 @@ export abstract class Module {
   /** Parameters that `freeze` made constants of. */
   readonly #frozen = new Set<Tensor>();
 
+  /** The output for an input; shapes are those of the layer or network. @throws EliError `SHAPE`, `DTYPE` */
   abstract forward(x: Tensor): Tensor;
 
   /** Whether layers that differ behave as in training (the default) or as in evaluation. */
@@ -51,6 +52,7 @@ export abstract class Module {
     return this.namedTensors(prefix).filter(([, tensor]) => tensor.requiresGrad);
   }
 
+  /** Parameters: this module's own in the order of its fields, then its children's. */
   parameters(): Tensor[] {
     return this.namedParameters().map(([, parameter]) => parameter);
   }
@@ -97,6 +99,7 @@ export abstract class Module {
     for (const [, child] of this.children()) child.freeze(false);
   }
 
+  /** Frees all parameters and buffers. */
   dispose(): void {
     for (const [, tensor] of this.namedTensors()) tensor.dispose();
   }

@@ -4,6 +4,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
 import { Module } from './module.ts';
 
+/** Settings of a batch normalisation layer; the defaults are PyTorch's. */
 export interface BatchNorm2dOptions {
   /** Added to the variance. Default 1e-5. */
   readonly epsilon?: number;
@@ -43,18 +44,18 @@ export class BatchNorm2d extends Module {
     return this.#normalize(x, undefined, false);
   }
 
-  /** ReLU of the normalised x, or of its sum with `past`, in the same kernel. */
-  relu(x: Tensor, past?: Tensor): Tensor {
-    return this.#normalize(x, past, true);
+  /** ReLU of the normalised x, or of its sum with the `residual` (what a shortcut around the block brings), in the same kernel. */
+  relu(x: Tensor, residual?: Tensor): Tensor {
+    return this.#normalize(x, residual, true);
   }
 
-  #normalize(x: Tensor, past: Tensor | undefined, relu: boolean): Tensor {
+  #normalize(x: Tensor, residual: Tensor | undefined, relu: boolean): Tensor {
     const running = {
       mean: this.running_mean,
       variance: this.running_var,
       batches: this.num_batches_tracked,
     };
-    const options = { ...this.#options, past, relu };
+    const options = { ...this.#options, residual, relu };
     return this.training && !this.frozen
       ? batchNorm(x, this.weight, this.bias, { ...options, running })
       : batchNormEval(x, this.weight, this.bias, running, options);

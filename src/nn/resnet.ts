@@ -12,7 +12,7 @@ import { type Features, Network } from './network.ts';
 import { BatchNorm2d } from './norm.ts';
 
 /**
- * What goes past a block whose sizes change: every other pixel and zero channels on both sides (He et al., CVPR 2016,
+ * The shortcut around a block whose sizes change: every other pixel and zero channels on both sides (He et al., CVPR 2016,
  * option A), or a 1×1 convolution with normalisation (option B).
  */
 export type Shortcut = 'A' | 'B';
@@ -79,9 +79,9 @@ class BasicBlock extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const past = this.downsample?.forward(x) ?? x;
+    const residual = this.downsample?.forward(x) ?? x;
     const y = this.conv2.forward(this.bn1.relu(this.conv1.forward(x)));
-    return this.#lastRelu ? this.bn2.relu(y, past) : add(this.bn2.forward(y), past);
+    return this.#lastRelu ? this.bn2.relu(y, residual) : add(this.bn2.forward(y), residual);
   }
 }
 
@@ -111,10 +111,10 @@ class Bottleneck extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const past = this.downsample?.forward(x) ?? x;
+    const residual = this.downsample?.forward(x) ?? x;
     const inner = this.bn2.relu(this.conv2.forward(this.bn1.relu(this.conv1.forward(x))));
     const y = this.conv3.forward(inner);
-    return this.#lastRelu ? this.bn3.relu(y, past) : add(this.bn3.forward(y), past);
+    return this.#lastRelu ? this.bn3.relu(y, residual) : add(this.bn3.forward(y), residual);
   }
 }
 
@@ -146,9 +146,12 @@ const ARCHITECTURES = {
   resnet50: { block: Bottleneck, blocks: [3, 4, 6, 3], width: 64, large: true },
 } as const satisfies Record<string, Architecture>;
 
+/** One of `RESNETS`. */
 export type ResNetName = keyof typeof ARCHITECTURES;
+/** Names of the networks that `ResNet` can build. */
 export const RESNETS = Object.keys(ARCHITECTURES) as ResNetName[];
 
+/** What a residual network is made for: classes, input channels, initial weights. */
 export interface ResNetOptions {
   readonly classes: number;
   /** Channels of the images. Default 3. */

@@ -3,15 +3,16 @@ import { EliError } from '../errors.ts';
 import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add } from './binary.ts';
-import { cast, checkParameters } from './cast.ts';
 import { type ConvAttrs, launchConv, launchConvInputGrad, launchConvWeightGrad } from './conv-launch.ts';
 import { checkGroups, checkImage, type Pair, pair, windowOutput } from './conv-window.ts';
+import { cast, checkParameters } from './core/cast.ts';
 import { defineOp, type Tolerance } from './core/define.ts';
 import { type NdArray, ndarray } from './core/ndarray.ts';
 import { matmul } from './matmul.ts';
 import { sumAs } from './reduce.ts';
 import { contiguous, reshape, transpose } from './views.ts';
 
+/** Settings of a convolution; the defaults are PyTorch's. */
 export interface Conv2dOptions {
   /** Default 1. */
   readonly stride?: Pair;
@@ -94,7 +95,7 @@ function outputShape(x: Shape, weight: Shape, attrs: ConvAttrs): [number, number
 const flops = (weight: Shape, y: Shape): number => 2 * sizeOf(y) * sizeOf(weight.slice(1));
 const bytes = (...shapes: Shape[]): number => 4 * shapes.reduce((total, shape) => total + sizeOf(shape), 0);
 
-const plain = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 } as const;
+const UNIT_WINDOW = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 } as const;
 
 /** Convolutions of ResNet-32 at batch 32, and one of ResNet-50: 1×1, 256 → 64. */
 const SIZES = [
@@ -104,12 +105,13 @@ const SIZES = [
   { n: 2, c: 256, o: 64, size: 56, kernel: 1 },
 ];
 const benchAttrs = (kernel: number) => ({
-  ...plain,
+  ...UNIT_WINDOW,
   padding: [(kernel - 1) / 2, (kernel - 1) / 2] as const,
 });
 
 const conv2dOp = defineOp<ConvAttrs>({
   name: 'conv2d',
+  dense: true,
   forward: ([x, weight, bias], attrs) => {
     const out = outputShape(x!.shape, weight!.shape, attrs);
     return inDTypeOf(x!, [weight!, bias], ([w, b]) => {
@@ -144,17 +146,20 @@ const conv2dOp = defineOp<ConvAttrs>({
   cases: [
     {
       inputs: [{ shape: [2, 3, 7, 9] }, { shape: [5, 3, 3, 3] }, { shape: [5] }],
-      attrs: { ...plain, padding: [1, 1] },
+      attrs: { ...UNIT_WINDOW, padding: [1, 1] },
     },
-    { inputs: [{ shape: [1, 1, 1, 1] }, { shape: [1, 1, 1, 1] }, { shape: [1] }], attrs: plain },
+    { inputs: [{ shape: [1, 1, 1, 1] }, { shape: [1, 1, 1, 1] }, { shape: [1] }], attrs: UNIT_WINDOW },
     // Images of one pixel under a padded window.
-    { inputs: [{ shape: [3, 2, 1, 1] }, { shape: [4, 2, 3, 3] }], attrs: { ...plain, padding: [1, 1] } },
+    {
+      inputs: [{ shape: [3, 2, 1, 1] }, { shape: [4, 2, 3, 3] }],
+      attrs: { ...UNIT_WINDOW, padding: [1, 1] },
+    },
     // Stride larger than the kernel: some pixels are never seen.
-    { inputs: [{ shape: [2, 2, 9, 8] }, { shape: [3, 2, 2, 1] }], attrs: { ...plain, stride: [3, 4] } },
+    { inputs: [{ shape: [2, 2, 9, 8] }, { shape: [3, 2, 2, 1] }], attrs: { ...UNIT_WINDOW, stride: [3, 4] } },
     // Depthwise, and groups of several channels, batch 1.
     {
       inputs: [{ shape: [1, 5, 6, 7] }, { shape: [5, 1, 3, 3] }, { shape: [5] }],
-      attrs: { ...plain, padding: [1, 1], groups: 5 },
+      attrs: { ...UNIT_WINDOW, padding: [1, 1], groups: 5 },
     },
     {
       inputs: [{ shape: [1, 4, 5, 6] }, { shape: [6, 2, 3, 2] }],
@@ -163,12 +168,12 @@ const conv2dOp = defineOp<ConvAttrs>({
     // Stride and dilation with a common divisor: whole rows of the input gradient meet no tap.
     {
       inputs: [{ shape: [2, 2, 11, 9] }, { shape: [3, 2, 3, 3] }],
-      attrs: { ...plain, stride: [2, 3], padding: [1, 2], dilation: [2, 2] },
+      attrs: { ...UNIT_WINDOW, stride: [2, 3], padding: [1, 2], dilation: [2, 2] },
     },
-    { inputs: [{ shape: [2, 4, 6, 5] }, { shape: [3, 4, 1, 1] }, { shape: [3] }], attrs: plain },
+    { inputs: [{ shape: [2, 4, 6, 5] }, { shape: [3, 4, 1, 1] }, { shape: [3] }], attrs: UNIT_WINDOW },
     {
       inputs: [{ shape: [1, 17, 5, 4] }, { shape: [33, 17, 3, 3] }, { shape: [33] }],
-      attrs: { ...plain, padding: [1, 1] },
+      attrs: { ...UNIT_WINDOW, padding: [1, 1] },
     },
   ],
   half: true,
@@ -187,6 +192,7 @@ interface InputGradAttrs extends ConvAttrs {
 
 const inputGradOp = defineOp<InputGradAttrs>({
   name: 'conv2dInputGrad',
+  dense: true,
   forward: ([grad, weight], attrs) => {
     const [n, , height, width] = inputShape(grad!.shape, weight!.shape, attrs);
     return inDTypeOf(grad!, [weight!], ([w]) => {
@@ -210,21 +216,21 @@ const inputGradOp = defineOp<InputGradAttrs>({
   cases: [
     {
       inputs: [{ shape: [2, 5, 7, 9] }, { shape: [5, 3, 3, 3] }],
-      attrs: { ...plain, padding: [1, 1], size: [7, 9] },
+      attrs: { ...UNIT_WINDOW, padding: [1, 1], size: [7, 9] },
     },
     {
       inputs: [{ shape: [2, 3, 3, 2] }, { shape: [3, 2, 2, 1] }],
-      attrs: { ...plain, stride: [3, 4], size: [9, 8] },
+      attrs: { ...UNIT_WINDOW, stride: [3, 4], size: [9, 8] },
     },
     {
       inputs: [{ shape: [1, 5, 3, 4] }, { shape: [5, 1, 3, 3] }],
-      attrs: { ...plain, stride: [2, 2], padding: [1, 1], groups: 5, size: [6, 7] },
+      attrs: { ...UNIT_WINDOW, stride: [2, 2], padding: [1, 1], groups: 5, size: [6, 7] },
     },
     {
       inputs: [{ shape: [2, 3, 5, 3] }, { shape: [3, 2, 3, 3] }],
-      attrs: { ...plain, stride: [2, 3], padding: [1, 2], dilation: [2, 2], size: [11, 9] },
+      attrs: { ...UNIT_WINDOW, stride: [2, 3], padding: [1, 2], dilation: [2, 2], size: [11, 9] },
     },
-    { inputs: [{ shape: [2, 3, 6, 5] }, { shape: [3, 4, 1, 1] }], attrs: { ...plain, size: [6, 5] } },
+    { inputs: [{ shape: [2, 3, 6, 5] }, { shape: [3, 4, 1, 1] }], attrs: { ...UNIT_WINDOW, size: [6, 5] } },
   ],
   half: true,
   tolerance: TOLERANCE,
@@ -247,6 +253,7 @@ interface WeightGradAttrs extends ConvAttrs {
 
 const weightGradOp = defineOp<WeightGradAttrs>({
   name: 'conv2dWeightGrad',
+  dense: true,
   forward: ([grad, x], attrs) => {
     const { dtype = floatDType('conv2dWeightGrad', x!) } = attrs;
     const { engine } = x!;
@@ -268,22 +275,25 @@ const weightGradOp = defineOp<WeightGradAttrs>({
   cases: [
     {
       inputs: [{ shape: [2, 5, 7, 9] }, { shape: [2, 3, 7, 9] }],
-      attrs: { ...plain, padding: [1, 1], kernel: [3, 3] },
+      attrs: { ...UNIT_WINDOW, padding: [1, 1], kernel: [3, 3] },
     },
     {
       inputs: [{ shape: [2, 3, 3, 2] }, { shape: [2, 2, 9, 8] }],
-      attrs: { ...plain, stride: [3, 4], kernel: [2, 1] },
+      attrs: { ...UNIT_WINDOW, stride: [3, 4], kernel: [2, 1] },
     },
     {
       inputs: [{ shape: [1, 5, 3, 4] }, { shape: [1, 5, 6, 7] }],
-      attrs: { ...plain, stride: [2, 2], padding: [1, 1], groups: 5, kernel: [3, 3] },
+      attrs: { ...UNIT_WINDOW, stride: [2, 2], padding: [1, 1], groups: 5, kernel: [3, 3] },
     },
     {
       inputs: [{ shape: [1, 6, 4, 4] }, { shape: [1, 4, 5, 6] }],
       attrs: { stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2, kernel: [3, 2] },
     },
     // Positions enough for several partial sums.
-    { inputs: [{ shape: [3, 2, 27, 29] }, { shape: [3, 3, 27, 29] }], attrs: { ...plain, kernel: [1, 1] } },
+    {
+      inputs: [{ shape: [3, 2, 27, 29] }, { shape: [3, 3, 27, 29] }],
+      attrs: { ...UNIT_WINDOW, kernel: [1, 1] },
+    },
   ],
   half: true,
   // 2,349 products of numbers of size up to 4.
@@ -317,7 +327,7 @@ function conv2dWeightGrad(grad: Tensor, x: Tensor, weight: Tensor, attrs: ConvAt
  * oh = ⌊(h + 2 padding − dilation (kh − 1) − 1) / stride⌋ + 1 (PyTorch's conv2d). Its gradients are ops themselves. With
  * an x of f16 the result is f16, and weight and bias may be f16, or f32 with gradients in f32; sums are f32.
  * @throws EliError `SHAPE` when channels, groups or bias do not fit or the kernel is larger than the padded image,
- * `ARGUMENT` for options that are no whole numbers, `DTYPE`.
+ * `ARGUMENT` for options that are not whole numbers, `DTYPE`.
  */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2dOptions = {}): Tensor {
   const { groups = 1 } = options;

@@ -2,13 +2,14 @@ import { EliError } from '../errors.ts';
 import { empty, launch1d, zeros } from '../tensor/create.ts';
 import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, movedAs, storedAs, type Tensor } from '../tensor/tensor.ts';
-import { cast } from './cast.ts';
+import { cast } from './core/cast.ts';
 import { defineOp, EXACT, ROUNDING } from './core/define.ts';
 import { build } from './core/ndarray.ts';
 import { contiguous } from './views.ts';
 
 const gatherOp = defineOp<null>({
   name: 'gather',
+  dense: true,
   forward: ([table, index]) => {
     const y = empty(table!.engine, [...index!.shape, ...table!.shape.slice(1)], table!.dtype);
     const width = sizeOf(table!.shape.slice(1));
@@ -46,6 +47,7 @@ const gatherOp = defineOp<null>({
 
 const scatterAddOp = defineOp<{ rows: number }>({
   name: 'scatterAdd',
+  dense: true,
   forward: ([x, index], { rows }) => {
     const y = zeros(x!.engine, [rows, ...x!.shape.slice(1)], x!.dtype);
     launch1d(y.engine, 'gather/scatter_add.wgsl', x!.size, {

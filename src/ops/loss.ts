@@ -3,12 +3,13 @@ import { empty } from '../tensor/create.ts';
 import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { div, mul, sub } from './binary.ts';
-import { cast } from './cast.ts';
+import { cast } from './core/cast.ts';
 import { defineOp, type Tolerance } from './core/define.ts';
-import { build, type NdArray } from './core/ndarray.ts';
+import { build, valueAt } from './core/ndarray.ts';
 import { gather } from './gather.ts';
 import { mean, sum } from './reduce.ts';
-import { softmax } from './softmax.ts';
+import { logSoftmax, logSumExpRow, softmax } from './softmax.ts';
+import { neg } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 
 function launch(backward: boolean, logits: Tensor, target: Tensor, grad: Tensor | undefined): Tensor {
@@ -30,15 +31,6 @@ function launch(backward: boolean, logits: Tensor, target: Tensor, grad: Tensor 
   return y;
 }
 
-function softmaxRow(x: NdArray, row: number): number[] {
-  const n = x.shape[1]!;
-  const values = [...x.data.subarray(row * n, (row + 1) * n)];
-  const largest = Math.max(...values);
-  const exps = values.map((v) => Math.exp(v - largest));
-  const total = exps.reduce((a, b) => a + b, 0);
-  return exps.map((v) => v / total);
-}
-
 const TOLERANCE: Tolerance = { abs: 3e-6, rel: 1e-5 };
 const NOTE = 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21';
 const LOGITS = { shape: [7, 5], range: [-4, 4] as const };
@@ -46,12 +38,15 @@ const TARGET = { shape: [7], dtype: 'u32' as const, below: 5 };
 
 const crossEntropyRows = defineOp<null>({
   name: 'crossEntropyRows',
+  dense: true,
   forward: ([logits, target]) => launch(false, logits!, target!, undefined),
   backward: ({ grad, inputs: [logits, target] }) => [
     crossEntropyBackward([logits!, target!, grad], null),
     undefined,
   ],
-  reference: ([x, t]) => build([x!.shape[0]!], ([r]) => -Math.log(softmaxRow(x!, r!)[t!.data[r!]!]!)),
+  plain: ([logits, target]) => neg(pick(logSoftmax(logits!), target!)),
+  reference: ([x, t]) =>
+    build([x!.shape[0]!], ([r]) => logSumExpRow(x!, [r!, 0]) - valueAt(x!, [r!, t!.data[r!]!])),
   cases: [{ inputs: [LOGITS, TARGET], attrs: null }],
   bench: [{ inputs: [{ shape: [8192, 100] }, { shape: [8192], dtype: 'u32', below: 100 }], attrs: null }],
   tolerance: TOLERANCE,
@@ -61,6 +56,7 @@ const crossEntropyRows = defineOp<null>({
 
 const crossEntropyBackward = defineOp<null>({
   name: 'crossEntropyBackward',
+  dense: [0, 1],
   forward: ([logits, target, grad]) => launch(true, logits!, target!, grad!),
   // With p = softmax and u the incoming gradient: ∂/∂logits = g p (u - Σ u p), ∂/∂g = Σ u (p - onehot).
   backward: ({ grad: u, inputs: [logits, target, g], needs }) => {
@@ -72,8 +68,13 @@ const crossEntropyBackward = defineOp<null>({
       needs[2] === true ? sub(reshape(up, g!.shape), pick(u, target!)) : undefined,
     ];
   },
+  plain: ([logits, target, g]) =>
+    mul(sub(softmax(logits!), oneHot(target!, logits!.shape[1]!)), reshape(g!, [-1, 1])),
   reference: ([x, t, g]) =>
-    build(x!.shape, ([r, i]) => (softmaxRow(x!, r!)[i!]! - (t!.data[r!] === i ? 1 : 0)) * g!.data[r!]!),
+    build(x!.shape, ([r, i]) => {
+      const probability = Math.exp(valueAt(x!, [r!, i!]) - logSumExpRow(x!, [r!, i!]));
+      return (probability - (t!.data[r!] === i ? 1 : 0)) * g!.data[r!]!;
+    }),
   cases: [{ inputs: [LOGITS, TARGET, { shape: [7] }], attrs: null }],
   tolerance: TOLERANCE,
   toleranceNote: NOTE,

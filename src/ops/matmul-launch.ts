@@ -279,7 +279,7 @@ function vector(THREADS: number): MatmulVariant {
   };
 }
 
-/** Values of k below which a part of a sum is not worth a pass of its own. */
+/** Values of k below which a part of a sum is not worth a separate pass. */
 const MIN_PART = 64;
 
 /** Cuts the sum over k into `parts` that run side by side, then adds them in order: for few results and long sums. */

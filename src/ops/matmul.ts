@@ -3,7 +3,8 @@ import { EliError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { broadcastShapes, denseStrides, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
-import { cast, checkParameters } from './cast.ts';
+import { add } from './core/arithmetic.ts';
+import { cast, checkParameters } from './core/cast.ts';
 import { defineOp, type Tolerance } from './core/define.ts';
 import { atBroadcast, build } from './core/ndarray.ts';
 import { broadcastStrides } from './core/strided.ts';
@@ -112,6 +113,7 @@ const linearOp = defineOp<null>({
     needs[1] === true ? matmulOp([transpose(grad), x!], { dtype: floatDType('linear', weight!) }) : undefined,
     needs[2] === true ? sumAs(grad, [0], floatDType('linear', bias!)) : undefined,
   ],
+  plain: ([x, weight, bias]) => add(matmul(x!, transpose(weight!)), bias!),
   reference: ([x, weight, bias]) =>
     build([x!.shape[0]!, weight!.shape[0]!], ([row, out]) => {
       let total = bias!.data[out!]!;

@@ -1,16 +1,16 @@
 import { isRecording } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
-import { empty, launch1d } from '../tensor/create.ts';
+import { launch1d } from '../tensor/create.ts';
 import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
-import { checkDType, floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
+import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add, div, greater, mul, sub } from './binary.ts';
-import { cast } from './cast.ts';
 import { checkImage } from './conv-window.ts';
+import { cast } from './core/cast.ts';
 import { defineOp, type Tolerance } from './core/define.ts';
 import { build, type NdArray, ravel } from './core/ndarray.ts';
-import { rowLayout } from './core/rows.ts';
+import { launchBackward, launchMoments, launchNormalize, type NormAttrs, planes } from './norm-launch.ts';
 import { mean, sum } from './reduce.ts';
-import { affine, neg, sqrt } from './unary.ts';
+import { affine, neg, relu, sqrt } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 
 /** Statistics that a normalisation keeps while it trains, and evaluates with; each [channels] but the last. */
@@ -21,152 +21,22 @@ export interface RunningStatistics {
   readonly batches: Tensor;
 }
 
+/** Settings of batch normalisation, and what is fused with it. */
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly epsilon?: number;
-  /** Added after the normalisation: the shape of `x`. */
-  readonly past?: Tensor | undefined;
+  /** Added after the normalisation, before the ReLU: what a shortcut around the layer brings, in the shape of `x`. */
+  readonly residual?: Tensor | undefined;
   /** Whether negative results become 0. Default false. */
   readonly relu?: boolean;
-}
-
-interface Attrs {
-  readonly epsilon: number;
-  readonly relu: boolean;
 }
 
 const AXES = [0, 2, 3];
 /** f32 sums over planes, one division by a standard deviation; of gradients also differences of nearly equal sums. */
 const TOLERANCE: Tolerance = { abs: 2e-5, rel: 1e-5 };
 
-/** The dimensions of x [n, channels, height, width] as the kernels see it. */
-function planes(x: Tensor): { n: number; channels: number; plane: number; count: number } {
-  const [n, channels, height, width] = x.shape as [number, number, number, number];
-  return { n, channels, plane: height * width, count: n * height * width };
-}
-
-/** One part for each image where the work can be spread, so that sums stay short. */
-function channelRows(x: Tensor) {
-  const { n, channels, plane } = planes(x);
-  const parts = Math.min(n, 256);
-  const images = Math.ceil(n / parts);
-  return { parts, images, layout: rowLayout(x.engine, channels * parts, images * plane) };
-}
-
-function launchMoments(x: Tensor): Tensor {
-  const { n, channels, plane, count } = planes(x);
-  const { parts, images, layout } = channelRows(x);
-  const partial = empty(x.engine, [channels, parts, 2]);
-  const stats = empty(x.engine, [channels, 2]);
-  const consts = storedAs({ Real: x.dtype });
-  x.engine.run('norm/moments.wgsl', {
-    consts,
-    storages: [x.storage, partial.storage],
-    params: { offset: x.offset, n, channels, plane, parts, images },
-    ...layout,
-  });
-  launch1d(x.engine, 'norm/moments_finish.wgsl', channels, {
-    consts,
-    storages: [x.storage, partial.storage, stats.storage],
-    params: { offset: x.offset, channels, plane, parts, count },
-  });
-  partial.dispose();
-  return stats;
-}
-
-/** Where the kernel finds mean and variance of a channel. */
-interface Moments {
-  readonly mean: Tensor;
-  readonly variance: Tensor;
-  readonly offsets: readonly [mean: number, variance: number];
-  readonly stride: number;
-}
-
-function launchNormalize(
-  x: Tensor,
-  weight: Tensor,
-  bias: Tensor,
-  moments: Moments,
-  past: Tensor | undefined,
-  { epsilon, relu }: Attrs,
-): Tensor {
-  const { n, channels, plane } = planes(x);
-  const y = empty(x.engine, x.shape, x.dtype);
-  x.engine.run('norm/normalize.wgsl', {
-    consts: storedAs({ Real: x.dtype }),
-    storages: [x, weight, bias, moments.mean, moments.variance, past ?? x, y].map((t) => t.storage),
-    overrides: { RELU: relu ? 1 : 0, PAST: past === undefined ? 0 : 1 },
-    params: {
-      plane,
-      channels,
-      offset_x: x.offset,
-      offset_past: past?.offset ?? 0,
-      offset_weight: weight.offset,
-      offset_bias: bias.offset,
-      offset_mean: moments.offsets[0],
-      offset_variance: moments.offsets[1],
-      stride: moments.stride,
-      epsilon,
-    },
-    groups: [Math.ceil(plane / 64), channels, n],
-  });
-  return y;
-}
-
-/** Gradients of x, weight, bias and what went past, by kernels that cannot be differentiated again. */
-function launchBackward(
-  dy: Tensor,
-  x: Tensor,
-  weight: Tensor,
-  stats: Tensor,
-  y: Tensor,
-  withPast: boolean,
-  { epsilon, relu }: Attrs,
-): [Tensor, Tensor, Tensor, Tensor | undefined] {
-  const { engine } = x;
-  const { n, channels, plane, count } = planes(x);
-  const { parts, images, layout } = channelRows(x);
-  const partial = empty(engine, [channels, parts, 2]);
-  const sums = empty(engine, [2, channels]);
-  const consts = storedAs({ Real: x.dtype });
-  engine.run('norm/backward_sums.wgsl', {
-    consts,
-    storages: [x, dy, relu ? y : x, stats, partial].map((t) => t.storage),
-    params: { n, channels, plane, parts, images, offset_x: x.offset, offset_dy: dy.offset, epsilon },
-    ...layout,
-    overrides: { ...layout.overrides, RELU: relu ? 1 : 0 },
-  });
-  launch1d(engine, 'norm/backward_finish.wgsl', channels, {
-    storages: [partial.storage, sums.storage],
-    params: { channels, parts },
-  });
-  partial.dispose();
-  const dx = empty(engine, x.shape, x.dtype);
-  const dpast = empty(engine, withPast ? x.shape : [1], x.dtype);
-  engine.run('norm/backward.wgsl', {
-    consts,
-    storages: [x, dy, relu ? y : x, stats, weight, sums, dx, dpast].map((t) => t.storage),
-    overrides: { RELU: relu ? 1 : 0, PAST: withPast ? 1 : 0 },
-    params: {
-      plane,
-      channels,
-      offset_x: x.offset,
-      offset_dy: dy.offset,
-      offset_weight: weight.offset,
-      inverse_count: 1 / count,
-      epsilon,
-    },
-    groups: [Math.ceil(plane / 64), channels, n],
-  });
-  const [dw, db] = [0, channels].map((offset) => sums.view([channels], [1], offset)) as [Tensor, Tensor];
-  sums.dispose();
-  if (withPast) return [dx, dw, db, dpast];
-  dpast.dispose();
-  return [dx, dw, db, undefined];
-}
-
 /** [channels] as [1, channels, 1, 1]. */
-const spread = (t: Tensor): Tensor => reshape(t, [1, -1, 1, 1]);
+const perChannel = (t: Tensor): Tensor => reshape(t, [1, -1, 1, 1]);
 
 /** What the output's gradient is before the ReLU. */
 const beforeRelu = (dy: Tensor, y: Tensor, relu: boolean): Tensor =>
@@ -174,23 +44,41 @@ const beforeRelu = (dy: Tensor, y: Tensor, relu: boolean): Tensor =>
 
 const toF32 = (t: Tensor): Tensor => cast(t, 'f32');
 
+/** (x - mean) / deviation of each channel, and the deviation √(variance + ε) [1, channels, 1, 1]. */
+function standardised(x: Tensor, epsilon: number): { normalized: Tensor; deviation: Tensor } {
+  const centred = sub(x, mean(x, AXES, true));
+  const deviation = sqrt(affine(mean(mul(centred, centred), AXES, true), 1, epsilon));
+  return { normalized: div(centred, deviation), deviation };
+}
+
+/** Scale, shift, the sum with the residual and the ReLU as separate ops. */
+function finished(
+  normalized: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  residual: Tensor | undefined,
+  withRelu: boolean,
+): Tensor {
+  const y = add(mul(normalized, perChannel(weight)), perChannel(bias));
+  const total = residual === undefined ? y : add(y, residual);
+  return withRelu ? relu(total) : total;
+}
+
 /** The same gradients made of ops, which compute in f32. */
 function composedBackward(
   dy: Tensor,
   given: Tensor,
   weight: Tensor,
   y: Tensor,
-  { epsilon, relu }: Attrs,
+  { epsilon, relu }: NormAttrs,
 ): [Tensor, Tensor, Tensor, Tensor] {
   const dtype = floatDType('batchNorm', given);
   const x = toF32(given);
   const h = beforeRelu(toF32(dy), toF32(y), relu);
-  const centred = sub(x, mean(x, AXES, true));
-  const deviation = sqrt(affine(mean(mul(centred, centred), AXES, true), 1, epsilon));
-  const normalized = div(centred, deviation);
+  const { normalized, deviation } = standardised(x, epsilon);
   const dw = sum(mul(h, normalized), AXES, true);
   const inner = sub(h, add(mean(h, AXES, true), affine(mul(normalized, dw), x.shape[1]! / x.size, 0)));
-  const dx = mul(div(spread(weight), deviation), inner);
+  const dx = mul(div(perChannel(weight), deviation), inner);
   return [cast(dx, dtype), reshape(dw, [-1]), sum(h, AXES), cast(h, dtype)];
 }
 
@@ -198,9 +86,9 @@ function referenceOf(
   x: NdArray,
   weight: NdArray,
   bias: NdArray,
-  past: NdArray | undefined,
+  residual: NdArray | undefined,
   moments: (c: number) => [mean: number, variance: number],
-  { epsilon, relu }: Attrs,
+  { epsilon, relu }: NormAttrs,
 ): NdArray {
   const channels = Array.from({ length: x.shape[1]! }, (_, c) => moments(c));
   return build(x.shape, (index) => {
@@ -210,7 +98,7 @@ function referenceOf(
     const y =
       ((x.data[at]! - center) / Math.sqrt(variance + epsilon)) * weight.data[c]! +
       bias.data[c]! +
-      (past?.data[at] ?? 0);
+      (residual?.data[at] ?? 0);
     return relu ? Math.max(y, 0) : y;
   });
 }
@@ -238,16 +126,17 @@ const IMAGE = { shape: [4, 3, 5, 7], range: [-2, 3] as const };
 const VECTOR = { shape: [3], range: [0.5, 1.5] as const };
 const SHIFT = { shape: [3] };
 
-const batchNormOp = defineOp<Attrs>({
+const batchNormOp = defineOp<NormAttrs>({
   name: 'batchNorm',
-  forward: ([x, weight, bias, past], attrs) => {
+  dense: true,
+  forward: ([x, weight, bias, residual], attrs) => {
     const stats = launchMoments(x!);
     const moments = { mean: stats, variance: stats, offsets: [0, 1], stride: 2 } as const;
-    const y = launchNormalize(x!, weight!, bias!, moments, past, attrs);
+    const y = launchNormalize(x!, weight!, bias!, moments, residual, attrs);
     statisticsOf.set(y, stats);
     return y;
   },
-  backward: ({ grad, inputs: [x, weight, , past], output, attrs }) =>
+  backward: ({ grad, inputs: [x, weight, , residual], output, attrs }) =>
     isRecording(grad.engine)
       ? composedBackward(grad, x!, weight!, output, attrs)
       : launchBackward(
@@ -256,11 +145,13 @@ const batchNormOp = defineOp<Attrs>({
           weight!,
           statisticsOf.get(output)!,
           output,
-          past !== undefined,
+          residual !== undefined,
           attrs,
         ),
-  reference: ([x, weight, bias, past], attrs) =>
-    referenceOf(x!, weight!, bias!, past, (c) => batchMoments(x!, c), attrs),
+  plain: ([x, weight, bias, residual], attrs) =>
+    finished(standardised(x!, attrs.epsilon).normalized, weight!, bias!, residual, attrs.relu),
+  reference: ([x, weight, bias, residual], attrs) =>
+    referenceOf(x!, weight!, bias!, residual, (c) => batchMoments(x!, c), attrs),
   cases: [
     { inputs: [IMAGE, VECTOR, SHIFT], attrs: { epsilon: 1e-5, relu: false } },
     { inputs: [IMAGE, VECTOR, SHIFT], attrs: { epsilon: 1e-5, relu: true } },
@@ -289,23 +180,24 @@ const batchNormOp = defineOp<Attrs>({
   cost,
 });
 
-const batchNormEvalOp = defineOp<Attrs>({
+const batchNormEvalOp = defineOp<NormAttrs>({
   name: 'batchNormEval',
-  forward: ([x, weight, bias, center, variance, past], attrs) =>
+  dense: true,
+  forward: ([x, weight, bias, center, variance, residual], attrs) =>
     launchNormalize(
       x!,
       weight!,
       bias!,
       { mean: center!, variance: variance!, offsets: [center!.offset, variance!.offset], stride: 1 },
-      past,
+      residual,
       attrs,
     ),
-  backward: ({ grad, inputs: [x, weight, , center, variance, past], output, attrs, needs }) => {
+  backward: ({ grad, inputs: [x, weight, , center, variance, residual], output, attrs, needs }) => {
     const dtype = floatDType('batchNormEval', grad);
     const h = beforeRelu(toF32(grad), toF32(output), attrs.relu);
-    const deviation = sqrt(affine(spread(variance!), 1, attrs.epsilon));
-    const scale = div(spread(weight!), deviation);
-    const normalized = (): Tensor => div(sub(toF32(x!), spread(center!)), deviation);
+    const deviation = sqrt(affine(perChannel(variance!), 1, attrs.epsilon));
+    const scale = div(perChannel(weight!), deviation);
+    const normalized = (): Tensor => div(sub(toF32(x!), perChannel(center!)), deviation);
     // ∂/∂var = -½ Σ h x̂ · w / (σ · σ)
     const perVariance = (): Tensor =>
       affine(mul(sum(mul(h, normalized()), AXES, true), div(scale, deviation)), -0.5, 0);
@@ -315,11 +207,15 @@ const batchNormEvalOp = defineOp<Attrs>({
       needs[2] === true ? sum(h, AXES) : undefined,
       needs[3] === true ? reshape(neg(mul(sum(h, AXES, true), scale)), [-1]) : undefined,
       needs[4] === true ? reshape(perVariance(), [-1]) : undefined,
-      past === undefined ? undefined : cast(h, dtype),
+      residual === undefined ? undefined : cast(h, dtype),
     ];
   },
-  reference: ([x, weight, bias, center, variance, past], attrs) =>
-    referenceOf(x!, weight!, bias!, past, (c) => [center!.data[c]!, variance!.data[c]!], attrs),
+  plain: ([x, weight, bias, center, variance, residual], { epsilon, relu: withRelu }) => {
+    const deviation = sqrt(affine(perChannel(variance!), 1, epsilon));
+    return finished(div(sub(x!, perChannel(center!)), deviation), weight!, bias!, residual, withRelu);
+  },
+  reference: ([x, weight, bias, center, variance, residual], attrs) =>
+    referenceOf(x!, weight!, bias!, residual, (c) => [center!.data[c]!, variance!.data[c]!], attrs),
   cases: [
     { inputs: [IMAGE, VECTOR, SHIFT, SHIFT, VECTOR], attrs: { epsilon: 1e-5, relu: false } },
     { inputs: [IMAGE, VECTOR, SHIFT, SHIFT, VECTOR, IMAGE], attrs: { epsilon: 1e-5, relu: true } },
@@ -338,9 +234,9 @@ const batchNormEvalOp = defineOp<Attrs>({
   cost,
 });
 
-function check(op: string, x: Tensor, vectors: Record<string, Tensor>, past: Tensor | undefined): void {
+function check(op: string, x: Tensor, vectors: Record<string, Tensor>, residual: Tensor | undefined): void {
   checkImage(op, x);
-  floatDType(op, x, ...(past === undefined ? [] : [past]));
+  floatDType(op, x, ...(residual === undefined ? [] : [residual]));
   for (const [name, vector] of Object.entries(vectors)) {
     checkDType(op, vector, 'f32');
     if (vector.rank !== 1 || vector.shape[0] !== x.shape[1]) {
@@ -350,10 +246,10 @@ function check(op: string, x: Tensor, vectors: Record<string, Tensor>, past: Ten
       );
     }
   }
-  if (past !== undefined && showShape(past.shape) !== showShape(x.shape)) {
+  if (residual !== undefined && showShape(residual.shape) !== showShape(x.shape)) {
     throw new EliError(
       'SHAPE',
-      `${op}: what goes past is ${showShape(past.shape)}, x ${showShape(x.shape)}`,
+      `${op}: the residual is ${showShape(residual.shape)}, x ${showShape(x.shape)}`,
       { hint: 'their sum needs the same shape' },
     );
   }
@@ -361,9 +257,9 @@ function check(op: string, x: Tensor, vectors: Record<string, Tensor>, past: Ten
 
 /**
  * Normalises each channel of x [n, channels, height, width] by mean and biased variance of this minibatch, then
- * scales by `weight` and adds `bias`, [channels] each (Ioffe and Szegedy, ICML 2015). With `past` and `relu` the sum
- * with what goes past and the ReLU are done in the same kernel. `running` is updated, with `momentum` as the share of
- * the new statistics and the variance unbiased, as PyTorch does. x and `past` may be f16, and y is then; all else is f32.
+ * scales by `weight` and adds `bias`, [channels] each (Ioffe and Szegedy, ICML 2015). With `residual` and `relu` the sum
+ * with the residual and the ReLU are done in the same kernel. `running` is updated, with `momentum` as the share of
+ * the new statistics and the variance unbiased, as PyTorch does. x and `residual` may be f16, and y is then; all else is f32.
  *
  * @throws EliError `SHAPE` or `DTYPE` naming what does not fit; `ARGUMENT` when a channel has one value only
  */
@@ -373,8 +269,8 @@ export function batchNorm(
   bias: Tensor,
   options: BatchNormOptions & { readonly running?: RunningStatistics; readonly momentum?: number } = {},
 ): Tensor {
-  const { epsilon = 1e-5, relu = false, past, running, momentum = 0.1 } = options;
-  check('batchNorm', x, { weight, bias }, past);
+  const { epsilon = 1e-5, relu = false, residual, running, momentum = 0.1 } = options;
+  check('batchNorm', x, { weight, bias }, residual);
   const { channels, count } = planes(x);
   if (count === 1) {
     throw new EliError(
@@ -383,7 +279,7 @@ export function batchNorm(
       { hint: 'use more than one image, or evaluation mode' },
     );
   }
-  const inputs = [x, weight, bias, ...(past === undefined ? [] : [past])].map(contiguous);
+  const inputs = [x, weight, bias, ...(residual === undefined ? [] : [residual])].map(contiguous);
   const y = batchNormOp(inputs, { epsilon, relu });
   if (running !== undefined) {
     launch1d(x.engine, 'norm/running.wgsl', channels, {
@@ -405,8 +301,10 @@ export function batchNormEval(
   { mean: center, variance }: Pick<RunningStatistics, 'mean' | 'variance'>,
   options: BatchNormOptions = {},
 ): Tensor {
-  const { epsilon = 1e-5, relu = false, past } = options;
-  check('batchNormEval', x, { weight, bias, mean: center, variance }, past);
-  const inputs = [x, weight, bias, center, variance, ...(past === undefined ? [] : [past])].map(contiguous);
+  const { epsilon = 1e-5, relu = false, residual } = options;
+  check('batchNormEval', x, { weight, bias, mean: center, variance }, residual);
+  const inputs = [x, weight, bias, center, variance, ...(residual === undefined ? [] : [residual])].map(
+    contiguous,
+  );
   return batchNormEvalOp(inputs, { epsilon, relu });
 }

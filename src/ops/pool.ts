@@ -9,6 +9,7 @@ import { mean } from './reduce.ts';
 import { resample } from './resize.ts';
 import { contiguous, reshape } from './views.ts';
 
+/** Where pooling windows lie. */
 export interface PoolOptions {
   /** Default: the kernel, so that windows lie side by side. */
   readonly stride?: Pair;
@@ -18,17 +19,19 @@ export interface PoolOptions {
   readonly ceilMode?: boolean;
 }
 
+/** Settings of maximum pooling. */
 export interface MaxPoolOptions extends PoolOptions {
   /** Default 1. */
   readonly dilation?: Pair;
 }
 
+/** Settings of average pooling. */
 export interface AvgPoolOptions extends PoolOptions {
   /** Whether the zeros of the padding count in the average. Default true. */
   readonly countIncludePad?: boolean;
 }
 
-/** @throws EliError `ARGUMENT` for options that are no whole numbers or padding of more than half the kernel. */
+/** @throws EliError `ARGUMENT` for options that are not whole numbers or padding of more than half the kernel. */
 function poolWindow(op: string, kernel: Pair, options: MaxPoolOptions): Window {
   const size = pair(op, 'kernel', kernel, 1);
   const padding = pair(op, 'padding', options.padding ?? 0, 0);
@@ -58,6 +61,7 @@ function windowParams({ stride, padding }: Window) {
 
 const maxIndexOp = defineOp<MaxAttrs>({
   name: 'maxPoolIndex',
+  dense: true,
   forward: ([x], attrs) => {
     const { kernel, dilation, out } = attrs;
     const [n, c, height, width] = x!.shape as [number, number, number, number];
@@ -146,6 +150,7 @@ const WHOLE_INDEX = { shape: WHOLE_OUT, dtype: 'u32', below: 12 } as const;
 
 const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolTake',
+  dense: true,
   forward: ([x, index], { size }) => {
     const y = empty(x!.engine, index!.shape, x!.dtype);
     launch1d(y.engine, 'pool/take.wgsl', y.size, {
@@ -175,6 +180,7 @@ const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
 
 const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolPut',
+  dense: true,
   forward: ([y, index], attrs) => {
     const { kernel, stride, padding, dilation, size } = attrs;
     const x = empty(y!.engine, [y!.shape[0]!, y!.shape[1]!, ...size], y!.dtype);
@@ -223,8 +229,8 @@ function planeOf(shape: Shape, i: number): number {
 /**
  * Largest element of each window of x [n, c, h, w] → [n, c, oh, ow]. Padding counts as −∞; of equal maxima the first
  * in row-major order gets the gradient (PyTorch's rule).
- * @throws EliError `SHAPE` when the window is larger than the padded image or lies in the padding altogether,
- * `ARGUMENT` for options that are no whole numbers or padding of more than half the kernel.
+ * @throws EliError `SHAPE` when the window is larger than the padded image or lies entirely in the padding,
+ * `ARGUMENT` for options that are not whole numbers or padding of more than half the kernel.
  */
 export function maxPool2d(x: Tensor, kernel: Pair, options: MaxPoolOptions = {}): Tensor {
   checkImage('maxPool2d', x);
@@ -246,7 +252,7 @@ function checkTaps(image: Shape, window: Window, out: readonly number[]): void {
       if (taps.some((at) => at >= 0 && at < image[d + 2]!)) continue;
       throw new EliError(
         'SHAPE',
-        `maxPool2d: window ${o} along axis ${d + 2} of ${showShape(image)} lies in the padding altogether`,
+        `maxPool2d: window ${o} along axis ${d + 2} of ${showShape(image)} lies entirely in the padding`,
         { hint: 'use less padding or dilation' },
       );
     }

@@ -28,7 +28,11 @@ export interface Resample {
   readonly transposed: boolean;
 }
 
-const MODES = { average: 0, adaptive: 1, nearest: 2, bilinear: 3 } as const;
+/** The modes by their numbers in shaders/pool/resample.wgsl. */
+export const RESAMPLE_CODES = { average: 0, adaptive: 1, nearest: 2, bilinear: 3 } as const satisfies Record<
+  Axes['mode'],
+  number
+>;
 
 /** Where output o of `out` lies among `size` inputs: o · scale + shift (PyTorch's rule). */
 function bilinearPlaces(size: number, out: number, alignCorners: boolean): { scale: number; shift: number } {
@@ -102,6 +106,7 @@ function bothWays(axes: Axes, size: readonly [number, number], out: readonly [nu
 
 const resampleOp: Op<Resample> = defineOp<Resample>({
   name: 'resample',
+  dense: true,
   forward: ([x], attrs) => {
     const { axes, size, out, transposed } = attrs;
     const y = empty(x!.engine, resultShape(x!.shape, attrs), x!.dtype);
@@ -111,7 +116,7 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
     );
     launch1d(y.engine, 'pool/resample.wgsl', y.size, {
       storages: [x!.storage, y.storage],
-      overrides: { MODE: MODES[axes.mode], TRANSPOSED: transposed ? 1 : 0 },
+      overrides: { MODE: RESAMPLE_CODES[axes.mode], TRANSPOSED: transposed ? 1 : 0 },
       consts: storedAs({ Real: x!.dtype }),
       params: {
         n: y.size,
@@ -159,6 +164,7 @@ export function resample(op: string, x: Tensor, axes: Axes, out: readonly [numbe
   return resampleOp([contiguous(x)], { axes, size, out, transposed: false });
 }
 
+/** How images are interpolated. */
 export interface ResizeOptions {
   /** Default `nearest`. */
   readonly mode?: 'nearest' | 'bilinear';

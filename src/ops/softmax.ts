@@ -1,16 +1,18 @@
+import { detach } from '../autograd/tape.ts';
 import { empty } from '../tensor/create.ts';
-import { normalizeAxis, sizeOf } from '../tensor/shape.ts';
+import { normalizeAxis, sizeOf, withoutAxes } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
-import { mul, sub } from './binary.ts';
-import { defineOp } from './core/define.ts';
-import { build, type NdArray } from './core/ndarray.ts';
+import { add, div, mul, sub } from './binary.ts';
+import { defineOp, type OpDefinition } from './core/define.ts';
+import { build, type NdArray, ravel, valueAt } from './core/ndarray.ts';
 import { rowLayout } from './core/rows.ts';
-import { sum } from './reduce.ts';
-import { exp } from './unary.ts';
+import { max, sum } from './reduce.ts';
+import { exp, log } from './unary.ts';
 import { contiguous, permute, reshape } from './views.ts';
 
-type Kind = 'softmax' | 'logSoftmax' | 'logSumExp';
-const LOG = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
+/** What shaders/reduce/softmax.wgsl computes, by its override KIND. */
+export const SOFTMAX_CODES = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
+type Kind = keyof typeof SOFTMAX_CODES;
 
 /** Along the last axis of a dense tensor. logSumExp keeps that axis as a dimension of 1. */
 function launch(kind: Kind, x: Tensor): Tensor {
@@ -21,72 +23,81 @@ function launch(kind: Kind, x: Tensor): Tensor {
   const { overrides, groups } = rowLayout(x.engine, rows, n);
   x.engine.run('reduce/softmax.wgsl', {
     storages: [x.storage, y.storage],
-    overrides: { ...overrides, LOG: LOG[kind] },
+    overrides: { ...overrides, KIND: SOFTMAX_CODES[kind] },
     params: { rows, n, offset: x.offset },
     groups,
   });
   return y;
 }
 
-function logSumExpRow(x: NdArray, index: readonly number[]): number {
+/** log Σ e^x of the row that `index` lies in, in float64. */
+export function logSumExpRow(x: NdArray, index: readonly number[]): number {
   const n = x.shape.at(-1)!;
-  const base = index.slice(0, -1).reduce((at, k, d) => at * x.shape[d]! + k, 0) * n;
+  const base = ravel(x.shape, index.with(-1, 0));
   const row = x.data.subarray(base, base + n);
   const largest = Math.max(...row);
   return largest + Math.log(row.reduce((total, v) => total + Math.exp(v - largest), 0));
 }
 
-function at(x: NdArray, index: readonly number[]): number {
-  return x.data[index.reduce((sum, k, d) => sum * x.shape[d]! + k, 0)]!;
-}
+/** What the definitions of the three ops have in common. */
+const ROWS: Pick<OpDefinition<null>, 'cases' | 'bench' | 'tolerance' | 'toleranceNote'> = {
+  cases: [
+    { inputs: [{ shape: [7, 5], range: [-4, 4] }], attrs: null },
+    { inputs: [{ shape: [3, 129], range: [-4, 4] }], attrs: null },
+    { inputs: [{ shape: [33, 1] }], attrs: null },
+    // Large logits: no overflow.
+    { inputs: [{ shape: [2, 3], values: [1000, 999, 998, -1000, -1001, 80] }], attrs: null },
+  ],
+  bench: [
+    { inputs: [{ shape: [1024, 1024] }], attrs: null },
+    { inputs: [{ shape: [8192, 10] }], attrs: null },
+  ],
+  tolerance: { abs: 3e-6, rel: 1e-5 },
+  toleranceNote: 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21',
+};
 
-const BENCH = [
-  [1024, 1024],
-  [8192, 10],
-].map((shape) => ({ inputs: [{ shape }], attrs: null }));
-const CASES = [
-  { inputs: [{ shape: [7, 5], range: [-4, 4] as const }], attrs: null },
-  { inputs: [{ shape: [3, 129], range: [-4, 4] as const }], attrs: null },
-  { inputs: [{ shape: [33, 1] }], attrs: null },
-  // Large logits: no overflow.
-  { inputs: [{ shape: [2, 3], values: [1000, 999, 998, -1000, -1001, 80] }], attrs: null },
-];
-const TOLERANCE = { abs: 3e-6, rel: 1e-5 };
-const NOTE = 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21';
+/** The largest element of each row: what rows are shifted by, whose gradient cancels. */
+const largestOf = (x: Tensor): Tensor => detach(max(x, -1, true));
 
 const softmaxOp = defineOp<null>({
   name: 'softmax',
+  dense: true,
   forward: ([x]) => launch('softmax', x!),
   backward: ({ grad, output: y }) => [mul(y, sub(grad, sum(mul(grad, y), -1, true)))],
-  reference: ([x]) => build(x!.shape, (index) => Math.exp(at(x!, index) - logSumExpRow(x!, index))),
-  cases: CASES,
-  bench: BENCH,
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  plain: ([x]) => {
+    const powers = exp(sub(x!, largestOf(x!)));
+    return div(powers, sum(powers, -1, true));
+  },
+  reference: ([x]) => build(x!.shape, (index) => Math.exp(valueAt(x!, index) - logSumExpRow(x!, index))),
+  ...ROWS,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 
 const logSoftmaxOp = defineOp<null>({
   name: 'logSoftmax',
+  dense: true,
   forward: ([x]) => launch('logSoftmax', x!),
   backward: ({ grad, output: y }) => [sub(grad, mul(exp(y), sum(grad, -1, true)))],
-  reference: ([x]) => build(x!.shape, (index) => at(x!, index) - logSumExpRow(x!, index)),
-  cases: CASES,
-  bench: BENCH,
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  plain: ([x]) => {
+    const shifted = sub(x!, largestOf(x!));
+    return sub(shifted, log(sum(exp(shifted), -1, true)));
+  },
+  reference: ([x]) => build(x!.shape, (index) => valueAt(x!, index) - logSumExpRow(x!, index)),
+  ...ROWS,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 
 const logSumExpOp = defineOp<null>({
   name: 'logSumExp',
+  dense: true,
   forward: ([x]) => launch('logSumExp', x!),
   backward: ({ grad, inputs: [x] }) => [mul(grad, softmaxOp([x!], null))],
+  plain: ([x]) => {
+    const largest = largestOf(x!);
+    return add(log(sum(exp(sub(x!, largest)), -1, true)), largest);
+  },
   reference: ([x]) => build(x!.shape.with(-1, 1), (index) => logSumExpRow(x!, index)),
-  cases: CASES,
-  bench: BENCH,
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  ...ROWS,
   cost: ([x]) => ({ flops: 3 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 
@@ -116,9 +127,5 @@ export function logSoftmax(x: Tensor, axis = -1): Tensor {
 /** log Σ e^x along `axis`; that axis is dropped. */
 export function logSumExp(x: Tensor, axis = -1): Tensor {
   const y = alongAxis('logSumExp', x, axis, logSumExpOp);
-  const target = normalizeAxis('logSumExp', axis, x.shape);
-  return reshape(
-    y,
-    x.shape.filter((_, d) => d !== target),
-  );
+  return reshape(y, withoutAxes(x.shape, [normalizeAxis('logSumExp', axis, x.shape)]));
 }

@@ -40,6 +40,7 @@ export class Ema {
     }
   }
 
+  /** Frees the averages. */
   dispose(): void {
     this.average.dispose();
   }

@@ -3,6 +3,7 @@ import type { Engine } from '../gpu/engine.ts';
 import { zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
+/** How a loss scale starts and changes. */
 export interface LossScaleOptions {
   /** Scale at first. Default 2¹⁶. */
   readonly initial?: number;
@@ -49,6 +50,7 @@ export class LossScaler {
     return { scale: scale!, skipped: skipped! };
   }
 
+  /** Frees the scale and its counters. */
   dispose(): void {
     this.scale.dispose();
     this.state.dispose();

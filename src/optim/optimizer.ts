@@ -7,11 +7,12 @@ import { launch1d, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LossScaler } from './loss-scale.ts';
 
-const KIND = { sgd: 0, rmsprop: 1, adam: 2, adamw: 3 } as const;
+/** The rules by their numbers in shaders/optim/update.wgsl. */
+export const OPTIMIZER_CODES = { sgd: 0, rmsprop: 1, adam: 2, adamw: 3 } as const;
 
 /** Constants of an update rule; see shaders/optim/update.wgsl. */
 interface Rule {
-  readonly kind: keyof typeof KIND;
+  readonly kind: keyof typeof OPTIMIZER_CODES;
   readonly learningRate: number;
   /** μ of SGD and RMSprop, β₁ of Adam. */
   readonly momentum: number;
@@ -82,10 +83,12 @@ export class Optimizer {
     return blocks;
   }
 
+  /** Learning rate of the next steps, captured ones too. */
   get learningRate(): number {
     return this.#learningRate;
   }
 
+  /** Learning rate of the next steps, captured ones too. */
   set learningRate(rate: number) {
     this.#learningRate = rate;
     this.flat.engine.write(this.state.hyper.storage, 0, Float32Array.of(rate));
@@ -129,7 +132,7 @@ export class Optimizer {
         this.#blocks ?? this.state.hyper,
       ].map((t) => t.storage),
       overrides: {
-        KIND: KIND[rule.kind],
+        KIND: OPTIMIZER_CODES[rule.kind],
         CLIP: rule.clipNorm === undefined && scaler === undefined ? 0 : 1,
         GROUPED: this.#blocks === undefined ? 0 : 1,
         SCALED,
@@ -168,6 +171,7 @@ export class Optimizer {
     });
   }
 
+  /** Frees the parameters' state (momenta, averages) and what the optimiser shares with captured steps. */
   dispose(): void {
     this.#gradients.dispose();
     this.#blocks?.dispose();
@@ -184,6 +188,7 @@ interface CommonOptions {
   readonly clipNorm?: number;
 }
 
+/** Settings of `sgd`; the defaults are PyTorch's. */
 export interface SgdOptions extends CommonOptions {
   readonly momentum?: number;
   readonly nesterov?: boolean;
@@ -203,6 +208,7 @@ export function sgd(learnt: Learnt, options: SgdOptions): Optimizer {
   });
 }
 
+/** Settings of `rmsprop`; the defaults are PyTorch's. */
 export interface RmspropOptions extends CommonOptions {
   readonly alpha?: number;
   readonly epsilon?: number;
@@ -223,6 +229,7 @@ export function rmsprop(learnt: Learnt, options: RmspropOptions): Optimizer {
   });
 }
 
+/** Settings of `adam` and `adamw`; the defaults are PyTorch's. */
 export interface AdamOptions extends CommonOptions {
   readonly betas?: readonly [number, number];
   readonly epsilon?: number;

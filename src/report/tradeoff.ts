@@ -26,21 +26,18 @@ export interface TradeoffPanel {
   readonly marks: readonly (TradeoffPoint & { readonly name: string })[];
 }
 
-export interface TradeoffOptions {
-  readonly title?: string;
-  /** Text, or one line each. */
-  readonly subtitle?: string | string[];
-}
-
 const COLORS: readonly string[] = [COLOR.vermillion, COLOR.blue, COLOR.green, COLOR.purple];
+const POINT = { type: 'point', opacity: 1, strokeWidth: 1.5 } as const;
+
 /**
  * What each way of deciding on alignment costs the current task and gives the old one: accuracy without labels on the
  * old task's test samples against that on the current task's, a panel for each way of aligning. Lines are gates as
- * their threshold moves, the filled circle is where it was put from current-task data alone.
+ * their threshold moves, the filled circle is where it was put from current-task data alone. A line of text each in
+ * `subtitle`.
  *
  * @throws EliError ARGUMENT without a panel, or a panel without anything in it
  */
-export function tradeoffSpec(panels: readonly TradeoffPanel[], options: TradeoffOptions = {}): PictureSpec {
+export function tradeoffSpec(panels: readonly TradeoffPanel[], subtitle: string[] = []): PictureSpec {
   if (panels.length === 0 || panels.some((panel) => panel.curves.length + panel.marks.length === 0)) {
     throw new EliError('ARGUMENT', 'A trade-off needs at least one panel, and each panel a curve or a mark');
   }
@@ -59,68 +56,58 @@ export function tradeoffSpec(panels: readonly TradeoffPanel[], options: Tradeoff
       symbolOpacity: 1,
     },
   };
-  const axis = (field: string, title: string) => ({
-    field,
-    type: 'quantitative' as const,
-    scale: { domain: [0, TOP], nice: false },
-    axis: { title, values: [0, 20, 40, 60, 80, 100] },
-  });
-  const x = axis('new', 'current task, accuracy without labels (%)');
-  const y = axis('old', 'old task, accuracy without labels (%)');
   return {
-    title: {
-      text: options.title ?? 'Deciding without labels which samples to align',
-      subtitle: options.subtitle ?? 'lines: the gate’s threshold moves; filled circle: where it was put',
-    },
+    title: { text: 'Deciding without labels which samples to align', subtitle },
     spacing: 44,
     resolve: { scale: { color: 'shared' } },
     hconcat: panels.map((panel) => ({
       title: { text: panel.title, fontSize: 13, frame: 'group' as const, offset: 8 },
       width: SIDE,
       height: SIDE,
-      layer: [
-        {
-          data: {
-            values: panel.curves.flatMap(({ name, points }) =>
-              points.map((point, order) => ({ ...point, name, order })),
-            ),
-          },
-          mark: { type: 'line' as const, strokeWidth: 2.5, interpolate: 'linear' as const },
-          encoding: { x, y, color, order: { field: 'order', type: 'quantitative' as const } },
-        },
-        {
-          data: { values: panel.curves.map(({ name, chosen }) => ({ ...chosen, name })) },
-          mark: {
-            type: 'point' as const,
-            filled: true,
-            size: 110,
-            opacity: 1,
-            stroke: 'white',
-            strokeWidth: 1.5,
-          },
-          encoding: { x, y, color },
-        },
-        {
-          data: { values: panel.marks },
-          mark: {
-            type: 'point' as const,
-            shape: 'diamond',
-            size: 100,
-            opacity: 1,
-            stroke: COLOR.ink,
-            fill: 'white',
-            strokeWidth: 1.5,
-          },
-          encoding: { x, y },
-        },
-        ...panel.marks.map((mark) => ({
-          data: { values: [mark] },
-          mark: { type: 'text' as const, fontSize: 11, color: COLOR.ink, ...labelPlace(mark) },
-          encoding: { x, y, text: { field: 'name' } },
-        })),
-      ],
+      layer: [...curveLayers(panel.curves, color), ...markLayers(panel.marks)],
     })),
   };
+}
+
+const axis = (field: string, task: string) => ({
+  field,
+  type: 'quantitative' as const,
+  scale: { domain: [0, TOP], nice: false },
+  axis: { title: `${task} task, accuracy without labels (%)`, values: [0, 20, 40, 60, 80, 100] },
+});
+const PLACE = { x: axis('new', 'current'), y: axis('old', 'old') };
+
+function curveLayers<Color extends object>(curves: readonly TradeoffCurve[], color: Color) {
+  const line = curves.flatMap(({ name, points }) =>
+    points.map((point, order) => ({ ...point, name, order })),
+  );
+  return [
+    {
+      data: { values: line },
+      mark: { type: 'line' as const, strokeWidth: 2.5, interpolate: 'linear' as const },
+      encoding: { ...PLACE, color, order: { field: 'order', type: 'quantitative' as const } },
+    },
+    {
+      data: { values: curves.map(({ name, chosen }) => ({ ...chosen, name })) },
+      mark: { ...POINT, filled: true, size: 110, stroke: 'white' },
+      encoding: { ...PLACE, color },
+    },
+  ];
+}
+
+function markLayers(marks: TradeoffPanel['marks']) {
+  return [
+    {
+      data: { values: [...marks] },
+      mark: { ...POINT, shape: 'diamond', size: 100, stroke: COLOR.ink, fill: 'white' },
+      encoding: PLACE,
+    },
+    ...marks.map((mark) => ({
+      data: { values: [mark] },
+      mark: { type: 'text' as const, fontSize: 11, color: COLOR.ink, ...labelPlace(mark) },
+      encoding: { ...PLACE, text: { field: 'name' } },
+    })),
+  ];
 }
 
 /** Where a mark's label stands free: above it near the upper right corner, where the lines bend, else below it. */

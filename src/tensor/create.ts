@@ -62,6 +62,7 @@ export function full(engine: Engine, shape: Shape, value: number, dtype: DType =
   return out;
 }
 
+/** A new tensor of zeros. @throws EliError `SHAPE`, `OUT_OF_MEMORY` */
 export function zeros(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tensor {
   return full(engine, shape, 0, dtype);
 }

@@ -24,12 +24,12 @@ export function checkSeed(seed: number): void {
   }
 }
 
-type Kind = 'bits' | 'uniform' | 'normal';
-const KIND = { bits: 0, uniform: 1, normal: 2 } as const;
+/** What shaders/random/random.wgsl makes, by its override KIND. */
+export const RANDOM_CODES = { bits: 0, uniform: 1, normal: 2 } as const;
 
 function draw(
   engine: Engine,
-  kind: Kind,
+  kind: keyof typeof RANDOM_CODES,
   shape: Shape,
   source: RandomSource,
   low: number,
@@ -43,7 +43,7 @@ function draw(
   const placeholder = stepTensor ?? empty(engine, [1], 'u32');
   launch1d(engine, 'random/random.wgsl', Math.ceil(y.size / 4), {
     storages: [placeholder.storage, y.storage],
-    overrides: { KIND: KIND[kind], STEPPED: stepTensor === undefined ? 0 : 1 },
+    overrides: { KIND: RANDOM_CODES[kind], STEPPED: stepTensor === undefined ? 0 : 1 },
     params: {
       n: y.size,
       stream: source.stream ?? 0,

@@ -1,5 +1,6 @@
 import { EliError } from '../errors.ts';
 
+/** Sizes of the dimensions, outermost first; `[]` is a single number. */
 export type Shape = readonly number[];
 
 /** Kernels address up to eight dimensions. */
@@ -107,4 +108,9 @@ export function collapse(
     }
   }
   return { shape: outShape, strides: outStrides };
+}
+
+/** The shape without the dimensions `axes`. */
+export function withoutAxes(shape: Shape, axes: readonly number[]): Shape {
+  return shape.filter((_, d) => !axes.includes(d));
 }

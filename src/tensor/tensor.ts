@@ -7,6 +7,7 @@ import { denseStrides, type Shape, showShape, sizeOf } from './shape.ts';
 
 /** f16 is a way to store real numbers: kernels compute with them in f32. It needs the feature shader-f16. */
 export type FloatDType = 'f32' | 'f16';
+/** Element types of tensors. */
 export type DType = FloatDType | 'i32' | 'u32';
 
 /** What tensors are read as; f16 becomes f32 on the way, which is exact. */
@@ -25,7 +26,7 @@ export const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, 
 const WORD = 4;
 
 export interface TensorInit {
-  readonly storage: Storage;
+  readonly storage: Storage<Engine>;
   readonly shape: Shape;
   readonly strides?: readonly number[];
   /** First element, in elements from the start of the storage. */
@@ -45,7 +46,7 @@ export class Tensor {
   readonly size: number;
   /** Whether gradients with respect to this tensor are wanted (leaves), or flow through it (results). */
   requiresGrad = false;
-  #storage: Storage;
+  #storage: Storage<Engine>;
   #offset: number;
   #disposed = false;
 
@@ -62,19 +63,22 @@ export class Tensor {
   }
 
   /** @throws EliError `DISPOSED` after dispose. */
-  get storage(): Storage {
+  get storage(): Storage<Engine> {
     this.#alive();
     return this.#storage;
   }
 
+  /** First element in its buffer, in elements. */
   get offset(): number {
     return this.#offset;
   }
 
+  /** Number of dimensions. */
   get rank(): number {
     return this.shape.length;
   }
 
+  /** Whether `dispose` was called; a disposed tensor can no longer be used. */
   get disposed(): boolean {
     return this.#disposed;
   }
@@ -102,7 +106,7 @@ export class Tensor {
   }
 
   /** Moves this tensor to another place (a flat buffer of all parameters, say); its values must be there already. */
-  rebind(storage: Storage, offset: number): void {
+  rebind(storage: Storage<Engine>, offset: number): void {
     this.#alive();
     this.#storage.release();
     this.#storage = storage.retain();
@@ -194,6 +198,7 @@ export class Tensor {
     return (await this.read())[0]!;
   }
 
+  /** Frees the tensor; its buffer goes back to the pool when no view of it is left. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -201,10 +206,12 @@ export class Tensor {
     if (!this.engine.disposed) this.#storage.release();
   }
 
+  /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
 
+  /** Dtype and shape, such as `Tensor(f32 [2, 3])`; no values. */
   toString(): string {
     return `Tensor(${this.dtype} ${showShape(this.shape)})`;
   }

@@ -4,13 +4,14 @@ import { tensor } from '../tensor/create.ts';
 import type { LabelledSamples, TrainingSamples } from './labelled-samples.ts';
 import { inPrecision, type Precision } from './precision.ts';
 
+/** How well a classifier does on a set of samples. */
 export interface Evaluation {
   /** Mean cross-entropy. */
   readonly loss: number;
   /** Share of samples, in %, whose label has the largest output, and is among the five largest. */
   readonly top1: number;
   readonly top5: number;
-  /** [classes, classes]: samples of the row's class that were taken for the column's. */
+  /** Counts [classes, classes]: samples of the row's class that were taken for the column's. */
   readonly confusion: readonly number[][];
 }
 

@@ -44,6 +44,7 @@ export interface LoopOptions {
   readonly checkNumerics?: boolean;
 }
 
+/** How a training run is followed and stopped. */
 export interface RunHooks {
   /** Ends the run early; it is looked at several times a second. */
   readonly signal?: AbortSignal | undefined;

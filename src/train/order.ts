@@ -17,6 +17,7 @@ export class BatchOrder {
     this.#random = random;
   }
 
+  /** Complete minibatches of an epoch. */
   get batchesPerEpoch(): number {
     return Math.floor(this.#samples / this.#batch);
   }

@@ -1,4 +1,4 @@
-import { cast } from '../ops/cast.ts';
+import { cast } from '../ops/core/cast.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /**

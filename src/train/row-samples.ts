@@ -5,6 +5,7 @@ import { tensor } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LabelledSamples } from './labelled-samples.ts';
 
+/** Labels of the rows, where they differ from those of the samples. */
 export interface RowOptions {
   /** Labels of the rows, [rows], each below `classes`; default: those that the samples have. */
   readonly labels?: ArrayLike<number>;

@@ -25,6 +25,7 @@ export interface Turn {
   readonly rate?: (step: number) => number;
 }
 
+/** How a model is trained. */
 export interface TrainerOptions {
   /** TrainingSamples of a step; the last incomplete minibatch of an epoch is dropped. */
   readonly batch: number;
@@ -117,6 +118,7 @@ export class Trainer {
     });
   }
 
+  /** Steps of an epoch: complete minibatches. */
   get stepsPerEpoch(): number {
     return this.#loop.batchesPerEpoch;
   }
@@ -131,6 +133,7 @@ export class Trainer {
     return this.#scaler?.read();
   }
 
+  /** Bytes on the device, by what they are for. */
   get memory(): TrainerMemory {
     const flat = this.optimizer.flat.values.size * 4;
     const copies = 3 + (this.ema === undefined ? 0 : 1);

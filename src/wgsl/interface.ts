@@ -52,7 +52,7 @@ export interface ShaderInterface {
 
 /**
  * Reflects one compute entry point; `entry` may be left out where there is only one.
- * @throws EliError `WGSL` when there is no such entry point, or several, or for a resource that is no buffer of group 0.
+ * @throws EliError `WGSL` when there is no such entry point, or several, or for a resource that is not a buffer of group 0.
  */
 export function reflectInterface(source: ShaderSource, entry?: string): ShaderInterface {
   const parsed = parseShader(source);

@@ -3,6 +3,7 @@ import { gather } from '../../ops/gather.ts';
 import { matmul } from '../../ops/matmul.ts';
 import { tensor } from '../../tensor/create.ts';
 import { bitsAt } from '../../tensor/random.ts';
+import { withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { cholesky, invertLower } from '../cholesky.ts';
 import { meanRow, scatter } from '../moments.ts';
@@ -43,21 +44,12 @@ export async function pcaBasis(x: Tensor, k: number): Promise<Basis | undefined>
   const [n, p] = x.shape as [number, number];
   if (k >= p) return undefined;
   const stride = Math.ceil(n / ROWS);
-  const some = x.engine.tidy(() =>
-    gather(
-      x,
-      tensor(
-        x.engine,
-        Uint32Array.from({ length: Math.ceil(n / stride) }, (_, i) => i * stride),
-      ),
-    ),
-  );
-  try {
+  const rows = Uint32Array.from({ length: Math.ceil(n / stride) }, (_, i) => i * stride);
+  return withScope(x.engine, async (scope) => {
+    const some = scope.own(() => gather(x, tensor(x.engine, rows)));
     const columns = leadingSubspace(await scatter(some, some), p, k);
     return { mean: await meanRow(some), columns };
-  } finally {
-    some.dispose();
-  }
+  });
 }
 
 /** Orthonormal columns [p, k] that span the leading eigenvectors of a symmetric matrix [p, p]. */

@@ -42,6 +42,8 @@ export interface GateState {
  */
 export abstract class Gate {
   abstract readonly name: string;
+  /** The gates that it is made of, where there are any. */
+  readonly parts?: readonly Gate[];
   /** Scores above it are "old". NaN until `calibrate` or a load. */
   threshold = Number.NaN;
 
@@ -51,6 +53,7 @@ export abstract class Gate {
   /** A score for each sample, [n]: the higher, the more like an old task. @throws EliError `ARGUMENT` */
   abstract score(batch: GateBatch): Promise<Float32Array>;
 
+  /** What the gate is saved as; `fromState` makes it again. */
   abstract state(): GateState;
 
   /**
@@ -97,14 +100,4 @@ export function quantileOf(values: ArrayLike<number>, q: number): number {
   const at = q * (sorted.length - 1);
   const low = sorted[Math.floor(at)]!;
   return low + (at - Math.floor(at)) * (sorted[Math.ceil(at)]! - low);
-}
-
-/** Reads a tensor made by `make` and frees all that was made on the way. */
-export async function readOnce(of: Tensor, make: () => Tensor): Promise<Float32Array<ArrayBuffer>> {
-  const made = of.engine.tidy(make);
-  try {
-    return await made.readFloats();
-  } finally {
-    made.dispose();
-  }
 }

@@ -9,6 +9,7 @@ import { logSumExp } from '../../ops/softmax.ts';
 import { affine } from '../../ops/unary.ts';
 import { concat } from '../../ops/views.ts';
 import { tensor } from '../../tensor/create.ts';
+import { withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { cholesky, invertLower } from '../cholesky.ts';
 import { meanRow, scatter } from '../moments.ts';
@@ -54,13 +55,11 @@ export async function classMoments(
   const means = new Float32Array(classes.length * k);
   const scatters: Float64Array[] = [];
   for (const [c, [, list]] of classes.entries()) {
-    const part = x.engine.tidy(() => gather(x, tensor(x.engine, Uint32Array.from(list))));
-    try {
+    await withScope(x.engine, async (scope) => {
+      const part = scope.own(() => gather(x, tensor(x.engine, Uint32Array.from(list))));
       means.set(await meanRow(part), c * k);
       scatters.push(await scatter(part, part));
-    } finally {
-      part.dispose();
-    }
+    });
   }
   const counts = Float32Array.from(classes, ([, list]) => list.length);
   const total = counts.reduce((a, b) => a + b, 0);

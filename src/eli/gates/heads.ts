@@ -2,7 +2,8 @@ import { sub } from '../../ops/binary.ts';
 import { max } from '../../ops/reduce.ts';
 import { logSumExp, softmax } from '../../ops/softmax.ts';
 import { affine } from '../../ops/unary.ts';
-import { Gate, type GateBatch, type GateState, need, readOnce } from './gate.ts';
+import { readOnce } from '../moments.ts';
+import { Gate, type GateBatch, type GateState, need } from './gate.ts';
 
 /** A gate that learns nothing but its threshold. */
 abstract class FixedGate extends Gate {
@@ -17,6 +18,11 @@ abstract class FixedGate extends Gate {
 export class EnergyGate extends FixedGate {
   readonly name = 'energy';
 
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
+  static fromState(): EnergyGate {
+    return new EnergyGate();
+  }
+
   override async score(batch: GateBatch): Promise<Float32Array> {
     return (await need(this.name, batch, 'energy').readFloats()).map((energy) => -energy);
   }
@@ -25,6 +31,11 @@ export class EnergyGate extends FixedGate {
 /** 1 − max softmax of the new head on the current latents (Hendrycks and Gimpel, ICLR 2017). */
 export class ConfidenceGate extends FixedGate {
   readonly name = 'confidence';
+
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
+  static fromState(): ConfidenceGate {
+    return new ConfidenceGate();
+  }
 
   override score(batch: GateBatch): Promise<Float32Array> {
     const logits = need(this.name, batch, 'newLogits');
@@ -38,6 +49,11 @@ export class ConfidenceGate extends FixedGate {
  */
 export class HeadsGate extends FixedGate {
   readonly name = 'heads';
+
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
+  static fromState(): HeadsGate {
+    return new HeadsGate();
+  }
 
   override score(batch: GateBatch): Promise<Float32Array> {
     const before = need(this.name, batch, 'oldLogits');

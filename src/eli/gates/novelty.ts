@@ -2,9 +2,11 @@ import { type ConfigOf, ConfigTable, choice, number, whole } from '../../config.
 import { EliError } from '../../errors.ts';
 import type { SafetensorsInput } from '../../files/safetensors.ts';
 import { neg } from '../../ops/unary.ts';
+import { withScope } from '../../tensor/scope.ts';
+import { readOnce } from '../moments.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
 import { basisFromTensors, basisToTensors } from './basis-tensors.ts';
-import { Gate, type GateBatch, type GateData, type GateState, need, readOnce } from './gate.ts';
+import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import {
   ClassGaussians,
   type ClassMoments,
@@ -55,12 +57,12 @@ export class NoveltyGate extends Gate {
     this.name = this.settings.of === 'inputs' ? 'novelty' : `novelty of ${this.settings.of} latents`;
   }
 
-  static fromState({ settings, tensors, threshold }: GateState): NoveltyGate {
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
+  static fromState({ settings, tensors }: GateState): NoveltyGate {
     const gate = new NoveltyGate(settings as Partial<GaussianSettings>);
     const moments = momentsFromTensors(tensors);
     gate.#basis = basisFromTensors(tensors, moments);
     gate.#set(moments);
-    gate.threshold = threshold;
     return gate;
   }
 
@@ -81,6 +83,7 @@ export class NoveltyGate extends Gate {
     return readOnce(x, () => neg(gaussians.logDensity(project(x, this.#basis))));
   }
 
+  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
     const tensors: Record<string, SafetensorsInput> = {
       ...momentsToTensors(fitted(this.name, this.#moments)),
@@ -98,12 +101,10 @@ export async function momentsOf(
   covariance: Covariance,
 ): Promise<ClassMoments> {
   if (basis === undefined) return classMoments(x, labels, covariance);
-  const projected = project(x, basis);
-  try {
-    return await classMoments(projected, labels, covariance);
-  } finally {
-    projected.dispose();
-  }
+  return withScope(x.engine, (scope) => {
+    const projected = scope.own(() => project(x, basis));
+    return classMoments(projected, labels, covariance);
+  });
 }
 
 /** @throws EliError `ARGUMENT` for what only `fit` or a load gives */

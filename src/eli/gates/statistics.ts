@@ -1,15 +1,12 @@
 import { EliError } from '../../errors.ts';
-import {
-  readSafetensors,
-  type Safetensors,
-  type SafetensorsInput,
-  writeSafetensors,
-} from '../../files/safetensors.ts';
+import { readFormat } from '../../files/formats.ts';
+import { type SafetensorsInput, writeSafetensors } from '../../files/safetensors.ts';
 import { sub } from '../../ops/binary.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { readOnce } from '../moments.ts';
 import { type Basis, pcaBasis, project } from './basis.ts';
 import { basisFromTensors, basisToTensors } from './basis-tensors.ts';
-import { Gate, type GateBatch, type GateData, type GateState, need, readOnce } from './gate.ts';
+import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import {
   ClassGaussians,
   type ClassMoments,
@@ -55,6 +52,7 @@ export class TaskStatistics {
     return Object.values(this.toTensors()).reduce((total, { data }) => total + data.byteLength, 0);
   }
 
+  /** The statistics as a file holds them; `fromTensors` makes them again. */
   toTensors(): Record<string, SafetensorsInput> {
     return { ...momentsToTensors(this.moments, 'old.'), ...basisToTensors(this.basis) };
   }
@@ -77,23 +75,16 @@ export class TaskStatistics {
   }
 
   /** @throws EliError `FILE`, or `FORMAT` naming the file and what is wrong */
-  static async load(path: string): Promise<TaskStatistics> {
-    const file: Safetensors = await readSafetensors(path);
-    if (file.metadata.format !== FORMAT) {
-      throw new EliError(
-        'FORMAT',
-        `${path} holds no task statistics: its metadata has no format "${FORMAT}"`,
-      );
-    }
-    try {
-      const settings = JSON.parse(file.metadata.settings!) as Partial<GaussianSettings>;
-      const statistics = TaskStatistics.fromTensors(file.tensors, settings);
-      // Moments that are those of no data are refused here, where the file's name is known.
-      new ClassGaussians(statistics.moments, statistics.settings.shrinkage);
-      return statistics;
-    } catch (cause) {
-      throw new EliError('FORMAT', `${path}: ${(cause as Error).message}`, { cause });
-    }
+  static load(path: string): Promise<TaskStatistics> {
+    return readFormat(path, {
+      [FORMAT]: ({ tensors, metadata }) => {
+        const settings = JSON.parse(metadata.settings!) as Partial<GaussianSettings>;
+        const statistics = TaskStatistics.fromTensors(tensors, settings);
+        // Moments that are those of no data are refused here, where the file's name is known.
+        new ClassGaussians(statistics.moments, statistics.settings.shrinkage);
+        return statistics;
+      },
+    });
   }
 }
 
@@ -115,7 +106,8 @@ export class StatisticsGate extends Gate {
     this.name = `saved statistics of ${statistics.settings.of === 'inputs' ? 'inputs' : 'latents'}`;
   }
 
-  static fromState({ settings, tensors, threshold }: GateState): StatisticsGate {
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
+  static fromState({ settings, tensors }: GateState): StatisticsGate {
     const gate = new StatisticsGate(
       TaskStatistics.fromTensors(tensors, settings as Partial<GaussianSettings>),
     );
@@ -124,7 +116,6 @@ export class StatisticsGate extends Gate {
       throw new EliError('FORMAT', "the gate's old and new moments are of different dimensions");
     }
     gate.#set(current);
-    gate.threshold = threshold;
     return gate;
   }
 
@@ -157,6 +148,7 @@ export class StatisticsGate extends Gate {
     });
   }
 
+  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
     const moments = fitted(this.name, this.#moments);
     return {

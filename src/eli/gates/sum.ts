@@ -14,7 +14,7 @@ export type Combine = 'z' | 'fisher';
 /** The sum of several gates' scores. */
 export class SumGate extends Gate {
   readonly name: string;
-  readonly parts: readonly Gate[];
+  override readonly parts: readonly Gate[];
   readonly combine: Combine;
   /** Scores of the held-out data of each part, in order. */
   #heldOut: Float32Array<ArrayBuffer>[] | undefined;
@@ -27,7 +27,8 @@ export class SumGate extends Gate {
     this.name = parts.map((part) => part.name).join(' + ') + (combine === 'z' ? ' (z)' : '');
   }
 
-  static fromState({ settings, tensors, threshold }: GateState, parts: readonly Gate[]): SumGate {
+  /** The gate that `state` described, of its parts, all but its threshold. @throws EliError `FORMAT` */
+  static fromState({ settings, tensors }: GateState, parts: readonly Gate[]): SumGate {
     const { combine } = settings;
     if (combine !== 'z' && combine !== 'fisher')
       throw new EliError('FORMAT', `combine is ${brief(combine)}, must be z or fisher`);
@@ -37,7 +38,6 @@ export class SumGate extends Gate {
       if (entry === undefined) throw new EliError('FORMAT', `the gate's tensor held_out.${i} is missing`);
       return toFloat32(entry as SafetensorsEntry);
     });
-    gate.threshold = threshold;
     return gate;
   }
 
@@ -77,6 +77,7 @@ export class SumGate extends Gate {
     return total;
   }
 
+  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
     const tensors: Record<string, SafetensorsInput> = {};
     fitted(`${this.name} (not calibrated)`, this.#heldOut).forEach((data, i) => {

@@ -72,13 +72,13 @@ export class TransformGate extends Gate {
     }
   }
 
-  static fromState({ settings, tensors, threshold }: GateState): TransformGate {
+  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
+  static fromState({ settings, tensors }: GateState): TransformGate {
     const { classes, ...rest } = settings as unknown as { classes: number } & TransformSettings;
     const gate = new TransformGate(rest);
     gate.#classes = wholeNumber('classes', classes, 1e6);
     gate.#weights = stateFromTensors(tensors as Safetensors['tensors'], '');
     gate.#checkWeights(gate.#weights);
-    gate.threshold = threshold;
     return gate;
   }
 
@@ -169,6 +169,7 @@ export class TransformGate extends Gate {
     }
   }
 
+  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
     const tensors = stateToTensors(fitted(this.name, this.#weights), '');
     const settings = { ...this.settings, classes: this.#classes };

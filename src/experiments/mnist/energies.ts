@@ -1,12 +1,17 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { holdOut } from '../../data/hold-out.ts';
 import type { ImageData } from '../../data/image-set.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
-import { fitControl, type LatentMap } from '../../eli/controls.ts';
 import type { AlignerState, LatentPairs } from '../../eli/fit.ts';
+import { fitMap } from '../../eli/maps/closed-forms.ts';
+import type { LatentMap } from '../../eli/maps/map.ts';
+import { readOnce } from '../../eli/moments.ts';
 import type { AlignerOptions } from '../../eli/options.ts';
 import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
+import type { Linear } from '../../nn/layers.ts';
+import type { StateDict } from '../../nn/module.ts';
 import { div, mul, sub } from '../../ops/binary.ts';
 import { gather } from '../../ops/gather.ts';
 import { mean } from '../../ops/reduce.ts';
@@ -16,9 +21,11 @@ import type { Progress } from '../../report/progress.ts';
 import { formatMeanStd, meanStd } from '../../report/stats.ts';
 import { renderTable, type TableFormat } from '../../report/table.ts';
 import { tensor } from '../../tensor/create.ts';
+import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { LabelledSamples } from '../../train/labelled-samples.ts';
 import { checkpointPath } from '../checkpoint.ts';
-import { readCheckpoint } from './checkpoint.ts';
+import { type MnistCheckpoint, readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
 import { accuracy, latentsOf, layerOf, TwoTasks } from './two-task.ts';
 
@@ -62,55 +69,65 @@ export async function runMnistEnergies(
   mnist: ImageData,
   run: EnergiesRun,
 ): Promise<EnergyResult[]> {
-  const sets = new TwoTasks(engine, mnist);
-  const results: EnergyResult[] = [];
-  try {
+  const results = await withScope(engine, async (scope) => {
+    const sets = scope.add(new TwoTasks(engine, mnist));
+    const all: EnergyResult[] = [];
     for (const folder of seedFolders(run.folder)) {
-      const { config, afterTask1, classifier, aligner } = (await readCheckpoint(folder))!;
-      if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
-        throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
-          hint: `finish it first: repeat its command with --resume --out ${run.folder}`,
-        });
-      }
-      const layers = {
-        previous: layerOf(engine, afterTask1, 'base'),
-        current: layerOf(engine, classifier.model, 'base'),
-        head1: layerOf(engine, classifier.model, 'head1'),
-        head2: layerOf(engine, classifier.model, 'head2'),
-      };
-      const pairs = {
-        previous: latentsOf(layers.previous, sets.train2),
-        current: latentsOf(layers.current, sets.train2),
-      };
-      const test = {
-        first: latentsOf(layers.current, sets.test1),
-        second: latentsOf(layers.current, sets.test2),
-      };
-      const bar = run.progress(`seed ${config.seed}`, run.variants.length, 'energies');
-      try {
-        for (const [i, variant] of run.variants.entries()) {
-          const map = await learn(engine, variant, pairs, alignerOptions(config), aligner, run.signal);
-          const aligned = engine.tidy(() => [map.align(test.first), map.align(test.second)]);
-          results.push({
-            seed: config.seed,
-            variant,
-            task1: await accuracy(layers.head1, aligned[0]!, sets.test1.hostLabels),
-            task2Aligned: await accuracy(layers.head2, aligned[1]!, sets.test2.hostLabels),
-          });
-          for (const t of aligned) t.dispose();
-          map.dispose?.();
-          bar.update(i + 1, `${variant}: task 1 at ${results.at(-1)!.task1.toFixed(1)} %`);
-        }
-      } finally {
-        bar.done();
-        for (const layer of Object.values(layers)) layer.dispose();
-        for (const t of [...Object.values(pairs), ...Object.values(test)]) t.dispose();
-      }
+      const finished = await finishedRun(folder, run.folder);
+      all.push(...(await withScope(engine, (own) => runSeed(engine, finished, sets, run, own))));
+    }
+    return all;
+  });
+  await writeJson(join(run.folder, 'energy-variants.json'), results);
+  return results;
+}
+
+type FinishedRun = MnistCheckpoint & Required<Pick<MnistCheckpoint, 'afterTask1' | 'aligner'>>;
+
+async function finishedRun(folder: string, out: string): Promise<FinishedRun> {
+  const checkpoint = (await readCheckpoint(folder))!;
+  const { config, afterTask1, aligner } = checkpoint;
+  if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
+    throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
+      hint: `finish it first: repeat its command with --resume --out ${out}`,
+    });
+  }
+  return { ...checkpoint, afterTask1, aligner };
+}
+
+/** All variants with the models of one seed. */
+async function runSeed(
+  engine: Engine,
+  { config, afterTask1, classifier, aligner }: FinishedRun,
+  { train2, test1, test2 }: TwoTasks,
+  { variants, progress, signal }: EnergiesRun,
+  scope: Scope,
+): Promise<EnergyResult[]> {
+  const { seed } = config;
+  const layer = (state: StateDict, name: string): Linear => scope.add(layerOf(engine, state, name));
+  const [previous, current] = [layer(afterTask1, 'base'), layer(classifier.model, 'base')];
+  const [head1, head2] = [layer(classifier.model, 'head1'), layer(classifier.model, 'head2')];
+  const latents = (base: Linear, samples: LabelledSamples): Tensor =>
+    scope.own(() => latentsOf(base, samples));
+  const pairs = { previous: latents(previous, train2), current: latents(current, train2) };
+  const [first, second] = [latents(current, test1), latents(current, test2)];
+  const fit: Fit = { pairs, options: alignerOptions(config), hooks: signal ? { signal } : {} };
+  const results: EnergyResult[] = [];
+  const bar = progress(`seed ${seed}`, variants.length, 'energies');
+  try {
+    for (const variant of variants) {
+      const result = await withScope(engine, async (own) => {
+        const map = await learn(variant, fit, aligner, own);
+        const aligned = [own.own(() => map.align(first)), own.own(() => map.align(second))] as const;
+        const task1 = await accuracy(head1, aligned[0], test1.hostLabels);
+        return { seed, variant, task1, task2Aligned: await accuracy(head2, aligned[1], test2.hostLabels) };
+      });
+      results.push(result);
+      bar.update(results.length, `${variant}: task 1 at ${result.task1.toFixed(1)} %`);
     }
   } finally {
-    sets.dispose();
+    bar.done();
   }
-  await writeJson(join(run.folder, 'energy-variants.json'), results);
   return results;
 }
 
@@ -129,98 +146,86 @@ function seedFolders(folder: string): string[] {
     .map((name) => join(folder, name));
 }
 
-type Learnt = LatentMap & { dispose?(): void };
+/** What variants learn from. */
+interface Fit {
+  readonly pairs: LatentPairs;
+  readonly options: AlignerOptions;
+  readonly hooks: { readonly signal?: AbortSignal };
+}
 
+/** The map of a variant; it lives as long as `scope`. */
 async function learn(
-  engine: Engine,
   variant: EnergyVariant,
-  pairs: LatentPairs,
-  options: AlignerOptions,
+  fit: Fit,
   original: AlignerState,
-  signal: AbortSignal | undefined,
-): Promise<Learnt> {
-  const hooks = signal === undefined ? {} : { signal };
+  scope: Scope,
+): Promise<Pick<LatentMap, 'align'>> {
+  const { pairs, options, hooks } = fit;
+  const { engine } = pairs.previous;
   switch (variant) {
     case 'original':
-      return EnergyAligner.fit(engine, pairs, options, { resume: original });
+      return scope.add(await EnergyAligner.fit(engine, pairs, options, { resume: original }));
     case 'mean-shift':
     case 'ridge':
-      return EnergyAligner.fit(engine, pairs, { ...options, start: variant }, hooks);
+      return scope.add(await EnergyAligner.fit(engine, pairs, { ...options, start: variant }, hooks));
     case 'per-dimension':
-      return perDimension(engine, pairs, options, hooks);
+      return perDimension(fit, scope);
     case 'early-stop':
-      return earlyStop(engine, pairs, options, hooks);
+      return earlyStop(fit, scope);
     case 'ridge-alone':
-      return fitControl('ridge', pairs);
+      return fitMap('ridge', pairs);
   }
 }
 
 /** The original in coordinates whose previous latents have variance 1: there a step of ε is one of ε σ² here. */
 async function perDimension(
-  engine: Engine,
-  pairs: LatentPairs,
-  options: AlignerOptions,
-  hooks: { signal?: AbortSignal },
-): Promise<Learnt> {
-  const deviation = engine.tidy(() => {
-    const centred = sub(pairs.previous, mean(pairs.previous, 0, true));
-    return engine.keep(sqrt(mean(mul(centred, centred), 0, true)));
+  { pairs: { previous, current }, options, hooks }: Fit,
+  scope: Scope,
+): Promise<Pick<LatentMap, 'align'>> {
+  const { engine } = previous;
+  const deviation = scope.own(() => {
+    const centred = sub(previous, mean(previous, 0, true));
+    return sqrt(mean(mul(centred, centred), 0, true));
   });
-  const scaled = engine.tidy(() => ({
-    previous: div(pairs.previous, deviation),
-    current: div(pairs.current, deviation),
-  }));
-  const aligner = await EnergyAligner.fit(engine, scaled, options, hooks);
-  for (const t of Object.values(scaled)) t.dispose();
-  return {
-    align: (latents) => engine.tidy(() => mul(aligner.align(div(latents, deviation)), deviation)),
-    dispose: () => {
-      aligner.dispose();
-      deviation.dispose();
-    },
+  const scaled = {
+    previous: scope.own(() => div(previous, deviation)),
+    current: scope.own(() => div(current, deviation)),
   };
+  const aligner = scope.add(await EnergyAligner.fit(engine, scaled, options, hooks));
+  return { align: (latents) => mul(aligner.align(div(latents, deviation)), deviation) };
 }
 
 /** Every so many pairs one is held out. */
 const HELD_OUT = 10;
 
-async function earlyStop(
-  engine: Engine,
-  pairs: LatentPairs,
-  options: AlignerOptions,
-  hooks: { signal?: AbortSignal },
-): Promise<Learnt> {
-  const rows = Array.from({ length: pairs.previous.shape[0]! }, (_, i) => i);
-  const part = (wanted: (i: number) => boolean): LatentPairs =>
-    engine.tidy(() => {
-      const index = tensor(engine, Uint32Array.from(rows.filter(wanted)));
-      return { previous: gather(pairs.previous, index), current: gather(pairs.current, index) };
-    });
-  const fit = part((i) => i % HELD_OUT !== 0);
-  const held = part((i) => i % HELD_OUT === 0);
+async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<Pick<LatentMap, 'align'>> {
+  const { engine } = pairs.previous;
+  const rows = holdOut(pairs.previous.shape[0]!, HELD_OUT);
+  const part = (name: keyof typeof rows): LatentPairs => {
+    const index = scope.own(() => tensor(engine, rows[name]));
+    return {
+      previous: scope.own(() => gather(pairs.previous, index)),
+      current: scope.own(() => gather(pairs.current, index)),
+    };
+  };
+  const fit = part('fit');
+  const held = part('heldOut');
   let best: { distance: number; state: AlignerState } | undefined;
   const full = await EnergyAligner.fit(engine, fit, options, {
     ...hooks,
     onProgress: async ({ aligner }) => {
-      const gap = engine.tidy(() => {
+      const squares = await readOnce(held.current, () => {
         const off = sub(aligner.align(held.current), held.previous);
         return mean(mul(off, off));
       });
-      const distance = await gap.item();
-      gap.dispose();
+      const distance = squares[0]!;
       if (best === undefined || distance < best.distance) best = { distance, state: await aligner.state() };
     },
   });
   full.dispose();
   const { state } = best!;
-  const kept = await EnergyAligner.fit(
-    engine,
-    fit,
-    { ...options, iterations: state.iteration },
-    { resume: state },
-  );
-  for (const t of [...Object.values(fit), ...Object.values(held)] as Tensor[]) t.dispose();
-  return kept;
+  const stopped = { ...options, iterations: state.iteration };
+  return scope.add(await EnergyAligner.fit(engine, fit, stopped, { resume: state }));
 }
 
 /** One row a variant, mean ± std over the seeds, as text. */

@@ -4,13 +4,13 @@ import { EnergyAligner } from '../../eli/aligner.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
 import { checkLosses } from '../checkpoint.ts';
+import { loadPolicies, type PolicyReport, savePolicies } from '../policy-report.ts';
 import { checkSameConfig, RunRecord, runStages, type Stage, stoppable } from '../session.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions, MNIST_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
-import { measurePolicies, POLICY_STAGES, type PolicyReport } from './policies.ts';
-import { loadPolicies, savePolicies } from './policies-table.ts';
+import { measurePolicies, POLICY_STAGES } from './policies.ts';
 import { type MnistRun, MnistState } from './state.ts';
 import { accuracy, taskTrainer } from './two-task.ts';
 
@@ -197,7 +197,7 @@ async function reportPolicies(state: MnistState): Promise<void> {
     });
     const report = await record.unlessStopped(measured);
     bar.update(stages);
-    await savePolicies(run.folder, [report], settings, run.pictures);
+    await savePolicies(run.folder, [report], settings, run.pictures ? { data: 'MNIST' } : undefined);
     state.policies = report;
   } finally {
     bar.done();

@@ -7,12 +7,11 @@ import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
 import { meanStd } from '../../report/stats.ts';
 import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../../report/table.ts';
+import { type PolicyReport, savePolicies } from '../policy-report.ts';
 import { RunStopped } from '../session.ts';
 import type { MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveCurve } from './pictures.ts';
-import type { PolicyReport } from './policies.ts';
-import { savePolicies } from './policies-table.ts';
 import { MNIST_REFERENCE, referenceRows } from './reference.ts';
 import { type MnistResult, runMnist } from './run.ts';
 import type { MnistRun } from './state.ts';
@@ -64,7 +63,8 @@ async function saveSummary(
   await writeJson(join(folder, 'metrics.json'), { seeds, summary: summaryOf(all) });
   const reports = policiesOf(all);
   if (reports.length === 0) return;
-  await savePolicies(folder, reports, { kind: report!, gateQuantile, statisticsQuantile }, pictures);
+  const settings = { kind: report!, gateQuantile, statisticsQuantile };
+  await savePolicies(folder, reports, settings, pictures ? { data: 'MNIST' } : undefined);
 }
 
 /** The reports of those runs that have one. */

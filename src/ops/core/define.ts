@@ -43,8 +43,15 @@ export interface OpDefinition<A> {
   readonly forward: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** Gradients of the inputs, made of ops. Absent for ops without a gradient. */
   readonly backward?: (context: BackwardContext<A>) => readonly (Tensor | undefined)[];
+  /**
+   * Of a fused op: the same made of plainer ops, in f32. Tests hold its values and gradients against those of this,
+   * `eli bench` times both.
+   */
+  readonly plain?: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** The same in float64 on the CPU, slow and obvious. */
   readonly reference: (inputs: readonly NdArray[], attrs: A) => NdArray;
+  /** Inputs that are dense when the op sees them, since its exported function makes them so: all, or those at these places. */
+  readonly dense?: true | readonly number[];
   /** Cases to test it with; odd sizes belong here. */
   readonly cases: readonly OpCase<A>[];
   readonly tolerance: Tolerance;

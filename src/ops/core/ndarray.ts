@@ -21,6 +21,10 @@ export function ravel(shape: Shape, index: readonly number[]): number {
   return index.reduce((sum, at, d) => sum + at * strides[d]!, 0);
 }
 
+export function valueAt(x: NdArray, index: readonly number[]): number {
+  return x.data[ravel(x.shape, index)]!;
+}
+
 /** New array with `fn(index)` at each index. */
 export function build(shape: Shape, fn: (index: number[]) => number): NdArray {
   const out = ndarray(shape);
@@ -31,12 +35,13 @@ export function build(shape: Shape, fn: (index: number[]) => number): NdArray {
 /** Element of `x` at `index` of an array `x` broadcasts to. */
 export function atBroadcast(x: NdArray, index: readonly number[]): number {
   const skip = index.length - x.shape.length;
-  return x.data[
-    ravel(
-      x.shape,
-      x.shape.map((n, d) => (n === 1 ? 0 : index[d + skip]!)),
-    )
-  ]!;
+  const within = x.shape.map((n, d) => (n === 1 ? 0 : index[d + skip]!));
+  return valueAt(x, within);
+}
+
+/** New array with `fn(value)` of each element. */
+export function mapped(x: NdArray, fn: (value: number) => number): NdArray {
+  return { shape: x.shape, data: x.data.map(fn) };
 }
 
 export function mapBroadcast(

@@ -4,7 +4,7 @@ import { type FloatDType, floatDType, type Tensor } from '../../tensor/tensor.ts
 
 /** Where a kernel reads or writes. A family adds strides. */
 export interface Operand {
-  readonly storage: Storage;
+  readonly storage: Storage<Engine>;
   /** First element, in elements. */
   readonly offset: number;
   readonly dtype: FloatDType;

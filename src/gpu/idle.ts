@@ -31,8 +31,8 @@ function turn(): void {
   setImmediate(turn);
 }
 
-/** Awaits something that a device does. */
-export async function restWhile<T>(work: Promise<T>): Promise<T> {
+/** Awaits what a device does; meanwhile, turns of the event loop that have nothing to do sleep. */
+export async function idleWhile<T>(work: Promise<T>): Promise<T> {
   waits++;
   since = performance.now();
   if (!turning) {

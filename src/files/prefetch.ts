@@ -2,7 +2,7 @@
  * The same items, each asked for while the one before is still in use: reading, computing and writing overlap. One item
  * more is held.
  */
-export async function* ahead<T>(items: AsyncGenerator<T>): AsyncGenerator<T> {
+export async function* prefetch<T>(items: AsyncGenerator<T>): AsyncGenerator<T> {
   const ask = (): Promise<IteratorResult<T>> => {
     const next = items.next();
     // An error is met when the item is awaited; until then it must not count as unhandled.

@@ -1,17 +1,26 @@
-// Controls against closed forms in float64, and the small linear algebra below them.
+// Closed-form maps against float64, the small linear algebra below them, and the one shape and the files of all maps.
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { EnergyAligner } from '../src/eli/aligner.ts';
 import { cholesky, choleskySolve, invertLower } from '../src/eli/cholesky.ts';
-import { CONTROLS, controlFromTensors, fitControl } from '../src/eli/controls.ts';
+import { ClosedForm } from '../src/eli/maps/closed-form.ts';
+import { CLOSED_FORMS, type ClosedFormName, fitMap } from '../src/eli/maps/closed-forms.ts';
+import { loadMap, mapReaders } from '../src/eli/maps/load.ts';
+import type { LatentMap } from '../src/eli/maps/map.ts';
 import { meanRow, scatter } from '../src/eli/moments.ts';
-import { EliError } from '../src/errors.ts';
-import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
+import type { EliError } from '../src/errors.ts';
+import { readSafetensors, writeSafetensors } from '../src/files/safetensors.ts';
 import { tensor } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
+import { exportedClasses } from './support/classes.ts';
+import { fails, temporaryFolder } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();
 test.after(closeEngine);
+const folder = temporaryFolder();
+const NAMES = Object.keys(CLOSED_FORMS) as ClosedFormName[];
 
 /** Correlated values: row i, column j of a smooth mix of noise. */
 function samples(n: number, d: number, seed: number): Float32Array<ArrayBuffer> {
@@ -93,22 +102,25 @@ test('the ridge map recovers an affine map, as the closed form in float64 does',
     }
   }
   const pairs = { previous: tensor(engine, previous, [n, d]), current: tensor(engine, current, [n, d]) };
-  const exact = await fitControl('ridge', pairs);
+  const exact = await fitMap('ridge', pairs);
   const aligned = exact.align(pairs.current);
   near(await aligned.readFloats(), previous, 0.02, 'an exact affine relation, λ of 1e-4');
   assert.is(exact.latent, d);
 
   // The mean shift moves the mean to the mean, whatever else is wrong.
-  const shift = await fitControl('mean-shift', pairs);
+  const shift = await fitMap('mean-shift', pairs);
   const moved = shift.align(pairs.current);
   near(await meanRow(moved), await meanRow(pairs.previous), 1e-3, 'mean after the mean shift');
 
   // Saved and made again they are the same.
-  for (const control of [exact, shift]) {
-    const file = decodeSafetensors(encodeSafetensors(control.toTensors()));
-    const again = controlFromTensors(control.name, file.tensors);
-    const [a, b] = [control.align(pairs.current), again.align(pairs.current)];
-    assert.equal(await a.readFloats(), await b.readFloats(), control.name);
+  for (const map of [exact, shift]) {
+    const path = join(folder, `${map.name}.safetensors`);
+    await map.save(path);
+    using again = await loadMap(engine, path);
+    assert.is(again.latent, d);
+    assert.is(again.energy, undefined);
+    const [a, b] = [map.align(pairs.current), again.align(pairs.current)];
+    assert.equal(await a.readFloats(), await b.readFloats(), map.name);
     for (const t of [a, b]) t.dispose();
   }
   for (const t of [aligned, moved, ...Object.values(pairs)]) t.dispose();
@@ -117,24 +129,86 @@ test('the ridge map recovers an affine map, as the closed form in float64 does',
 test('a dimension that never moves and pairs that do not fit', async () => {
   const x = tensor(engine, [1, 5, 2, 5, 3, 5, 4, 5], [4, 2]);
   const y = tensor(engine, [2, 1, 4, 1, 6, 1, 8, 1], [4, 2]);
-  const ridge = await fitControl('ridge', { previous: y, current: x });
+  const ridge = await fitMap('ridge', { previous: y, current: x });
   const aligned = ridge.align(x);
   near(await aligned.readFloats(), [2, 1, 4, 1, 6, 1, 8, 1], 1e-3, 'with a dead dimension');
   const short = randomNormal(engine, [3, 2], { seed: 1, stream: 1 });
-  for (const name of CONTROLS) {
+  for (const name of NAMES) {
     try {
-      await fitControl(name, { previous: short, current: x });
+      await fitMap(name, { previous: short, current: x });
       assert.unreachable('no error');
     } catch (error) {
       assert.is((error as EliError).code, 'SHAPE');
       assert.match((error as EliError).message, /do not pair up/);
     }
-    assert.throws(
-      () => controlFromTensors(name, {}),
-      (error: unknown) => error instanceof EliError && error.code === 'FORMAT',
-    );
   }
   for (const t of [x, y, aligned, short]) t.dispose();
+});
+
+test('every class with the shape of a map is in the table of its kind, and its file is read back as that class', async () => {
+  const maps = await exportedClasses(
+    'eli',
+    ({ prototype, name }) => 'align' in prototype && name !== ClosedForm.name,
+  );
+  const known = [EnergyAligner, ...Object.values(CLOSED_FORMS)];
+  assert.equal([...maps.keys()].sort(), known.map(({ name }) => name).sort());
+
+  const pairs = {
+    previous: randomNormal(engine, [64, 4], { seed: 1, stream: 1 }),
+    current: randomNormal(engine, [64, 4], { seed: 1, stream: 2 }),
+  };
+  const options = { iterations: 2, batch: 16, hidden: 8, steps: 2 };
+  const fitted: LatentMap[] = [await EnergyAligner.fit(engine, pairs, options)];
+  for (const name of NAMES) {
+    const map = await fitMap(name, pairs);
+    assert.is(map.name, name);
+    assert.instance(map, CLOSED_FORMS[name]);
+    fitted.push(map);
+  }
+  const formats = new Set<string | undefined>();
+  for (const map of fitted) {
+    const path = join(folder, 'map.safetensors');
+    await map.save(path);
+    formats.add((await readSafetensors(path)).metadata.format);
+    using again = await loadMap(engine, path);
+    assert.is(again.constructor, map.constructor);
+    assert.is(again.latent, 4);
+    assert.is(again.energy === undefined, map.energy === undefined);
+    const [a, b] = [map, again].map((m) => m.align(pairs.current));
+    assert.equal(await a!.readFloats(), await b!.readFloats(), map.constructor.name);
+    for (const t of [a!, b!]) t.dispose();
+    map.dispose();
+  }
+  assert.equal([...formats].sort(), Object.keys(mapReaders(engine)).sort());
+  for (const t of Object.values(pairs)) t.dispose();
+});
+
+test('files that hold no map, or not all of one', async () => {
+  const path = join(folder, 'bad.safetensors');
+  const bias = { dtype: 'F32', shape: [2], data: Float32Array.of(1, 2) } as const;
+  const weight = { dtype: 'F32', shape: [2, 3], data: new Float32Array(6) } as const;
+  for (const [metadata, tensors, pattern] of [
+    [{}, {}, /bad\.safetensors .* is missing, expected "eli-webgpu aligner" or "eli-webgpu control"/],
+    [{ format: 'eli-webgpu gate' }, {}, /"eli-webgpu gate"/],
+    [{ format: 'toString' }, {}, /"toString"/],
+    [{ format: 'eli-webgpu aligner' }, {}, /not a complete eli-webgpu aligner: latent is missing/],
+    [{ format: 'eli-webgpu control' }, {}, /no control "", known: ridge, mean-shift/],
+    [{ format: 'eli-webgpu control', control: 'valueOf' }, {}, /no control "valueOf"/],
+    [{ format: 'eli-webgpu control', control: 'mean-shift' }, {}, /tensor shift of shape \[0\], it has none/],
+    [
+      { format: 'eli-webgpu control', control: 'ridge' },
+      { 'control.bias': bias },
+      /tensor weight of shape \[2, 2\]/,
+    ],
+    [
+      { format: 'eli-webgpu control', control: 'ridge' },
+      { 'control.bias': bias, 'control.weight': weight },
+      /weight of shape \[2, 2\], it has \[2, 3\]/,
+    ],
+  ] as const) {
+    await writeSafetensors(path, tensors, metadata);
+    await fails(() => loadMap(engine, path), 'FORMAT', pattern);
+  }
 });
 
 test.run();

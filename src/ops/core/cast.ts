@@ -1,12 +1,13 @@
-import { EliError } from '../errors.ts';
-import { empty, launch1d } from '../tensor/create.ts';
-import { sizeOf } from '../tensor/shape.ts';
-import { type FloatDType, isFloat, storedAs, type Tensor } from '../tensor/tensor.ts';
-import { defineOp, EXACT } from './core/define.ts';
-import { contiguous } from './views.ts';
+import { EliError } from '../../errors.ts';
+import { empty, launch1d } from '../../tensor/create.ts';
+import { sizeOf } from '../../tensor/shape.ts';
+import { type FloatDType, isFloat, storedAs, type Tensor } from '../../tensor/tensor.ts';
+import { defineOp, EXACT } from './define.ts';
+import { contiguous } from './layout.ts';
 
 const castOp = defineOp<{ dtype: FloatDType }>({
   name: 'cast',
+  dense: true,
   forward: ([x], { dtype }) => {
     const y = empty(x!.engine, x!.shape, dtype);
     launch1d(x!.engine, 'elementwise/cast.wgsl', x!.size, {

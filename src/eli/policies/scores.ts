@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { EliError } from '../../errors.ts';
 
 /** What both heads say of each of n samples, before and after alignment. */
 export interface HeadAnswers {
@@ -9,6 +9,7 @@ export interface HeadAnswers {
   readonly newAligned: Answers;
 }
 
+/** Answers of one head for n samples. */
 export interface Answers {
   readonly classes: ArrayLike<number>;
   readonly probability: ArrayLike<number>;
@@ -18,13 +19,13 @@ export interface Answers {
 export interface Truth {
   /** 1 for a sample of the old task, [n]. */
   readonly old: ArrayLike<number>;
-  /** Class within its task, [n]. */
+  /** Class as the head of its task numbers it, [n]. */
   readonly labels: ArrayLike<number>;
 }
 
 /** Accuracies in %. */
 export interface PolicyScores {
-  /** With the right head given: samples of the old task, of the current one, and all. The policy decides on alignment. */
+  /** With the right head given: samples of the old task (or tasks), of the current one, all. The policy decides on alignment. */
   readonly task1: number;
   readonly task2: number;
   readonly mixed: number;
@@ -51,33 +52,32 @@ export function scorePolicy(
   if (typeof decisions !== 'string' && decisions.length !== n) {
     throw new EliError('SHAPE', `${decisions.length} decisions do not fit ${n} samples`);
   }
-  const counts = [0, 0];
-  const known = [0, 0];
-  const open = [0, 0];
+  // Of the old task and of the current one: samples, and those right with the head given and without.
+  const counts = [0, 0] as [number, number];
+  const known = [0, 0] as [number, number];
+  const open = [0, 0] as [number, number];
   let told = 0;
   for (let i = 0; i < n; i++) {
     const isOld = truth.old[i] === 1;
+    const task = isOld ? 0 : 1;
     const aligned = typeof decisions === 'string' ? decisions === 'always' : decisions[i] === 1;
     const old = aligned ? answers.oldAligned : answers.oldCurrent;
     const now = aligned ? answers.newAligned : answers.newCurrent;
-    const saysOld =
-      typeof decisions === 'string' ? old.probability[i]! > now.probability[i]! : decisions[i] === 1;
-    const task = isOld ? 0 : 1;
-    counts[task]!++;
-    if ((isOld ? old : now).classes[i] === truth.labels[i]) known[task]!++;
-    if (saysOld === isOld) {
-      told++;
-      if ((saysOld ? old : now).classes[i] === truth.labels[i]) open[task]!++;
-    }
+    const saysOld = typeof decisions === 'string' ? old.probability[i]! > now.probability[i]! : aligned;
+    const right = (isOld ? old : now).classes[i] === truth.labels[i];
+    counts[task]++;
+    if (right) known[task]++;
+    if (saysOld === isOld) told++;
+    if (right && saysOld === isOld) open[task]++;
   }
   const percent = (part: number, whole: number): number => (whole === 0 ? Number.NaN : (100 * part) / whole);
   return {
-    task1: percent(known[0]!, counts[0]!),
-    task2: percent(known[1]!, counts[1]!),
-    mixed: percent(known[0]! + known[1]!, n),
-    noLabel: percent(open[0]! + open[1]!, n),
-    noLabelOld: percent(open[0]!, counts[0]!),
-    noLabelNew: percent(open[1]!, counts[1]!),
+    task1: percent(known[0], counts[0]),
+    task2: percent(known[1], counts[1]),
+    mixed: percent(known[0] + known[1], n),
+    noLabel: percent(open[0] + open[1], n),
+    noLabelOld: percent(open[0], counts[0]),
+    noLabelNew: percent(open[1], counts[1]),
     ...(typeof decisions === 'string' ? {} : { gate: percent(told, n) }),
   };
 }
@@ -87,7 +87,7 @@ export function scorePolicy(
  * counting half. NaN where one of them is missing.
  */
 export function auroc(scores: ArrayLike<number>, old: ArrayLike<number>): number {
-  const order = Array.from(scores, (_, i) => i).sort((a, b) => scores[a]! - scores[b]!);
+  const order = ascending(scores);
   let ranks = 0;
   let positives = 0;
   for (let first = 0; first < order.length; ) {
@@ -114,21 +114,13 @@ export function tradeoff(
   scores: ArrayLike<number>,
   points = 101,
 ): { old: number; new: number }[] {
-  const order = Array.from(scores, (_, i) => i).sort((a, b) => scores[a]! - scores[b]!);
+  const order = ascending(scores);
   const right = (i: number, by: Answers): number => (by.classes[i] === truth.labels[i] ? 1 : 0);
-  let oldRight = 0;
+  const old = order.filter((i) => truth.old[i] === 1);
+  let oldRight = old.reduce((sum, i) => sum + right(i, answers.oldAligned), 0);
   let newRight = 0;
-  let oldCount = 0;
-  for (const i of order) {
-    if (truth.old[i] === 1) {
-      oldCount++;
-      oldRight += right(i, answers.oldAligned);
-    }
-  }
-  const newCount = order.length - oldCount;
-  const curve: { old: number; new: number }[] = [];
   let next = 0;
-  for (let p = 0; p < points; p++) {
+  return Array.from({ length: points }, (_, p) => {
     // The lowest scores go to the new head, one after the other.
     const end = Math.round((p / (points - 1)) * order.length);
     for (; next < end; next++) {
@@ -136,7 +128,10 @@ export function tradeoff(
       if (truth.old[i] === 1) oldRight -= right(i, answers.oldAligned);
       else newRight += right(i, answers.newCurrent);
     }
-    curve.push({ old: (100 * oldRight) / oldCount, new: (100 * newRight) / newCount });
-  }
-  return curve;
+    return { old: (100 * oldRight) / old.length, new: (100 * newRight) / (order.length - old.length) };
+  });
+}
+
+function ascending(scores: ArrayLike<number>): number[] {
+  return Array.from(scores, (_, i) => i).sort((a, b) => scores[a]! - scores[b]!);
 }

@@ -1,0 +1,141 @@
+import { checkFinite, type LatentSource } from '../files/latents.ts';
+import { writeNpy } from '../files/npy.ts';
+import { prefetch } from '../files/prefetch.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { tensor } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Gate } from './gates/gate.ts';
+import type { LatentMap } from './maps/map.ts';
+import { checkEnergy, checkLatentSize, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
+
+/** What `alignBatches` does besides aligning every latent. */
+export interface AlignBatchesOptions {
+  /** Aligns only what this gate takes for old; it may look at latents and energies. */
+  readonly gate?: Gate;
+  /** Gives the energies before and after, too; the map must have an energy. */
+  readonly energies?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** A batch of latents after alignment. */
+export interface AlignedBatch {
+  /** Float32 [n, d] row-major, as they were and aligned. */
+  readonly current: Float32Array;
+  readonly aligned: Float32Array;
+  /** Energy of each before and after, [n, 2]; only when asked for. */
+  readonly energies?: Float32Array;
+  /** Rows that were aligned: all, or those that the gate takes for old ones. */
+  readonly old: number;
+}
+
+/**
+ * Aligns latents of a file of any size batch by batch; the next batch is read meanwhile.
+ * @throws EliError `SHAPE` for latents of another size, `ARGUMENT` when the map lacks an energy that is asked for,
+ *   `NON_FINITE` naming row and column where an aligned latent is not finite, `ABORTED`
+ */
+export async function* alignBatches(
+  engine: Engine,
+  source: LatentSource,
+  map: LatentMap,
+  { gate, energies = false, signal }: AlignBatchesOptions = {},
+): AsyncGenerator<AlignedBatch> {
+  checkLatentSize(source, map);
+  if (energies) checkEnergy(map, 'alignBatches');
+  let row = 0;
+  for await (const current of prefetch(source.batches(rowsPerBatch(source.dim)))) {
+    stopIfAborted(signal);
+    const batch = await alignBatch(engine, current, map, gate, energies);
+    checkFinite(
+      batch.aligned,
+      source.dim,
+      row,
+      `aligned ${source.name}`,
+      'the chain diverges from this latent: fit with a smaller stepSize',
+    );
+    yield batch;
+    row += current.length / source.dim;
+  }
+}
+
+/** Aligns the rows of one batch, float32 [n, d] row-major. */
+async function alignBatch(
+  engine: Engine,
+  current: Float32Array,
+  map: LatentMap,
+  gate: Gate | undefined,
+  wanted: boolean,
+): Promise<AlignedBatch> {
+  const { latent: d } = map;
+  const rows = current.length / d;
+  const made: Tensor[] = [];
+  const keep = <T extends Tensor | undefined>(t: T): T => {
+    if (t !== undefined) made.push(t);
+    return t;
+  };
+  try {
+    const before = keep(tensor(engine, current, [rows, d]));
+    const after = keep(map.align(before));
+    const energy = keep(wanted || gate !== undefined ? map.energy?.(before) : undefined);
+    const energyAfter = keep(wanted ? map.energy?.(after) : undefined);
+    const aligned = await after.readFloats();
+    const both = energyAfter && (await sideBySide(energy!, energyAfter));
+    const decisions = await gate?.decide({ current: before, aligned: after, ...(energy && { energy }) });
+    let old = rows;
+    decisions?.forEach((isOld, i) => {
+      if (isOld === 1) return;
+      old--;
+      aligned.set(current.subarray(i * d, (i + 1) * d), i * d);
+      if (both !== undefined) both[2 * i + 1] = both[2 * i]!;
+    });
+    return { current, aligned, old, ...(both && { energies: both }) };
+  } finally {
+    for (const t of made) t.dispose();
+  }
+}
+
+/** Energies [n] before and after as [n, 2]. */
+async function sideBySide(before: Tensor, after: Tensor): Promise<Float32Array<ArrayBuffer>> {
+  const [first, second] = await Promise.all([before.readFloats(), after.readFloats()]);
+  return Float32Array.from({ length: 2 * first.length }, (_, i) => (i % 2 === 0 ? first : second)[i >> 1]!);
+}
+
+/** What `alignFile` does besides aligning every latent. */
+export interface AlignFileOptions extends RowHooks {
+  /** Aligns only what this gate takes for old. */
+  readonly gate?: Gate;
+  /** Writes the energy of each latent before and after here, .npy, float32 [n, 2]. */
+  readonly energiesOut?: string;
+}
+
+/**
+ * Aligns latents of a file of any size into the file `out`, .npy, float32 [n, d]; both files are written atomically.
+ * @returns how many rows there are, and how many of them were aligned (all without a gate)
+ * @throws EliError as `alignBatches`, and `FILE`
+ */
+export async function alignFile(
+  engine: Engine,
+  source: LatentSource,
+  map: LatentMap,
+  out: string,
+  { gate, energiesOut, signal, onProgress }: AlignFileOptions = {},
+): Promise<{ readonly rows: number; readonly aligned: number }> {
+  const { rows, dim } = source;
+  const energies = energiesOut === undefined ? undefined : new Float32Array(2 * rows);
+  let done = 0;
+  let old = 0;
+  async function* content(): AsyncGenerator<Float32Array> {
+    const options = { energies: energies !== undefined, ...(gate && { gate }), ...(signal && { signal }) };
+    for await (const batch of prefetch(alignBatches(engine, source, map, options))) {
+      yield batch.aligned;
+      energies?.set(batch.energies!, 2 * done);
+      done += batch.aligned.length / dim;
+      old += batch.old;
+      onProgress?.(done);
+      stopIfAborted(signal);
+    }
+    // Before the latents get their name: when this fails, neither file is there.
+    if (energiesOut !== undefined) await writeNpy(energiesOut, [rows, 2], [energies!]);
+  }
+  await writeNpy(out, [rows, dim], content());
+  return { rows, aligned: old };
+}

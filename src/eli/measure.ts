@@ -1,0 +1,92 @@
+import type { LatentSource } from '../files/latents.ts';
+import { prefetch } from '../files/prefetch.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { tensor } from '../tensor/create.ts';
+import { alignBatches } from './apply.ts';
+import { DriftMeter, type DriftReport, energyAuroc } from './drift.ts';
+import type { LatentMap } from './maps/map.ts';
+import { checkSameRows, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
+
+/** Rows whose energies are compared, evenly spread: a rank needs all of them in memory. */
+const ENERGY_ROWS = 100_000;
+
+/** Energies of the same rows, evenly spread over the files: one number a row. */
+export interface EnergyDrift {
+  readonly previous: Float32Array;
+  readonly current: Float32Array;
+  readonly aligned: Float32Array;
+}
+
+/** What `measureDrift` finds. */
+export interface MeasuredDrift {
+  readonly drift: DriftReport;
+  /** For a map that has an energy. */
+  readonly energies?: EnergyDrift;
+  /** How well energy tells the previous model's latents from these, of so many rows (`energyAuroc`). */
+  readonly auroc?: { readonly rows: number; readonly before: number; readonly after: number };
+}
+
+/**
+ * Measures, on files of any size, how far the current model's latents have drifted from the previous model's and how much
+ * of that the map takes back.
+ * @throws EliError `SHAPE` when the files do not pair up or the map aligns another size, `NON_FINITE`, `ABORTED`
+ */
+export async function measureDrift(
+  engine: Engine,
+  previous: LatentSource,
+  current: LatentSource,
+  map: LatentMap,
+  { signal, onProgress }: RowHooks = {},
+): Promise<MeasuredDrift> {
+  checkSameRows(previous, current);
+  const { rows, dim } = current;
+  const meter = new DriftMeter(dim);
+  const wanted = map.energy !== undefined;
+  const stride = Math.ceil(rows / ENERGY_ROWS);
+  const energies = {
+    previous: new Float32Array(Math.ceil(rows / stride)),
+    current: new Float32Array(Math.ceil(rows / stride)),
+    aligned: new Float32Array(Math.ceil(rows / stride)),
+  };
+  const reference = prefetch(previous.batches(rowsPerBatch(dim)));
+  let done = 0;
+  try {
+    const options = { energies: wanted, ...(signal && { signal }) };
+    for await (const batch of prefetch(alignBatches(engine, current, map, options))) {
+      // Both files have the same rows, so both sequences have the same batches.
+      const before: Float32Array = (await reference.next()).value;
+      const n = before.length / dim;
+      meter.add(before, batch.current, batch.aligned);
+      const known = wanted ? await energyOf(engine, before, map) : [];
+      for (let i = Math.ceil(done / stride) * stride; wanted && i < done + n; i += stride) {
+        energies.previous[i / stride] = known[i - done]!;
+        energies.current[i / stride] = batch.energies![2 * (i - done)]!;
+        energies.aligned[i / stride] = batch.energies![2 * (i - done) + 1]!;
+      }
+      done += n;
+      onProgress?.(done);
+    }
+  } finally {
+    await reference.return(undefined);
+  }
+  stopIfAborted(signal);
+  const drift = meter.report();
+  if (!wanted) return { drift };
+  const auroc = {
+    rows: energies.previous.length,
+    before: energyAuroc(energies.previous, energies.current),
+    after: energyAuroc(energies.previous, energies.aligned),
+  };
+  return { drift, energies, auroc };
+}
+
+/** Energies [n] of rows [n, d] by a map that has an energy. */
+async function energyOf(engine: Engine, rows: Float32Array, map: LatentMap): Promise<Float32Array> {
+  const d = map.latent;
+  const values = engine.tidy(() => map.energy!(tensor(engine, rows, [rows.length / d, d])));
+  try {
+    return await values.readFloats();
+  } finally {
+    values.dispose();
+  }
+}

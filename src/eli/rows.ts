@@ -1,0 +1,101 @@
+import { EliError } from '../errors.ts';
+import type { LatentSource } from '../files/latents.ts';
+import type { Engine } from '../gpu/engine.ts';
+import { tensor } from '../tensor/create.ts';
+import { permutation } from '../tensor/random.ts';
+import { STREAM } from '../tensor/streams.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { LatentMap } from './maps/map.ts';
+
+/** For work that goes through files of latents. */
+export interface RowHooks {
+  /** Stops the work after the batch under way: it then rejects with `ABORTED`, and files it was writing are removed. */
+  readonly signal?: AbortSignal;
+  /** Called after each batch with the rows done so far. */
+  readonly onProgress?: (rows: number) => void;
+}
+
+/** Numbers that a batch of latents holds at most: 8 MiB of float32. */
+const BATCH_FLOATS = 2 << 20;
+/** Bytes of latents of one model that are held in memory at most. */
+const MAX_BYTES = 1 << 30;
+
+/** Rows of a batch of latents of d numbers. */
+export function rowsPerBatch(dim: number): number {
+  return Math.max(1, Math.floor(BATCH_FLOATS / dim));
+}
+
+/** Most rows of d numbers that one tensor is given: a storage binding of the device, and memory, hold no more. */
+export function maxRows(engine: Engine, dim: number): number {
+  const { maxBufferSize, maxStorageBufferBindingSize } = engine.device.limits;
+  return Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize, MAX_BYTES) / (4 * dim));
+}
+
+/** @throws EliError `ABORTED` */
+export function stopIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new EliError('ABORTED', 'stopped; no file was written');
+}
+
+/** @throws EliError `SHAPE` unless both hold a row for each of the same samples */
+export function checkSameRows(previous: LatentSource, current: LatentSource): void {
+  if (previous.rows === current.rows && previous.dim === current.dim) return;
+  throw new EliError(
+    'SHAPE',
+    `${previous.name} [${previous.rows}, ${previous.dim}] and ${current.name} [${current.rows}, ${current.dim}] do not pair up`,
+    { hint: 'both are [n, d]: the same n inputs through the previous and the current model' },
+  );
+}
+
+/** @throws EliError `SHAPE` unless the latents are of the size that the map aligns */
+export function checkLatentSize(source: LatentSource, map: LatentMap): void {
+  if (source.dim === map.latent) return;
+  throw new EliError(
+    'SHAPE',
+    `${source.name} has latents of ${source.dim} numbers, the map aligns ${map.latent}`,
+    { hint: 'give latents of the model that the map was fitted to' },
+  );
+}
+
+/** @throws EliError `ARGUMENT` for a map without an energy where `what` needs one */
+export function checkEnergy(map: LatentMap, what: string): void {
+  if (map.energy !== undefined) return;
+  throw new EliError('ARGUMENT', `${what} needs energies, which this map does not have`, {
+    hint: 'fit an aligner: a control (--control) has no energy',
+  });
+}
+
+/** Row numbers of at most `most` pairs in ascending order, drawn without replacement; `undefined`: all. */
+export function choosePairs(rows: number, most: number, seed: number): Uint32Array | undefined {
+  if (rows <= most) return undefined;
+  return permutation(rows, { seed, stream: STREAM.pairs }).slice(0, most).sort();
+}
+
+/**
+ * Rows of a file as a tensor f32 [chosen, d]: `chosen` are their numbers in ascending order, `undefined` takes all. The
+ * whole file is read once, and so checked.
+ * @throws EliError `ABORTED`, and what `source.batches` throws
+ */
+export async function readRows(
+  engine: Engine,
+  source: LatentSource,
+  chosen: Uint32Array | undefined,
+  { signal, onProgress }: RowHooks = {},
+): Promise<Tensor> {
+  const { rows, dim } = source;
+  const count = chosen?.length ?? rows;
+  const held = new Float32Array(count * dim);
+  let first = 0;
+  let taken = 0;
+  for await (const batch of source.batches(rowsPerBatch(dim))) {
+    stopIfAborted(signal);
+    const end = first + batch.length / dim;
+    if (chosen === undefined) held.set(batch, first * dim);
+    for (; chosen !== undefined && chosen[taken]! < end; taken++) {
+      const at = (chosen[taken]! - first) * dim;
+      held.set(batch.subarray(at, at + dim), taken * dim);
+    }
+    first = end;
+    onProgress?.(first);
+  }
+  return tensor(engine, held, [count, dim]);
+}

@@ -1,0 +1,52 @@
+import { EliError } from '../errors.ts';
+
+/** Anything that a scope can return to the engine: tensors, programs. */
+export interface ScopeItem {
+  dispose(): void;
+}
+
+/** The nested `tidy` scopes of an engine. */
+export class Scopes {
+  readonly #scopes: Set<ScopeItem>[] = [];
+
+  /** Puts `item` under the innermost scope, if there is one. */
+  track(item: ScopeItem): void {
+    this.#scopes.at(-1)?.add(item);
+  }
+
+  untrack(item: ScopeItem): void {
+    for (const scope of this.#scopes) scope.delete(item);
+  }
+
+  /** Runs `fn` in a new scope; afterwards all its items are disposed but those in the result. */
+  tidy<T>(fn: () => T): T {
+    const scope = new Set<ScopeItem>();
+    this.#scopes.push(scope);
+    let result: T;
+    try {
+      result = fn();
+      if (result instanceof Promise) {
+        // It continues with tensors that are gone: the error below is the one to report.
+        result.catch(() => undefined);
+        throw new EliError('ARGUMENT', 'engine.tidy was given an async function', {
+          hint: 'await outside, or dispose tensors with `using`',
+        });
+      }
+      forEachItem(result, (item) => scope.delete(item));
+    } finally {
+      this.#scopes.pop();
+      for (const item of scope) item.dispose();
+    }
+    forEachItem(result, (item) => this.track(item));
+    return result;
+  }
+}
+
+/** Calls `fn` for every disposable in `value`: itself, or inside arrays and plain objects. */
+export function forEachItem(value: unknown, fn: (item: ScopeItem) => void): void {
+  if (value === null || typeof value !== 'object') return;
+  if (typeof (value as Partial<ScopeItem>).dispose === 'function') fn(value as ScopeItem);
+  else if (Array.isArray(value)) for (const element of value) forEachItem(element, fn);
+  else if (Object.getPrototypeOf(value) === Object.prototype)
+    for (const element of Object.values(value)) forEachItem(element, fn);
+}

@@ -1,0 +1,208 @@
+import { storedAs } from '../tensor/tensor.ts';
+import { type Family, type Operand, type Problem, sizeBucket, type Variant } from './core/variants.ts';
+
+const MAX_COLUMN_TILES = 32768;
+
+/** Positions of a lane in the variant `run`: of 3, 4, 6 and 8 the fastest on llvmpipe. */
+const RUN = 4;
+/** Taps of a row up to which Mesa unrolls the variant `run`; with 7 it is four times slower than `subgroup`. */
+const MAX_RUN_TAPS = 5;
+/** Products below which the variant `run` is not faster; it needs a pipeline for each width and stride of window. */
+const MIN_RUN_PRODUCTS = 1 << 20;
+
+/** A row of taps in elements of X: constants of the variant `run`. */
+interface TapRow {
+  readonly KW: number;
+  readonly STEP: number;
+  readonly TAP: number;
+  readonly FLIP: 0 | 1;
+}
+
+/** What the kernels sum, in the terms of lib/conv.wgsl: C [parts, …] = Σ A · X (+ bias). */
+export interface ConvProblem extends Problem {
+  readonly inputs: readonly [a: Operand, x: Operand, bias: Operand | undefined];
+  readonly pass: 'forward' | 'input gradient' | 'weight gradient';
+  /** Whether windows may reach outside the image. */
+  readonly check: boolean;
+  readonly m: number;
+  readonly columns: number;
+  readonly k: number;
+  readonly parts: number;
+  readonly part: number;
+  readonly groups: number;
+  /** Positions in a row of the grid. */
+  readonly gridWidth: number;
+  /** Absent where columns are not positions. */
+  readonly tapRow?: TapRow;
+  readonly params: Readonly<Record<string, number>>;
+}
+
+type ConvVariant = Variant<ConvProblem>;
+
+/** How a kernel cuts C: rows of a tile, tiles along the columns, and what sets its tile. */
+interface Tile {
+  readonly rows: number;
+  readonly columnTiles: number;
+  readonly consts?: Readonly<Record<string, number>>;
+  readonly overrides?: Readonly<Record<string, number>>;
+}
+
+function run(file: string, problem: ConvProblem, tile: Tile): void {
+  const { m, k, parts, part, groups, columns, output } = problem;
+  const [a, x, bias] = problem.inputs;
+  const { engine } = output.storage;
+  const { columnTiles } = tile;
+  const rowTiles = Math.ceil(m / tile.rows);
+  const across = Math.min(columnTiles, MAX_COLUMN_TILES);
+  engine.run(file, {
+    storages: [a.storage, x.storage, (bias ?? a).storage, output.storage],
+    consts: { ...tile.consts, ...storedAs({ Real: a.dtype, Result: output.dtype }) },
+    overrides: {
+      ...tile.overrides,
+      WEIGHT: problem.pass === 'weight gradient' ? 1 : 0,
+      CHECK: problem.check ? 1 : 0,
+      BIAS: bias === undefined ? 0 : 1,
+    },
+    params: {
+      m,
+      columns,
+      k,
+      part,
+      parts,
+      row_tiles: rowTiles,
+      offset_a: a.offset,
+      offset_x: x.offset,
+      offset_c: output.offset,
+      offset_bias: bias?.offset ?? 0,
+      lanes: engine.subgroupLanes ?? 0,
+      grid_width: problem.gridWidth,
+      ...problem.params,
+    },
+    groups: [across, rowTiles * Math.ceil(columnTiles / across), groups * parts],
+  });
+}
+
+const lanesOf = ({ output }: ConvProblem): number | undefined => output.storage.engine.subgroupLanes;
+
+/** A lane takes a run of positions of a row: their windows overlap, and are loaded once. No weight gradient. */
+function runs(TM: number): ConvVariant {
+  return {
+    name: `run ${TM}×${RUN}`,
+    supports: (problem) =>
+      lanesOf(problem) !== undefined &&
+      problem.tapRow !== undefined &&
+      problem.tapRow.KW > 0 &&
+      problem.tapRow.KW <= MAX_RUN_TAPS,
+    launch: (problem) => {
+      const { columns, gridWidth, tapRow } = problem;
+      const LANES = lanesOf(problem)!;
+      const count = (columns / gridWidth) * Math.ceil(gridWidth / RUN);
+      run('conv/conv_run.wgsl', problem, {
+        consts: { TM, TN: RUN, LANES, ...tapRow! },
+        rows: TM,
+        columnTiles: Math.ceil(count / LANES),
+      });
+    },
+  };
+}
+
+/** One subgroup a tile; the rows of A go round by shuffles. */
+function subgroup(TM: number, TN: number): ConvVariant {
+  return {
+    name: `subgroup ${TM}×${TN}`,
+    supports: (problem) => lanesOf(problem) !== undefined,
+    launch: (problem) => {
+      const LANES = lanesOf(problem)!;
+      run('conv/conv_subgroup.wgsl', problem, {
+        consts: { TM, TN, LANES },
+        rows: TM,
+        columnTiles: Math.ceil(problem.columns / (LANES * TN)),
+      });
+    },
+  };
+}
+
+/** Tiles in registers only. */
+function direct(WX: number, TM: number, TN: number): ConvVariant {
+  return {
+    name: `direct ${TM}×${WX * TN} of ${TM}×${TN}`,
+    supports: () => true,
+    launch: (problem) =>
+      run('conv/conv_direct.wgsl', problem, {
+        consts: { TM, TN },
+        overrides: { WX },
+        rows: TM,
+        columnTiles: Math.ceil(problem.columns / (WX * TN)),
+      }),
+  };
+}
+
+/** Tiles in workgroup memory. */
+function tiled(WX: number, WY: number, TM: number, TN: number): ConvVariant {
+  return {
+    name: `tiled ${WY * TM}×${WX * TN} of ${TM}×${TN}`,
+    supports: () => true,
+    launch: (problem) =>
+      run('conv/conv_tiled.wgsl', problem, {
+        consts: { WX, WY, TM, TN },
+        rows: WY * TM,
+        columnTiles: Math.ceil(problem.columns / (WX * TN)),
+      }),
+  };
+}
+
+const HEIGHTS = [4, 8, 16] as const;
+const RUNS = HEIGHTS.map(runs);
+const SUBGROUPS = HEIGHTS.map((TM) => [1, 4, 6, 8].map((TN) => subgroup(TM, TN)));
+const WIDTHS = { software: 8, gpu: 64 };
+const DIRECTS = Object.values(WIDTHS).map((WX) =>
+  [1, 4, 8].map((TM) => [1, 4].map((TN) => direct(WX, TM, TN))),
+);
+const TILED = {
+  low: tiled(32, 4, 4, 4),
+  middle: tiled(16, 8, 4, 4),
+  high: tiled(16, 8, 8, 4),
+  square: tiled(16, 16, 4, 4),
+};
+
+/** Whether the variant `run` is the faster: windows of a run overlap, and image rows are not much shorter than a run. */
+function runPays(problem: ConvProblem): boolean {
+  const { m, columns, k, groups, gridWidth, tapRow } = problem;
+  if (tapRow === undefined || groups * m * columns * k < MIN_RUN_PRODUCTS) return false;
+  const { KW, STEP, TAP } = tapRow;
+  const across = (RUN - 1) * STEP + (KW - 1) * TAP + 1;
+  return across < RUN * KW && gridWidth >= RUN - 1 && RUNS[0]!.supports(problem);
+}
+
+/** Columns of a lane: as many as pay (eight), fewer where the last tile would be mostly empty. */
+function tileWidth(columns: number, lanes: number): number {
+  const padded = (width: number): number => Math.ceil(columns / (lanes * width)) * lanes * width;
+  return [8, 6, 4].reduce((best, width) => (padded(width) < padded(best) ? width : best));
+}
+
+/** Without measurements. A group of one row has nothing to share between rows. */
+function rule(problem: ConvProblem): ConvVariant {
+  const { m, columns } = problem;
+  const { software } = problem.output.storage.engine.adapter;
+  const lanes = lanesOf(problem);
+  if (m > 1 && !software) return m <= 16 ? TILED.low : m <= 32 ? TILED.middle : TILED.high;
+  if (m === 1 || lanes === undefined) {
+    const WX = software ? WIDTHS.software : WIDTHS.gpu;
+    return DIRECTS[software ? 0 : 1]![m === 1 ? 0 : m <= 4 ? 1 : 2]![columns <= WX ? 0 : 1]!;
+  }
+  const height = m <= 4 ? 0 : m <= 8 ? 1 : 2;
+  if (runPays(problem)) return RUNS[height]!;
+  return SUBGROUPS[height]![columns <= lanes ? 0 : [4, 6, 8].indexOf(tileWidth(columns, lanes)) + 1]!;
+}
+
+export const CONV: Family<ConvProblem> = {
+  name: 'conv2d',
+  variants: [...DIRECTS.flat(2), ...Object.values(TILED), ...SUBGROUPS.flat(), ...RUNS],
+  rule,
+  classOf: ({ inputs: [a], pass, m, columns, k, groups, gridWidth, tapRow }) => {
+    const row = tapRow === undefined ? '' : ` row ${tapRow.KW}/${tapRow.STEP}/${tapRow.TAP}`;
+    const sizes = [groups, m, columns, k].map(sizeBucket).join('×');
+    return `${pass} ${a.dtype} ${sizes} width ${sizeBucket(gridWidth)}${row}`;
+  },
+  flops: ({ groups, m, columns, k }) => 2 * groups * m * columns * k,
+};

@@ -1,0 +1,88 @@
+import { EliError } from '../../errors.ts';
+import { empty, launch1d } from '../../tensor/create.ts';
+import { denseStrides, type Shape, showShape, sizeOf } from '../../tensor/shape.ts';
+import { movedAs, type Tensor } from '../../tensor/tensor.ts';
+import { defineOp, EXACT } from './define.ts';
+import { ndarray } from './ndarray.ts';
+import { stridedParams } from './strided.ts';
+
+/** Copies `x` (any strides) into the place in `target` that starts at `offset` elements and has `strides`. */
+export function copyInto(x: Tensor, target: Tensor, strides: readonly number[], offset: number): void {
+  const { shape, rank, strides: walks } = stridedParams(x.shape, [x.strides, strides]);
+  const [from, to] = walks as [number[], number[]];
+  const place = target.offset + offset;
+  const dense = denseStrides(shape);
+  const fours = to.every((stride, d) => stride === dense[d]) && shape.at(-1)! % 4 === 0 && place % 4 === 0;
+  launch1d(
+    x.engine,
+    fours ? 'elementwise/copy_fours.wgsl' : 'elementwise/copy.wgsl',
+    fours ? x.size / 4 : x.size,
+    {
+      storages: [x.storage, target.storage],
+      overrides: { RANK: rank },
+      consts: movedAs(x.dtype),
+      params: {
+        shape,
+        stride_x: from,
+        n: fours ? x.size / 4 : x.size,
+        offset_x: x.offset,
+        offset_y: fours ? place / 4 : place,
+        ...(fours ? {} : { stride_y: to }),
+      },
+    },
+  );
+}
+
+const contiguousOp = defineOp<null>({
+  name: 'contiguous',
+  forward: ([x]) => {
+    const y = empty(x!.engine, x!.shape, x!.dtype);
+    copyInto(x!, y, y.strides, 0);
+    return y;
+  },
+  backward: ({ grad }) => [grad],
+  reference: ([x]) => x!,
+  cases: [
+    { inputs: [{ shape: [7, 33], transposed: true }], attrs: null },
+    { inputs: [{ shape: [1] }], attrs: null },
+  ],
+  bench: [{ inputs: [{ shape: [1024, 1024], transposed: true }], attrs: null }],
+  half: true,
+  tolerance: EXACT,
+  cost: ([x]) => ({ flops: 0, bytes: 8 * sizeOf(x!) }),
+});
+
+/** `x` itself when it is dense, else a dense copy. */
+export function contiguous(x: Tensor): Tensor {
+  return x.isContiguous ? x : contiguousOp([x], null);
+}
+
+/** `x` itself when it is dense and fills its buffer from the start, else such a copy: for kernels that take no offset. */
+export function compact(x: Tensor): Tensor {
+  return x.isContiguous && x.offset === 0 ? x : contiguousOp([x], null);
+}
+
+const reshapeOp = defineOp<{ shape: Shape }>({
+  name: 'reshape',
+  dense: true,
+  forward: ([x], { shape }) => {
+    if (sizeOf(shape) !== x!.size) {
+      throw new EliError(
+        'SHAPE',
+        `reshape: ${showShape(x!.shape)} (${x!.size} elements) does not fill ${showShape(shape)}`,
+      );
+    }
+    return x!.view(shape, denseStrides(shape), x!.offset);
+  },
+  backward: ({ grad, inputs }) => [reshape(grad, inputs[0]!.shape)],
+  reference: ([x], { shape }) => ndarray(shape, x!.data),
+  cases: [{ inputs: [{ shape: [6, 7] }], attrs: { shape: [3, 14] } }],
+  half: true,
+  tolerance: EXACT,
+});
+
+/** The elements in another shape; a view when `x` is dense. One dimension may be -1: it is worked out. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const known = shape.reduce((product, n) => (n === -1 ? product : product * n), 1);
+  return reshapeOp([contiguous(x)], { shape: shape.map((n) => (n === -1 ? x.size / known : n)) });
+}
