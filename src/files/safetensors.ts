@@ -53,7 +53,10 @@ export interface Safetensors {
 
 /** How a file is written. */
 export interface SafetensorsOptions {
-  /** Add SHA-256 digests of the header and of each tensor, which reading checks; default false. */
+  /**
+   * Add SHA-256 digests of the header and of each tensor to the metadata; reading checks them and takes them out again.
+   * Default false.
+   */
   readonly checksums?: boolean;
 }
 
@@ -66,8 +69,6 @@ const METADATA = '__metadata__';
  * The bytes of a safetensors file (https://huggingface.co/docs/safetensors): header length as uint64, JSON header
  * padded with spaces to a multiple of 8, data. Equal content gives equal bytes: tensors are ordered by falling element
  * size, so that each is aligned, then by name; metadata by name.
- * @param options.checksums add SHA-256 digests of the header and of each tensor to the metadata; reading checks them and
- *   takes them out again.
  * @throws EliError `ARGUMENT` for a tensor whose dtype, shape and data do not fit, or a reserved name.
  */
 export function encodeSafetensors(

@@ -86,11 +86,13 @@ export class RunLock {
 
   /** @throws EliError `RUN_FOLDER` when another process has taken over, for instance after this one stood still */
   check(): void {
-    let text: string | undefined;
     try {
-      text = readFileSync(this.#path, 'utf8');
-    } catch {}
-    if (text === this.#text && numbers(this.#folder).at(-1) === this.#number) return;
+      const text = readFileSync(this.#path, 'utf8');
+      if (text === this.#text && numbers(this.#folder).at(-1) === this.#number) return;
+    } catch (cause) {
+      // A file system that fails for a moment says nothing of the lock.
+      if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') return;
+    }
     throw new EliError('RUN_FOLDER', `the run folder '${this.#folder}' is no longer this process's`, {
       hint: 'another process has taken it over, or its lock was removed: nothing more is written',
     });
