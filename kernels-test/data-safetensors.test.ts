@@ -95,6 +95,24 @@ test('views of larger arrays, and raw bytes', () => {
   assert.equal([...decodeSafetensors(shifted.subarray(1)).tensors.x!.data], [1, 2]);
 });
 
+test('checksums: a round trip, and every flipped bit is refused, that of a tensor by its name', async () => {
+  const plain = encodeSafetensors(sample, notes);
+  const bytes = encodeSafetensors(sample, notes, { checksums: true });
+  const { tensors, metadata } = decodeSafetensors(bytes);
+  assert.equal(encodeSafetensors(tensors, metadata), plain, 'its keys are taken out of the metadata');
+  const dataStart = bytes.length - Object.values(sample).reduce((sum, { data }) => sum + data.byteLength, 0);
+  for (let bit = 0; bit < 8 * bytes.length; bit++) {
+    const at = Math.floor(bit / 8);
+    const flipped = bytes.slice();
+    flipped[at]! ^= 1 << (bit % 8);
+    const said = at < dataStart ? /./ : /the checksum of tensor "[^ ]+( .*)?" does not match its data/;
+    await fails(() => decodeSafetensors(flipped), 'FORMAT', said);
+  }
+  // Made by somebody else.
+  const odd = { eli_tensor_sha256: '[' };
+  await fails(() => decodeSafetensors(encodeSafetensors({}, odd)), 'FORMAT', /checksum/);
+});
+
 test('names that JavaScript treats as special', () => {
   const one = { dtype: 'U8', shape: [1], data: new Uint8Array([1]) } as const;
   const bytes = encodeSafetensors(

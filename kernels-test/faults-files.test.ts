@@ -5,12 +5,10 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
-import { runMnistSeeds } from '../src/experiments/mnist/seeds.ts';
 import { createProgress, type Progress, silentProgress } from '../src/report/progress.ts';
-import { createRunFolder } from '../src/report/run-folder.ts';
 import { fails, randomInts, temporaryFolder } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
-import { smallMnist } from './support/mnist.ts';
+import { runInSession, smallMnist } from './support/mnist.ts';
 
 const engine = await openEngine();
 test.after(closeEngine);
@@ -27,7 +25,7 @@ const config = mnistConfig({
 const FILES = ['config.json', 'log.jsonl', 'checkpoint.safetensors', 'metrics.json', 'aligner.safetensors'];
 
 const run = (folder: string, resume: boolean, progress: Progress = silentProgress) =>
-  runMnistSeeds(engine, config, mnist, { folder, progress, pictures: false, resume });
+  runInSession(engine, config, mnist, { folder, progress, resume });
 
 const reference = join(root, 'reference');
 test('the run that the others are compared with', async () => {
@@ -54,7 +52,7 @@ test('a run that ended before its first checkpoint is resumed from its beginning
     () => assert.unreachable(),
     (error: Error) => assert.is(error.message, 'stop'),
   );
-  assert.equal(readdirSync(folder).sort(), ['config.json', 'log.jsonl']);
+  assert.equal(readdirSync(folder).sort(), ['config.json', 'environment.json', 'log.jsonl']);
   // As a process leaves it that is killed while it writes.
   writeFileSync(join(folder, '.tmp-1-0123456789ab'), 'half');
   await run(folder, true);
@@ -82,7 +80,12 @@ test('a disk that is full: FILE, the last checkpoint stays, and the run goes on 
   await onMount('disk', 'size=500k', async (disk) => {
     const folder = join(disk, 'run');
     await fails(() => run(folder, false), 'FILE', /checkpoint\.safetensors: no space left on the disk/);
-    assert.equal(readdirSync(folder).sort(), ['checkpoint.safetensors', 'config.json', 'log.jsonl']);
+    assert.equal(readdirSync(folder).sort(), [
+      'checkpoint.safetensors',
+      'config.json',
+      'environment.json',
+      'log.jsonl',
+    ]);
     await fails(() => run(folder, true), 'FILE', /no space left/);
     assert.is(spawnSync('mount', ['-o', 'remount,size=2m', disk]).status, 0);
     await run(folder, true);
@@ -91,10 +94,10 @@ test('a disk that is full: FILE, the last checkpoint stays, and the run goes on 
 });
 
 test('no room for the log: FILE, and the run goes on when there is', async () => {
-  await onMount('small', 'size=260k', async (disk) => {
+  await onMount('small', 'size=268k', async (disk) => {
     const folder = join(disk, 'run');
     mkdirSync(folder);
-    // Leaves one page, which config.json takes.
+    // Leaves three pages, which the lock, config.json and environment.json take.
     writeFileSync(join(disk, 'other'), Buffer.alloc(256 * 1024));
     await fails(() => run(folder, false), 'FILE', /log\.jsonl' cannot be written: ENOSPC/);
     assert.is(spawnSync('mount', ['-o', 'remount,size=2m', disk]).status, 0);
@@ -113,7 +116,7 @@ test('a run folder that cannot be written: said before anything is computed', as
   }
   await onMount('read-only', 'size=1m', async (disk) => {
     const begun = join(disk, 'begun');
-    await createRunFolder(begun);
+    mkdirSync(begun);
     writeFileSync(join(begun, 'config.json'), '{}');
     assert.is(spawnSync('mount', ['-o', 'remount,ro', disk]).status, 0);
     await fails(() => run(join(disk, 'new'), false), 'RUN_FOLDER', /read-only/);

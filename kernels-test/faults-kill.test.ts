@@ -1,4 +1,4 @@
-// Runs that are killed (SIGKILL) or stopped (SIGINT) at random moments, again and again: what they leave behind can be
+// Runs that are killed (SIGKILL) or stopped (SIGINT, SIGTERM) at random moments, again and again: what they leave behind can be
 // read, and resumed they end with the bytes of a run that was left alone. ELI_KILLS is the number of kills, default 8.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, watch } from 'node:fs';
@@ -23,6 +23,8 @@ const data = join(root, 'data');
 const random = randomInts(6);
 
 interface Command {
+  readonly name: readonly string[];
+  /** A resume has none: the folder holds the config. */
   readonly flags: readonly string[];
   /** What must have the same bytes at the end. */
   readonly files: readonly string[];
@@ -30,16 +32,18 @@ interface Command {
 }
 
 const MNIST: Command = {
+  name: ['run', 'mnist'],
   flags:
-    `run mnist --data ${data} --no-verify --no-pictures --epochs 3 --batch 32 --iterations 200 --curve-every 20 --hidden 32 --steps 5`.split(
+    `--data ${data} --no-verify --no-pictures --epochs 3 --batch 32 --iterations 200 --curve-every 20 --hidden 32 --steps 5`.split(
       ' ',
     ),
   files: ['config.json', 'log.jsonl', 'checkpoint.safetensors', 'metrics.json', 'aligner.safetensors'],
   checkpoint: readCheckpoint,
 };
 const TRAIN: Command = {
+  name: ['train'],
   flags:
-    `train --data cifar100 --dir ${cifar} --model cnn --no-pictures --epochs 6 --batch 16 --cutout 4 --ema-decay 0.9`.split(
+    `--data cifar100 --dir ${cifar} --model cnn --no-pictures --epochs 6 --batch 16 --cutout 4 --ema-decay 0.9`.split(
       ' ',
     ),
   files: ['config.json', 'log.jsonl', 'checkpoint.safetensors', 'metrics.json', 'model.safetensors'],
@@ -57,8 +61,9 @@ interface Ended {
 /** Starts the command; `act` may kill it. */
 async function run(command: Command, folder: string, act?: (child: ChildProcess) => void): Promise<Ended> {
   // A folder that holds nothing is a run that has not begun.
-  const resume = existsSync(join(folder, 'config.json')) ? ['--resume'] : [];
-  const child = spawn(process.execPath, [cli, ...command.flags, '--out', folder, ...resume], {
+  const begun = existsSync(join(folder, 'config.json'));
+  const flags = begun ? [...command.name, '--resume'] : [...command.name, ...command.flags];
+  const child = spawn(process.execPath, [cli, ...flags, '--out', folder], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let stderr = '';
@@ -70,7 +75,7 @@ async function run(command: Command, folder: string, act?: (child: ChildProcess)
 }
 
 interface Times {
-  /** Until the run folder holds its first file, and until the end; in milliseconds. */
+  /** Until the run has written its config, and until the end; in milliseconds. */
   begun: number;
   whole: number;
 }
@@ -96,6 +101,7 @@ const WAYS: Readonly<Record<string, Kill>> = {
     child.once('exit', () => watcher.close());
   },
   'SIGINT while working': (child, _, { begun, whole }) => after(child, between(begun, whole), 'SIGINT'),
+  'SIGTERM while working': (child, _, { begun, whole }) => after(child, between(begun, whole), 'SIGTERM'),
   'SIGKILL while starting': (child, _, { begun }) => after(child, between(0, begun), 'SIGKILL'),
 };
 
@@ -105,7 +111,8 @@ async function killAndResume(command: Command, name: string, kills: number): Pro
   const times: Times = { begun: 0, whole: 0 };
   const start = performance.now();
   const whole = await run(command, reference, (child) => {
-    const watcher = watch(reference, () => {
+    const watcher = watch(reference, (_event, name) => {
+      if (name !== 'config.json') return;
       times.begun = performance.now() - start;
       watcher.close();
     });
@@ -126,7 +133,7 @@ async function killAndResume(command: Command, name: string, kills: number): Pro
       const ended = await run(command, folder, (child) => WAYS[way]!(child, folder, times));
       // It was faster than the signal: nothing was killed, the next run resumes one that is done.
       if (ended.code === 0) continue;
-      const stopped = ended.code === 130 || ended.signal === 'SIGINT' || ended.signal === 'SIGKILL';
+      const stopped = ended.code === 75 || ended.signal === 'SIGINT' || ended.signal === 'SIGKILL';
       assert.ok(stopped, `${way}: ${ended.code} ${ended.stderr}`);
       left--;
       done++;

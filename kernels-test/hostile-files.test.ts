@@ -9,7 +9,6 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseTuning } from '../src/bench/tuning-file.ts';
 import { readBench } from '../src/cli/bench.ts';
-import { readConfig } from '../src/cli/flags.ts';
 import { loadCifar, parseCifar } from '../src/data/cifar.ts';
 import { parseIdx, unpackIdx } from '../src/data/idx.ts';
 import { ImageSamples } from '../src/data/image-samples.ts';
@@ -27,15 +26,13 @@ import { encodeGate, loadGate } from '../src/eli/gates/file.ts';
 import { fitMap } from '../src/eli/maps/closed-forms.ts';
 import { loadMap } from '../src/eli/maps/load.ts';
 import { type AlignerOptions, alignerConfig } from '../src/eli/options.ts';
-import { checkpointPath, readCheckpoint, writeCheckpoint } from '../src/experiments/mnist/checkpoint.ts';
+import { checkpointPath } from '../src/experiments/checkpoint.ts';
+import { readCheckpoint, writeCheckpoint } from '../src/experiments/mnist/checkpoint.ts';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
 import { taskTrainer, twoTaskModel } from '../src/experiments/mnist/two-task.ts';
-import {
-  readTrainCheckpoint,
-  trainCheckpointPath,
-  writeTrainCheckpoint,
-} from '../src/experiments/train/checkpoint.ts';
+import { readTrainCheckpoint, writeTrainCheckpoint } from '../src/experiments/train/checkpoint.ts';
 import { trainConfig } from '../src/experiments/train/config.ts';
+import { readConfig } from '../src/files/config-file.ts';
 import { npyHeader } from '../src/files/npy.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
 import { readRunLog } from '../src/report/run-log.ts';
@@ -194,12 +191,20 @@ for (const gate of [
   gates.push(await gateBytes(gate));
 
 const mnist = mnistConfig({ latent: 4, epochs: 2, iterations: 2, batch: 16, hidden: 8 });
-const { net, optimizer } = twoTaskModel(engine, mnist, 9);
+const { net, optimizer } = twoTaskModel(engine, mnist, 64);
 const trainer = taskTrainer(net, optimizer, 1, new ImageSamples(engine, bars(32, 1)), mnist);
 const classifier = await trainer.state();
-const start = { config: mnist, classifier, epochs: [2, 1] as const, curve: [], logLength: 7 };
+const start = {
+  config: mnist,
+  classifier,
+  epochs: [2, 1] as const,
+  losses: [2.5, 2.25],
+  curve: [],
+  logLength: 7,
+};
 const end = {
   ...start,
+  losses: [],
   afterTask1: await net.stateDict(),
   aligner: await original.aligner.state(),
   curve: [{ iteration: 1, accuracy: 50 }],
@@ -209,11 +214,12 @@ for (const checkpoint of [start, end])
   checkpoints.push(await bytesIn(checkpointPath, (home) => writeCheckpoint(home, checkpoint)));
 
 const flat = { shape: [3], data: Float32Array.of(1, 2, 3) };
-const training = await bytesIn(trainCheckpointPath, (home) =>
+const training = await bytesIn(checkpointPath, (home) =>
   writeTrainCheckpoint(home, {
     config: trainConfig({ epochs: 4 }),
     trainer: { step: 9, model: { 'fc.weight': flat }, optimizer: { hyper: flat } },
     points: [{ epoch: 1, trainLoss: 1, testLoss: 1, testAccuracy: 50 }],
+    losses: [],
     logLength: 2,
   }),
 );
@@ -328,7 +334,7 @@ const READERS: readonly Reader[] = [
     name: 'a checkpoint of a training',
     share: 4,
     damaged: damagedTensors(training),
-    read: inFolder(trainCheckpointPath, readTrainCheckpoint),
+    read: inFolder(checkpointPath, readTrainCheckpoint),
   },
   {
     name: 'a log',

@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,8 +6,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { stableJson, writeJson } from '../src/report/json.ts';
 import { createProgress, silentProgress } from '../src/report/progress.ts';
-import { createRunFolder, defaultRunFolder } from '../src/report/run-folder.ts';
-import { eventsBefore, firstEvents, RunLog, readRunLog } from '../src/report/run-log.ts';
+import { defaultRunFolder, lockRunFolder } from '../src/report/run-folder.ts';
+import { RunLog, readRunLog } from '../src/report/run-log.ts';
 import { formatMeanStd, meanStd } from '../src/report/stats.ts';
 import { renderTable, resultColumns } from '../src/report/table.ts';
 import { hasCode } from './support/report.ts';
@@ -29,21 +29,31 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
 
 test('a run folder is new or empty, and an old one only for --resume', async () => {
   const path = join(folder, 'a', 'b');
-  assert.is(await createRunFolder(path), path);
-  assert.is(await createRunFolder(path), path);
-  assert.is(await codeOf(createRunFolder(path, { resume: true })), 'RUN_FOLDER');
+  // As a process leaves it that is killed while it writes, and what somebody else named alike.
+  const take = async (resume = false): Promise<void> => (await lockRunFolder(path, { resume })).release();
+  await take();
+  await take();
+  assert.equal(readdirSync(path), []);
+  writeFileSync(join(path, '.tmp-12-0123456789ab'), 'half');
+  assert.is(await codeOf(take(true)), 'RUN_FOLDER');
+  await take();
+  assert.equal(readdirSync(path), []);
+  writeFileSync(join(path, '.tmp-notes'), 'mine');
+  assert.is(await codeOf(take()), 'RUN_FOLDER');
+  rmSync(join(path, '.tmp-notes'));
   writeFileSync(join(path, 'config.json'), '{}');
   try {
-    await createRunFolder(path);
+    await take();
     assert.unreachable();
   } catch (error) {
     assert.ok(hasCode('RUN_FOLDER')(error));
     assert.match((error as Error).message, /already holds files \(config\.json\).*--out.*--resume/s);
   }
-  assert.is(await createRunFolder(path, { resume: true }), path);
-  assert.is(await codeOf(createRunFolder(join(path, 'config.json'))), 'RUN_FOLDER');
-  assert.is(await codeOf(createRunFolder(join(path, 'config.json', 'c'))), 'RUN_FOLDER');
-  assert.is(await codeOf(createRunFolder(join(folder, 'none'), { resume: true })), 'RUN_FOLDER');
+  await take(true);
+  assert.equal(readdirSync(path), ['config.json']);
+  assert.is(await codeOf(lockRunFolder(join(path, 'config.json'))), 'RUN_FOLDER');
+  assert.is(await codeOf(lockRunFolder(join(path, 'config.json', 'c'))), 'RUN_FOLDER');
+  assert.is(await codeOf(lockRunFolder(join(folder, 'none'), { resume: true })), 'RUN_FOLDER');
 });
 
 test('the default run folder says what and when', () => {
@@ -80,12 +90,12 @@ test('a resumed log has no event twice', () => {
   first.write({ event: 'start' });
   for (const step of [1, 2, 3, 4]) first.write({ step });
   first.close();
-  const second = RunLog.open(path, { resume: true, keep: eventsBefore(3) });
+  const second = RunLog.open(path, { resume: true, length: 3 });
   assert.is(second.length, 3);
   second.write({ step: 3, again: true });
   second.close();
   assert.equal(readRunLog(path), [{ event: 'start' }, { step: 1 }, { step: 2 }, { step: 3, again: true }]);
-  RunLog.open(path, { resume: true, keep: firstEvents(1) }).close();
+  RunLog.open(path, { resume: true, length: 1 }).close();
   assert.equal(readRunLog(path), [{ event: 'start' }]);
 });
 

@@ -2,6 +2,12 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ImageData, ImageSet } from '../../src/data/image-set.ts';
 import { loadMnist } from '../../src/data/mnist.ts';
+import { MNIST_KEYS, type MnistConfig } from '../../src/experiments/mnist/config.ts';
+import type { MnistResult } from '../../src/experiments/mnist/run.ts';
+import { runMnistSeeds } from '../../src/experiments/mnist/seeds.ts';
+import { RunSession } from '../../src/experiments/session.ts';
+import type { Engine } from '../../src/gpu/engine.ts';
+import type { Progress } from '../../src/report/progress.ts';
 import { idxBytes } from './data.ts';
 
 const first = (set: ImageSet, count: number): ImageSet => ({
@@ -27,5 +33,24 @@ export function writeMnist(folder: string, { train, test }: ImageData): void {
     const { count, height, width, images, labels } = set;
     writeFileSync(join(folder, `${prefix}-images-idx3-ubyte`), idxBytes([count, height, width], images));
     writeFileSync(join(folder, `${prefix}-labels-idx1-ubyte`), idxBytes([count], Uint8Array.from(labels)));
+  }
+}
+
+/** The experiment as `eli run mnist` does it, in a folder that it locks. */
+export async function runInSession(
+  engine: Engine,
+  config: Partial<MnistConfig>,
+  mnist: ImageData,
+  options: { folder: string; resume: boolean; progress: Progress; signal?: AbortSignal },
+): Promise<MnistResult[]> {
+  const session = await RunSession.open(MNIST_KEYS, config, options, () => 'mnist');
+  try {
+    await session.begin(engine.adapter, mnist);
+    const run = { ...session.run(options.progress), pictures: false };
+    const results = await runMnistSeeds(engine, session.config, mnist, run);
+    await session.finish();
+    return results;
+  } finally {
+    await session.close();
   }
 }

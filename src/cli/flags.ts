@@ -1,14 +1,18 @@
-import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
 import { EliError } from '../errors.ts';
-import { fileError } from '../files/files.ts';
-import { brief, duplicateKey, isRecord } from '../files/json.ts';
+import { readConfig } from '../files/config-file.ts';
 
 /** A config's key as a flag, with dashes: stepSize is --step-size. */
 export function flagOf(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** The value of a flag that is a path, so that a resume from another folder finds it as well. */
+export function absolute(path: string): string {
+  return resolve(path);
 }
 
 /** The value of a flag that is a number. */
@@ -52,33 +56,4 @@ export async function refuseExisting(path: string, force: boolean | undefined): 
   throw new EliError('FILE', `${path} is already there`, {
     hint: 'choose another name, or replace it with --force',
   });
-}
-
-/** Far more than all keys take. */
-const MAX_CONFIG_BYTES = 1 << 20;
-
-/** Config keys from a JSON file. @throws EliError `FILE` or `CONFIG` when it cannot be read or is not a JSON object. */
-export function readConfig<T>(path: string | undefined): Partial<T> {
-  if (path === undefined) return {};
-  let text: string;
-  try {
-    if (statSync(path).size > MAX_CONFIG_BYTES)
-      throw new Error(`it is larger than ${MAX_CONFIG_BYTES} bytes`);
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw fileError('read the config', path, cause);
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new EliError('CONFIG', `the config ${path} is not valid JSON: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-  if (!isRecord(value)) throw new EliError('CONFIG', `the config ${path} is not a JSON object`);
-  const twice = duplicateKey(text);
-  if (twice !== undefined)
-    throw new EliError('CONFIG', `the config ${path} has the key ${brief(twice)} twice`);
-  return value as Partial<T>;
 }

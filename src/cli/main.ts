@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
-import { EliError } from '../errors.ts';
+import { EliError, type ErrorCode } from '../errors.ts';
+import { RunStopped } from '../experiments/session.ts';
 import { addAlign } from './align.ts';
 import { addBench } from './bench.ts';
 import { doctor } from './doctor.ts';
@@ -7,7 +8,12 @@ import { addRunMnist } from './run-mnist.ts';
 import { addRunMnistEnergies } from './run-mnist-energies.ts';
 import { addTrain } from './train.ts';
 
-/** Exit codes: 0 well, 1 an error, 2 wrong use of the command line, 130 stopped by Ctrl-C. */
+const EXIT_CODES: Partial<Record<ErrorCode, number>> = { ABORTED: 130, CONFIG: 2 };
+
+/**
+ * Exit codes: 0 done; 1 failed; 2 wrong use of the command line or a config that is refused, so that the same command
+ * fails again; 75 stopped by a signal with its checkpoint written, to be resumed; 130 or 143 stopped without one.
+ */
 export async function main(argv: string[]): Promise<number> {
   const program = new Command('eli')
     .description('ELI, the energy-based latent aligner, on a WebGPU engine of its own')
@@ -33,7 +39,8 @@ export async function main(argv: string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (error instanceof EliError) {
       process.stderr.write(`\neli: ${error.message}\n`);
-      return error.code === 'ABORTED' ? 130 : 1;
+      if (error instanceof RunStopped) return 75;
+      return EXIT_CODES[error.code] ?? 1;
     }
     throw error;
   }

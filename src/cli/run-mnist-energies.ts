@@ -9,6 +9,7 @@ import {
 } from '../experiments/mnist/energies.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
+import { RunLock } from '../report/run-lock.ts';
 import { interruptSignal } from './interrupt.ts';
 
 interface Flags {
@@ -42,20 +43,23 @@ export function addRunMnistEnergies(run: Command): void {
     .option('--adapter <name>', 'part of the name of the adapter to use')
     .action(async ({ from, variants = NAMES, data, adapter }: Flags) => {
       const mnist = await loadMnist(data === undefined ? {} : { dir: data });
-      const engine = await Engine.create(adapter === undefined ? {} : { adapter });
-      const stop = interruptSignal('stopping: nothing will be written');
+      const { signal, done } = interruptSignal('stopping; nothing is written');
+      const lock = await RunLock.acquire(from);
+      let engine: Engine | undefined;
       try {
+        engine = await Engine.create(adapter === undefined ? {} : { adapter });
         process.stderr.write(`${engine.adapter.name} (${engine.adapter.driver}), models of ${from}\n`);
         const results = await runMnistEnergies(engine, mnist, {
           folder: from,
           variants,
           progress: createProgress(),
-          signal: stop.signal,
+          signal,
         });
         process.stdout.write(`\nEnergies on MNIST, test accuracy in %\n${await energiesTable(results)}\n`);
       } finally {
-        stop.done();
-        engine.dispose();
+        engine?.dispose();
+        lock.release();
+        done();
       }
     });
 }

@@ -8,8 +8,8 @@ export type Chunk = string | Uint8Array;
 /** Text (written as UTF-8), bytes, or pieces of either that are written one after the other. */
 export type FileContent = Chunk | Iterable<Chunk> | AsyncIterable<Chunk>;
 
-/** How names of files that are not whole yet begin. */
-const TEMPORARY = '.tmp-';
+/** Names of files that are not complete yet: the process, and a random number. */
+const TEMPORARY = /^\.tmp-\d+-[0-9a-f]{12}$/;
 
 /**
  * Writes a file so that a reader sees the old content or the whole new one, never a part, whatever happens: it is
@@ -21,7 +21,7 @@ const TEMPORARY = '.tmp-';
 export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
   const target = await resolveTarget(path);
   // A short name, so that a target with a name of the greatest length can be written too.
-  const temporary = join(dirname(target), `${TEMPORARY}${process.pid}-${randomBytes(6).toString('hex')}`);
+  const temporary = join(dirname(target), `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
   const handle = await system(path, () => open(temporary, 'wx'));
   try {
     try {
@@ -47,8 +47,13 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
  * @throws EliError `FILE`
  */
 export async function removeTemporaries(folder: string): Promise<void> {
-  const left = (await system(folder, () => readdir(folder))).filter((name) => name.startsWith(TEMPORARY));
+  const left = (await system(folder, () => readdir(folder))).filter(isTemporary);
   for (const name of left) await system(folder, () => rm(join(folder, name), { force: true }));
+}
+
+/** Whether a name is that of a file that `writeFileAtomic` had not completed. */
+export function isTemporary(name: string): boolean {
+  return TEMPORARY.test(name);
 }
 
 /** The file that is to be replaced, links followed. A rename would silently replace a device or pipe: refused. */

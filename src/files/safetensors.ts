@@ -1,5 +1,6 @@
 import { EliError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
+import { digest, HEADER_DIGEST, NO_DIGEST, sealHeader, TENSOR_DIGESTS, takeDigests } from './checksums.ts';
 import { MAX_FILE_BYTES, readFileBytes } from './files.ts';
 import { halvesToFloats, upperHalvesToFloats } from './floats.ts';
 import type { InputFile } from './input.ts';
@@ -50,6 +51,15 @@ export interface Safetensors {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** How a file is written. */
+export interface SafetensorsOptions {
+  /**
+   * Add SHA-256 digests of the header and of each tensor to the metadata; reading checks them and takes them out again.
+   * Default false.
+   */
+  readonly checksums?: boolean;
+}
+
 const PREFIX_BYTES = 8;
 /** The limit of the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -64,13 +74,16 @@ const METADATA = '__metadata__';
 export function encodeSafetensors(
   tensors: Readonly<Record<string, SafetensorsInput>>,
   metadata: Readonly<Record<string, string>> = {},
+  { checksums = false }: SafetensorsOptions = {},
 ): Uint8Array<ArrayBuffer> {
   const entries = Object.entries(tensors).sort(
     ([a, { dtype: p }], [b, { dtype: q }]) => elementBytes(q) - elementBytes(p) || compareNames(a, b),
   );
   // Written by hand because a JavaScript object would put names that look like numbers first.
   const fields: string[] = [];
-  const notes = Object.entries(metadata).sort(([a], [b]) => compareNames(a, b));
+  const notes = Object.entries(checksums ? withDigests(entries, metadata) : metadata).sort(([a], [b]) =>
+    compareNames(a, b),
+  );
   for (const [key, value] of notes) {
     if (typeof value !== 'string')
       throw new EliError('ARGUMENT', `metadata ${key} is not a string: ${value}`);
@@ -85,9 +98,10 @@ export function encodeSafetensors(
     fields.push(member(name, JSON.stringify({ dtype, shape, data_offsets: [dataBytes, end] })));
     dataBytes = end;
   }
-  let header = new TextEncoder().encode(`{${fields.join(',')}}`);
-  const padding = (PREFIX_BYTES - (header.length % PREFIX_BYTES)) % PREFIX_BYTES;
-  if (padding > 0) header = new TextEncoder().encode(`{${fields.join(',')}}${' '.repeat(padding)}`);
+  const json = `{${fields.join(',')}}`;
+  const padding = (PREFIX_BYTES - (Buffer.byteLength(json) % PREFIX_BYTES)) % PREFIX_BYTES;
+  const text = json + ' '.repeat(padding);
+  const header = new TextEncoder().encode(checksums ? sealHeader(text) : text);
   const dataStart = PREFIX_BYTES + header.length;
   if (header.length > MAX_HEADER_BYTES || dataStart + dataBytes > MAX_FILE_BYTES) {
     throw new EliError(
@@ -108,19 +122,35 @@ export function encodeSafetensors(
   return bytes;
 }
 
+function withDigests(
+  entries: readonly (readonly [string, SafetensorsInput])[],
+  metadata: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const digests = entries.map(([name, { data }]) =>
+    member(name, JSON.stringify(digest(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)))),
+  );
+  return { ...metadata, [TENSOR_DIGESTS]: `{${digests.join(',')}}`, [HEADER_DIGEST]: NO_DIGEST };
+}
+
 /**
- * The tensors and the metadata of the bytes of a safetensors file, as copies.
+ * The tensors and the metadata of the bytes of a safetensors file, as copies; checksums are checked where it has them.
  * @param name what the messages call it.
  * @throws EliError `FORMAT` for anything the format forbids: what and where is in the message.
  */
 export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'): Safetensors {
   const dataStart = PREFIX_BYTES + headerLength(bytes, bytes.length, name);
-  const { layout, metadata } = parseLayout(bytes.subarray(PREFIX_BYTES, dataStart), bytes.length, name);
+  const { layout, metadata, digests } = parseLayout(
+    bytes.subarray(PREFIX_BYTES, dataStart),
+    bytes.length,
+    name,
+  );
   const tensors: Record<string, SafetensorsEntry> = Object.create(null);
   for (const [key, { dtype, shape, start, bytes: length }] of Object.entries(layout)) {
     // Copied into a buffer of its own: the format promises no alignment.
     const raw = new Uint8Array(length);
     raw.set(bytes.subarray(start, start + length));
+    if (digests !== undefined && digests[key] !== digest(raw))
+      throw formatError(name, `the checksum of tensor ${brief(key)} does not match its data`);
     tensors[key] = { dtype, shape, data: new ARRAYS[dtype](raw.buffer) } as SafetensorsEntry;
   }
   return { tensors, metadata };
@@ -163,8 +193,9 @@ export async function writeSafetensors(
   path: string,
   tensors: Readonly<Record<string, SafetensorsInput>>,
   metadata: Readonly<Record<string, string>> = {},
+  options: SafetensorsOptions = {},
 ): Promise<void> {
-  await writeFileAtomic(path, encodeSafetensors(tensors, metadata));
+  await writeFileAtomic(path, encodeSafetensors(tensors, metadata, options));
 }
 
 /** The elements as float32: F32 is returned as it is, F16 and BF16 are exact, others are rounded. */
@@ -247,24 +278,31 @@ function parseLayout(
   header: Uint8Array,
   fileBytes: number,
   name: string,
-): { layout: Record<string, SafetensorsPlace>; metadata: Record<string, string> } {
+): {
+  layout: Record<string, SafetensorsPlace>;
+  metadata: Record<string, string>;
+  digests: Readonly<Record<string, unknown>> | undefined;
+} {
   const dataStart = PREFIX_BYTES + header.length;
   const dataBytes = fileBytes - dataStart;
   const metadata: Record<string, string> = Object.create(null);
   const entries: Located[] = [];
-  for (const [key, value] of Object.entries(parseHeader(header, name))) {
+  const { text, value: content } = parseHeader(header, name);
+  for (const [key, value] of Object.entries(content)) {
     if (key === METADATA) Object.assign(metadata, checkMetadata(value, name));
     else entries.push(checkEntry(key, value, dataBytes, name));
   }
+  const { digests, wrong } = takeDigests(text, metadata);
+  if (wrong !== undefined) throw formatError(name, wrong);
   checkCover(entries, dataBytes, name);
   const layout: Record<string, SafetensorsPlace> = Object.create(null);
   for (const { key, dtype, shape, begin, end } of entries) {
     layout[key] = { dtype, shape, start: dataStart + begin, bytes: end - begin };
   }
-  return { layout, metadata };
+  return { layout, metadata, digests };
 }
 
-function parseHeader(bytes: Uint8Array, name: string): Record<string, unknown> {
+function parseHeader(bytes: Uint8Array, name: string): { text: string; value: Record<string, unknown> } {
   const wrong = (what: string): EliError => formatError(name, what);
   let header: unknown;
   let text: string;
@@ -278,7 +316,7 @@ function parseHeader(bytes: Uint8Array, name: string): Record<string, unknown> {
     throw wrong('its header does not begin with {, expected a JSON object');
   const twice = duplicateKey(text);
   if (twice !== undefined) throw wrong(`its header has the key ${brief(twice)} twice`);
-  return header;
+  return { text, value: header };
 }
 
 function checkMetadata(value: unknown, name: string): Record<string, string> {

@@ -1,21 +1,8 @@
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { EliError } from '../errors.ts';
 
-/** One event of a run: a JSON object. `step`, where an event has one, counts what `eventsBefore` compares. */
+/** One event of a run: a JSON object. */
 export type RunEvent = Record<string, unknown>;
-
-/** Says whether a resumed run keeps an event; the first one it does not keep is cut off with all after it. */
-export type KeepEvent = (event: RunEvent, index: number) => boolean;
-
-/** Keeps the events of steps before `step`, and those without a step that stand among them. */
-export function eventsBefore(step: number): KeepEvent {
-  return (event) => !(typeof event.step === 'number' && event.step >= step);
-}
-
-/** Keeps the first `count` events: those there were when the checkpoint wrote down `RunLog.length`. */
-export function firstEvents(count: number): KeepEvent {
-  return (_, index) => index < count;
-}
 
 /**
  * The log of a run: one JSON object a line, handed to the system with every event, so that a run that is killed
@@ -35,15 +22,15 @@ export class RunLog {
   }
 
   /**
-   * Opens a new log, which must not exist; or, with `resume`, one that may: a torn last line is cut off, and all from
-   * the first event on that `keep` refuses.
+   * Opens a new log, which must not exist; or, with `resume`, one that may: a torn last line is cut off, and what comes
+   * after the first `length` events, which the checkpoint counted.
    *
    * @throws EliError RUN_FOLDER when a new log exists, FILE when it cannot be opened, FORMAT for a broken line
    * that is not the last
    */
   static open(
     path: string,
-    { resume = false, keep = () => true }: { resume?: boolean; keep?: KeepEvent } = {},
+    { resume = false, length: kept = Number.POSITIVE_INFINITY }: { resume?: boolean; length?: number } = {},
   ): RunLog {
     let file: number;
     try {
@@ -58,16 +45,16 @@ export class RunLog {
       throw failure(path, 'opened', cause);
     }
     try {
-      const { bytes, length } = keptPart(path, readFileSync(file), keep);
+      const { bytes, events } = keptPart(path, readFileSync(file), kept);
       if (bytes < fstatSync(file).size) ftruncateSync(file, bytes);
-      return new RunLog(path, file, bytes, length);
+      return new RunLog(path, file, bytes, events.length);
     } catch (error) {
       closeSync(file);
       throw error;
     }
   }
 
-  /** Events in the log: save it in a checkpoint, and give it to `firstEvents` when resuming from that. */
+  /** Events in the log: save it in a checkpoint, and give it to `open` when resuming from that. */
   get length(): number {
     return this.#length;
   }
@@ -116,29 +103,26 @@ export function readRunLog(path: string): RunEvent[] {
   } catch (cause) {
     throw failure(path, 'read', cause);
   }
-  const events: RunEvent[] = [];
-  keptPart(path, data, (event) => events.push(event) > 0);
-  return events;
+  return keptPart(path, data, Number.POSITIVE_INFINITY).events;
 }
 
-/** Size of the part of a log that `keep` keeps: whole lines only. */
-function keptPart(path: string, data: Buffer, keep: KeepEvent): { bytes: number; length: number } {
+/** The first `kept` events of a log, complete lines only, and their bytes. */
+function keptPart(path: string, data: Buffer, kept: number): { bytes: number; events: RunEvent[] } {
   let bytes = 0;
-  let length = 0;
-  for (let end = data.indexOf(10); end >= 0; end = data.indexOf(10, bytes)) {
+  const events: RunEvent[] = [];
+  for (let end = data.indexOf(10); end >= 0 && events.length < kept; end = data.indexOf(10, bytes)) {
     const event = parse(data.toString('utf8', bytes, end));
     if (event === undefined) {
       // A machine that loses power may leave a last line of zeros that ends in a newline: torn as well.
       if (end === data.length - 1) break;
-      throw new EliError('FORMAT', `Line ${length + 1} of the log '${path}' is not a JSON object`, {
+      throw new EliError('FORMAT', `Line ${events.length + 1} of the log '${path}' is not a JSON object`, {
         hint: 'the file was changed by something else; start a new run with another --out',
       });
     }
-    if (!keep(event, length)) break;
     bytes = end + 1;
-    length++;
+    events.push(event);
   }
-  return { bytes, length };
+  return { bytes, events };
 }
 
 function parse(line: string): RunEvent | undefined {

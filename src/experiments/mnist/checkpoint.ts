@@ -1,13 +1,11 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { stateOf, stateTensors } from '../../eli/aligner.ts';
 import type { AlignerState } from '../../eli/fit.ts';
 import { EliError } from '../../errors.ts';
 import { brief, isRecord, wholeNumber } from '../../files/json.ts';
-import { readSafetensors, writeSafetensors } from '../../files/safetensors.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import type { TrainerState } from '../../train/trainer.ts';
+import { loadCheckpoint, lossesOf, lossesToTensors, saveCheckpoint } from '../checkpoint.ts';
 import { type MnistConfig, mnistConfig } from './config.ts';
 
 /** A point of the accuracy curve: task-1 test accuracy in % after so many aligner iterations. */
@@ -16,12 +14,14 @@ export interface CurvePoint {
   readonly accuracy: number;
 }
 
-/** Where a run stands: everything it needs to go on with the same bits. */
+/** Where a run stands: everything it needs to resume bit for bit. */
 export interface MnistCheckpoint {
   readonly config: MnistConfig;
   /** Epochs done of task 1 and of task 2. */
   readonly epochs: readonly [number, number];
   readonly classifier: TrainerState;
+  /** Losses of the steps done of the epoch under way. */
+  readonly losses: readonly number[];
   /** The network after task 1: its base is the previous model, its head 1 the saved head. */
   readonly afterTask1?: StateDict;
   readonly aligner?: AlignerState;
@@ -32,49 +32,33 @@ export interface MnistCheckpoint {
 
 const FORMAT = 'eli-webgpu mnist run';
 
-export function checkpointPath(folder: string): string {
-  return join(folder, 'checkpoint.safetensors');
-}
-
 /** Writes a checkpoint atomically: a run that is killed keeps the one before. */
 export async function writeCheckpoint(folder: string, checkpoint: MnistCheckpoint): Promise<void> {
-  const { classifier, afterTask1 = {}, aligner } = checkpoint;
-  const tensors = {
-    ...stateToTensors(classifier.optimizer, 'optimizer.'),
-    ...stateToTensors(classifier.model, 'net.'),
-    ...stateToTensors(afterTask1, 'after_task1.'),
-    ...(aligner === undefined ? {} : stateTensors(aligner, 'aligner.')),
-  };
-  await writeSafetensors(checkpointPath(folder), tensors, {
-    format: FORMAT,
-    config: JSON.stringify(checkpoint.config),
-    progress: JSON.stringify({
-      epochs: checkpoint.epochs,
-      iteration: checkpoint.aligner?.iteration ?? null,
-      curve: checkpoint.curve,
-      logLength: checkpoint.logLength,
-    }),
-  });
+  const { config, classifier, losses, afterTask1 = {}, aligner, epochs, curve, logLength } = checkpoint;
+  await saveCheckpoint(
+    folder,
+    FORMAT,
+    config,
+    { epochs, iteration: aligner?.iteration ?? null, curve, logLength },
+    {
+      ...stateToTensors(classifier.optimizer, 'optimizer.'),
+      ...stateToTensors(classifier.model, 'net.'),
+      ...lossesToTensors(losses),
+      ...stateToTensors(afterTask1, 'after_task1.'),
+      ...(aligner === undefined ? {} : stateTensors(aligner, 'aligner.')),
+    },
+  );
 }
 
 /**
  * Where the run in `folder` stands; `undefined` for one that was stopped before its first checkpoint.
  * @throws EliError `FILE` or `FORMAT` naming the file and what is wrong.
  */
-export async function readCheckpoint(folder: string): Promise<MnistCheckpoint | undefined> {
-  const path = checkpointPath(folder);
-  if (!existsSync(path)) return undefined;
-  const file = await readSafetensors(path);
-  if (file.metadata.format !== FORMAT) {
-    throw new EliError(
-      'FORMAT',
-      `${path} is no checkpoint of this experiment: its metadata has no format "${FORMAT}"`,
-    );
-  }
-  try {
+export function readCheckpoint(folder: string): Promise<MnistCheckpoint | undefined> {
+  return loadCheckpoint(folder, FORMAT, (file, part, saved) => {
     // Keys that came later have their defaults.
-    const config = mnistConfig(JSON.parse(file.metadata.config ?? '{}') as Partial<MnistConfig>);
-    const progress = progressOf(JSON.parse(file.metadata.progress ?? 'null'), config);
+    const config = mnistConfig(part);
+    const progress = progressOf(saved, config);
     const optimizer = stateFromTensors(file.tensors, 'optimizer.');
     for (const name of ['momentum', 'squares', 'hyper']) {
       if (optimizer[name] === undefined) throw new EliError('FORMAT', `optimizer.${name} is missing`);
@@ -84,17 +68,13 @@ export async function readCheckpoint(folder: string): Promise<MnistCheckpoint | 
       config,
       epochs: progress.epochs,
       classifier: { step: 0, model: stateFromTensors(file.tensors, 'net.'), optimizer },
+      losses: lossesOf(file),
       ...(Object.keys(afterTask1).length === 0 ? {} : { afterTask1 }),
       ...(progress.iteration === null ? {} : { aligner: stateOf(file, progress.iteration, 'aligner.') }),
       curve: progress.curve,
       logLength: progress.logLength,
     };
-  } catch (cause) {
-    throw new EliError('FORMAT', `${path} is no whole checkpoint: ${(cause as Error).message}`, {
-      hint: 'start the run anew in another folder',
-      cause,
-    });
-  }
+  });
 }
 
 interface Progress {
@@ -105,9 +85,10 @@ interface Progress {
   readonly logLength: number;
 }
 
-function progressOf(value: unknown, config: MnistConfig): Progress {
-  if (!isRecord(value)) throw new EliError('FORMAT', `its progress is ${brief(value)}`);
-  const { epochs, iteration, curve, logLength } = value;
+function progressOf(
+  { epochs, iteration, curve, logLength }: Record<string, unknown>,
+  config: MnistConfig,
+): Progress {
   if (!Array.isArray(epochs) || epochs.length !== 2)
     throw new EliError('FORMAT', `epochs is ${brief(epochs)}, must be two numbers`);
   if (!Array.isArray(curve)) throw new EliError('FORMAT', `curve is ${brief(curve)}, must be a list`);

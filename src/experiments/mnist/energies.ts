@@ -24,7 +24,8 @@ import { tensor } from '../../tensor/create.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { LabelledSamples } from '../../train/labelled-samples.ts';
-import { checkpointPath, type MnistCheckpoint, readCheckpoint } from './checkpoint.ts';
+import { checkpointPath } from '../checkpoint.ts';
+import { type MnistCheckpoint, readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
 import { accuracy, latentsOf, layerOf, TwoTasks } from './two-task.ts';
 

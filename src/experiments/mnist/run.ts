@@ -1,50 +1,39 @@
 import { join } from 'node:path';
 import type { ImageData } from '../../data/image-set.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
-import { EliError } from '../../errors.ts';
 import type { Engine } from '../../gpu/engine.ts';
-import type { Linear } from '../../nn/layers.ts';
-import type { StateDict } from '../../nn/module.ts';
 import { writeJson } from '../../report/json.ts';
-import type { Progress } from '../../report/progress.ts';
-import { firstEvents, RunLog } from '../../report/run-log.ts';
-import type { TrainerState } from '../../train/trainer.ts';
-import { loadPolicies, type PolicyReport, type ReportKind, savePolicies } from '../policy-report.ts';
-import {
-  type CurvePoint,
-  checkpointPath,
-  type MnistCheckpoint,
-  readCheckpoint,
-  writeCheckpoint,
-} from './checkpoint.ts';
+import { checkLosses } from '../checkpoint.ts';
+import { loadPolicies, type PolicyReport, savePolicies } from '../policy-report.ts';
+import { checkSameConfig, RunRecord, runStages, type Stage, stoppable } from '../session.ts';
+import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions, MNIST_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
 import { measurePolicies, POLICY_STAGES } from './policies.ts';
-import { accuracy, latentsOf, layerOf, TwoTasks, taskTrainer, twoTaskModel } from './two-task.ts';
-
-export interface MnistRun {
-  /** Folder of this seed's run: log, checkpoint, metrics, pictures. It must exist. */
-  readonly folder: string;
-  readonly progress: Progress;
-  readonly signal?: AbortSignal;
-  /** Goes on from the checkpoint in the folder, from the beginning where there is none yet. */
-  readonly resume: boolean;
-  /** Whether to draw the pictures. */
-  readonly pictures: boolean;
-  /** Which policies to measure, if any. */
-  readonly report?: ReportKind;
-}
+import { type MnistRun, MnistState } from './state.ts';
+import { accuracy, taskTrainer } from './two-task.ts';
 
 /** What a run gives; `policies` where a report was asked for. */
 export interface MnistResult extends MnistMetrics {
   readonly policies?: PolicyReport;
 }
 
+/** In this order; training and fit go on in the middle, from the checkpoint. */
+const STAGES: readonly Stage<MnistState>[] = [
+  { name: 'task 1', done: isTrained(1), run: (state) => trainTask(state, 1) },
+  { name: 'model of task 1', done: (state) => state.afterTask1 !== undefined, run: keepModel },
+  { name: 'task 2', done: isTrained(2), run: (state) => trainTask(state, 2) },
+  { name: 'aligner', done: () => false, run: fitAligner },
+  { name: 'metrics', done: () => false, run: measure },
+  { name: 'pictures', done: ({ run }) => !run.pictures, run: draw },
+  { name: 'policies', done: ({ run }) => run.report === undefined, run: reportPolicies },
+];
+
 /**
  * One seed of the two-task MNIST experiment of ELI (Joseph et al., CVPR 2022, section 3.3): train on digits 0–4, then
- * on 5–9 with the same base, learn the aligner on task-2 images alone, align task-1 latents. Writes checkpoints after
- * each epoch and stretch; stopped by `signal`, it rejects with `ABORTED` once the checkpoint is written.
+ * on 5–9 with the same base, learn the aligner on task-2 images alone, align task-1 latents. Stopped by `signal`,
+ * wherever it is, it writes a checkpoint and rejects with `RunStopped`.
  */
 export async function runMnist(
   engine: Engine,
@@ -53,234 +42,164 @@ export async function runMnist(
   run: MnistRun,
 ): Promise<MnistResult> {
   const before = run.resume ? await readCheckpoint(run.folder) : undefined;
-  if (before !== undefined) checkSameConfig(run.folder, before.config, config);
-  const log = RunLog.open(join(run.folder, 'log.jsonl'), {
-    resume: run.resume,
-    keep: firstEvents(before?.logLength ?? 0),
-  });
-  const sets = new TwoTasks(engine, mnist);
-  const model = twoTaskModel(engine, config, sets.pixels);
+  if (before !== undefined) checkSameConfig(MNIST_KEYS, run.folder, before.config, config);
+  const record = new RunRecord(run, before?.logLength ?? 0);
+  let state: MnistState | undefined;
   try {
-    return await new Run(engine, config, run, log, sets, model, before).all();
+    state = new MnistState(engine, config, mnist, run, record, before);
+    await runStages(STAGES, state, record);
+    const { metrics, policies } = state;
+    return policies === undefined ? metrics! : { ...metrics!, policies };
   } finally {
-    model.optimizer.dispose();
-    model.net.dispose();
-    sets.dispose();
-    log.close();
+    state?.dispose();
+    record.close();
   }
 }
 
-function checkSameConfig(folder: string, before: MnistConfig, now: MnistConfig): void {
-  const changed = MNIST_KEYS.differences(before, now);
-  if (changed.length > 0) {
-    throw new EliError('CONFIG', `the run in ${folder} has another config: ${changed.join('; ')}`, {
-      hint: 'resume with the same flags, or start a new run with another --out',
-    });
-  }
+function isTrained(task: 1 | 2): (state: MnistState) => boolean {
+  return ({ epochs, config }) => epochs[task - 1]! >= config.epochs;
 }
 
-/** The stages of one run, in order; each starts where the checkpoint ended. */
-class Run {
-  readonly #engine: Engine;
-  readonly #config: MnistConfig;
-  readonly #run: MnistRun;
-  readonly #log: RunLog;
-  readonly #sets: TwoTasks;
-  readonly #model: ReturnType<typeof twoTaskModel>;
-  #trained: TrainerState | undefined;
-  readonly #before: MnistCheckpoint | undefined;
-  #epochs: [number, number];
-  #afterTask1: StateDict | undefined;
-  #curve: CurvePoint[];
-
-  constructor(
-    engine: Engine,
-    config: MnistConfig,
-    run: MnistRun,
-    log: RunLog,
-    sets: TwoTasks,
-    model: ReturnType<typeof twoTaskModel>,
-    before: MnistCheckpoint | undefined,
-  ) {
-    this.#engine = engine;
-    this.#config = config;
-    this.#run = run;
-    this.#log = log;
-    this.#sets = sets;
-    this.#model = model;
-    this.#before = before;
-    this.#epochs = [...(before?.epochs ?? [0, 0])] as [number, number];
-    this.#afterTask1 = before?.afterTask1;
-    this.#curve = [...(before?.curve ?? [])];
-    this.#trained = before?.classifier;
-    if (before !== undefined) model.net.loadStateDict(before.classifier.model);
-  }
-
-  async all(): Promise<MnistResult> {
-    const engine = this.#engine;
-    const { test1, test2, train2 } = this.#sets;
-    await this.#train(1);
-    this.#afterTask1 ??= await this.#model.net.stateDict();
-    const previous = layerOf(engine, this.#afterTask1, 'base');
-    const savedHead = layerOf(engine, this.#afterTask1, 'head1');
-    await this.#train(2);
-
-    const { base, head1, head2 } = this.#model.net;
-    const pairs = { previous: latentsOf(previous, train2), current: latentsOf(base, train2) };
-    const test = {
-      previous: latentsOf(previous, test1),
-      current: latentsOf(base, test1),
-      second: latentsOf(base, test2),
-    };
-    const unalignedSavedHead = await accuracy(savedHead, test.current, test1.hostLabels);
-    if (this.#curve.length === 0) this.#curve.push({ iteration: 0, accuracy: unalignedSavedHead });
-    const aligner = await this.#fit(pairs, test.current, savedHead);
-
-    const aligned = engine.tidy(() => aligner.align(test.current));
-    const secondAligned = engine.tidy(() => aligner.align(test.second));
-    const metrics: MnistMetrics = {
-      seed: this.#config.seed,
-      latent: this.#config.latent,
-      task1: await accuracy(savedHead, test.previous, test1.hostLabels),
-      task2: await accuracy(head2, test.second, test2.hostLabels),
-      unaligned: await accuracy(head1, test.current, test1.hostLabels),
-      unalignedSavedHead,
-      aligned: await accuracy(head1, aligned, test1.hostLabels),
-      alignedSavedHead: await accuracy(savedHead, aligned, test1.hostLabels),
-      task2Aligned: await accuracy(head2, secondAligned, test2.hostLabels),
-      curve: this.#curve,
-    };
-    const { folder } = this.#run;
-    await writeJson(join(folder, 'metrics.json'), metrics);
-    await aligner.save(join(folder, 'aligner.safetensors'));
-    this.#log.write({ event: 'metrics', ...metrics });
-    this.#stopIfAsked();
-    if (this.#run.pictures) {
-      const latents = { ...test, aligned };
-      await saveMnistPictures(folder, metrics, aligner, latents, test1.hostLabels, this.#run.progress);
-    }
-
-    const policies = await this.#policies(previous, savedHead, aligner);
-
-    aligner.dispose();
-    previous.dispose();
-    savedHead.dispose();
-    for (const t of [...Object.values(pairs), ...Object.values(test), aligned, secondAligned]) t.dispose();
-    return policies === undefined ? metrics : { ...metrics, policies };
-  }
-
-  async #policies(
-    previous: Linear,
-    oldHead: Linear,
-    aligner: EnergyAligner,
-  ): Promise<PolicyReport | undefined> {
-    const { report: kind, progress, folder, pictures } = this.#run;
-    if (kind === undefined) return undefined;
-    const { base: current, head2: newHead } = this.#model.net;
-    const { seed, gateQuantile, statisticsQuantile } = this.#config;
-    const settings = { kind, gateQuantile, statisticsQuantile };
-    const before = this.#run.resume ? await loadPolicies(folder, settings) : undefined;
-    if (before !== undefined) return before;
-    const bar = progress('policies', POLICY_STAGES[kind], 'stages');
-    let stages = 0;
-    try {
-      const report = await measurePolicies({
-        ...settings,
-        seed,
-        sets: this.#sets,
-        previous,
-        oldHead,
-        current,
-        newHead,
-        aligner,
-        onStage: (stage) => {
-          this.#stopIfAsked();
-          bar.update(stages++, stage);
-        },
-      });
-      bar.update(stages);
-      await savePolicies(folder, [report], settings, pictures ? { data: 'MNIST' } : undefined);
-      return report;
-    } finally {
-      bar.done();
-    }
-  }
-
-  async #train(task: 1 | 2): Promise<void> {
-    const done = this.#epochs[task - 1]!;
-    const { epochs } = this.#config;
-    if (done >= epochs) return;
-    const data = task === 1 ? this.#sets.train1 : this.#sets.train2;
-    const { net, optimizer } = this.#model;
-    const trainer = taskTrainer(net, optimizer, task, data, this.#config);
-    const steps = trainer.stepsPerEpoch;
-    const bar = this.#run.progress(`task ${task}`, epochs * steps, 'steps', done * steps);
-    try {
-      if (this.#trained !== undefined) trainer.load({ ...this.#trained, step: done * steps });
-      for (let epoch = done + 1; epoch <= epochs; epoch++) {
-        const losses = await trainer.run(steps);
-        const loss = losses.reduce((a, b) => a + b, 0) / steps;
-        bar.update(epoch * steps, `loss ${loss.toFixed(4)}`);
-        this.#epochs[task - 1] = epoch;
-        this.#log.write({ event: 'epoch', task, epoch, loss });
-        this.#trained = await trainer.state();
-        await this.#checkpoint();
+async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
+  const { config, run, record, epochs } = state;
+  const data = task === 1 ? state.sets.train1 : state.sets.train2;
+  const trainer = taskTrainer(state.net, state.optimizer, task, data, config);
+  const steps = trainer.stepsPerEpoch;
+  const done = (): number => epochs[task - 1]! * steps + state.losses.length;
+  checkLosses(run.folder, state.losses, steps - 1);
+  const bar = run.progress(`task ${task}`, config.epochs * steps, 'steps', done());
+  try {
+    if (state.trained !== undefined) trainer.load({ ...state.trained, step: done() });
+    while (!isTrained(task)(state)) {
+      const first = done();
+      const onProgress = (count: number, loss: number): void =>
+        bar.update(first + count, `loss ${loss.toFixed(4)}`);
+      const left = steps - state.losses.length;
+      state.losses.push(...(await trainer.run(left, { signal: run.signal, onProgress })));
+      if (state.losses.length === steps) {
+        const loss = state.losses.reduce((a, b) => a + b, 0) / steps;
+        const epoch = ++epochs[task - 1]!;
+        state.losses = [];
+        record.event({ event: 'epoch', task, epoch, loss });
       }
-    } finally {
-      bar.done();
-      trainer.dispose();
+      state.trained = await trainer.state();
+      await state.checkpoint();
+      record.check();
     }
+  } finally {
+    bar.done();
+    trainer.dispose();
   }
+}
 
-  async #fit(
-    pairs: { previous: ReturnType<typeof latentsOf>; current: ReturnType<typeof latentsOf> },
-    test: ReturnType<typeof latentsOf>,
-    savedHead: Linear,
-  ): Promise<EnergyAligner> {
-    const { iterations, curveEvery } = this.#config;
-    const resume = this.#before?.aligner;
-    const bar = this.#run.progress('aligner', iterations, 'iterations', resume?.iteration ?? 0);
-    try {
-      return await EnergyAligner.fit(this.#engine, pairs, alignerOptions(this.#config), {
-        every: curveEvery,
-        ...(resume === undefined ? {} : { resume }),
-        onProgress: async ({ iteration, loss, aligner }) => {
-          const aligned = this.#engine.tidy(() => aligner.align(test));
-          const value = await accuracy(savedHead, aligned, this.#sets.test1.hostLabels);
+async function keepModel(state: MnistState): Promise<void> {
+  state.afterTask1 = await state.net.stateDict();
+}
+
+async function fitAligner(state: MnistState): Promise<void> {
+  const { engine, config, run, record, curve, fit } = state;
+  state.takeLatents();
+  const { pairs, test } = state.latents!;
+  const labels = state.sets.test1.hostLabels;
+  const measured = (latents: typeof test.current) => accuracy(state.savedHead!, latents, labels);
+  if (curve.length === 0) curve.push({ iteration: 0, accuracy: await measured(test.current) });
+  const bar = run.progress('aligner', config.iterations, 'iterations', fit?.iteration ?? 0);
+  try {
+    state.aligner = await EnergyAligner.fit(engine, pairs, alignerOptions(config), {
+      every: config.curveEvery,
+      signal: run.signal,
+      ...(fit === undefined ? {} : { resume: fit }),
+      onProgress: async ({ iteration, loss, aligner, stopped }) => {
+        if (!stopped) {
+          const aligned = engine.tidy(() => aligner.align(test.current));
+          const value = await measured(aligned);
           aligned.dispose();
           bar.update(iteration, `loss ${loss.toFixed(3)}, task 1 at ${value.toFixed(1)} %`);
-          this.#curve.push({ iteration, accuracy: value });
-          this.#log.write({ event: 'fit', iteration, loss, accuracy: value });
-          await this.#checkpoint(aligner);
-        },
-      });
-    } finally {
-      bar.done();
-    }
-  }
-
-  /** Writes where the run stands, then stops it if that was asked for. */
-  async #checkpoint(aligner?: EnergyAligner): Promise<void> {
-    this.#log.flush();
-    await writeCheckpoint(this.#run.folder, {
-      config: this.#config,
-      epochs: this.#epochs,
-      classifier: this.#trained!,
-      ...(this.#afterTask1 === undefined ? {} : { afterTask1: this.#afterTask1 }),
-      ...(aligner === undefined ? {} : { aligner: await aligner.state() }),
-      curve: this.#curve,
-      logLength: this.#log.length,
+          curve.push({ iteration, accuracy: value });
+          record.event({ event: 'fit', iteration, loss, accuracy: value });
+        }
+        await state.checkpoint(aligner);
+        record.check();
+      },
     });
-    this.#stopIfAsked();
+  } finally {
+    bar.done();
   }
+}
 
-  /** To be called where the checkpoint holds all that was learnt. */
-  #stopIfAsked(): void {
-    if (this.#run.signal?.aborted !== true) return;
-    throw new EliError(
-      'ABORTED',
-      `the run was stopped; ${checkpointPath(this.#run.folder)} holds where it stood`,
-      { hint: `repeat the command with --resume --out ${this.#run.folder}` },
-    );
+async function measure(state: MnistState): Promise<void> {
+  const { engine, config, run, record, curve } = state;
+  const { head1, head2 } = state.net;
+  const aligner = state.aligner!;
+  const savedHead = state.savedHead!;
+  const { test } = state.latents!;
+  const [labels1, labels2] = [state.sets.test1.hostLabels, state.sets.test2.hostLabels];
+  const [aligned, secondAligned] = engine.tidy(() => [
+    aligner.align(test.current),
+    aligner.align(test.second),
+  ]) as [typeof test.current, typeof test.current];
+  try {
+    state.metrics = {
+      seed: config.seed,
+      latent: config.latent,
+      task1: await accuracy(savedHead, test.previous, labels1),
+      task2: await accuracy(head2, test.second, labels2),
+      unaligned: await accuracy(head1, test.current, labels1),
+      unalignedSavedHead: await accuracy(savedHead, test.current, labels1),
+      aligned: await accuracy(head1, aligned, labels1),
+      alignedSavedHead: await accuracy(savedHead, aligned, labels1),
+      task2Aligned: await accuracy(head2, secondAligned, labels2),
+      curve,
+    };
+  } finally {
+    aligned.dispose();
+    secondAligned.dispose();
+  }
+  await writeJson(join(run.folder, 'metrics.json'), state.metrics);
+  await aligner.save(join(run.folder, 'aligner.safetensors'));
+  record.event({ event: 'metrics', ...state.metrics });
+}
+
+async function draw({ engine, run, record, metrics, aligner, latents, sets }: MnistState): Promise<void> {
+  const { test } = latents!;
+  const aligned = engine.tidy(() => aligner!.align(test.current));
+  try {
+    const all = { ...test, aligned };
+    const labels = sets.test1.hostLabels;
+    await saveMnistPictures(run.folder, metrics!, aligner!, all, labels, stoppable(run.progress, record));
+  } finally {
+    aligned.dispose();
+  }
+}
+
+async function reportPolicies(state: MnistState): Promise<void> {
+  const { config, run, record, sets } = state;
+  const { seed, gateQuantile, statisticsQuantile } = config;
+  const settings = { kind: run.report!, gateQuantile, statisticsQuantile };
+  state.policies = run.resume ? await loadPolicies(run.folder, settings) : undefined;
+  if (state.policies !== undefined) return;
+  const bar = run.progress('policies', POLICY_STAGES[settings.kind], 'stages');
+  let stages = 0;
+  try {
+    const measured = measurePolicies({
+      ...settings,
+      seed,
+      sets,
+      previous: state.previous!,
+      oldHead: state.savedHead!,
+      current: state.net.base,
+      newHead: state.net.head2,
+      aligner: state.aligner!,
+      onStage: (stage) => {
+        record.check();
+        bar.update(stages++, stage);
+      },
+    });
+    const report = await record.unlessStopped(measured);
+    bar.update(stages);
+    await savePolicies(run.folder, [report], settings, run.pictures ? { data: 'MNIST' } : undefined);
+    state.policies = report;
+  } finally {
+    bar.done();
   }
 }

@@ -2,79 +2,69 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ImageData } from '../../data/image-set.ts';
 import { removeTemporaries } from '../../files/atomic.ts';
+import { makeFolder } from '../../files/files.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
-import type { Progress } from '../../report/progress.ts';
-import { createRunFolder } from '../../report/run-folder.ts';
 import { meanStd } from '../../report/stats.ts';
 import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../../report/table.ts';
-import { type PolicyReport, type ReportKind, savePolicies } from '../policy-report.ts';
+import { type PolicyReport, savePolicies } from '../policy-report.ts';
+import { RunStopped } from '../session.ts';
 import type { MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveCurve } from './pictures.ts';
 import { MNIST_REFERENCE, referenceRows } from './reference.ts';
 import { type MnistResult, runMnist } from './run.ts';
+import type { MnistRun } from './state.ts';
 
-export interface SeedsRun {
-  /** Folder of the whole run; with several seeds each has a folder `seed-<n>` inside. */
-  readonly folder: string;
-  readonly progress: Progress;
-  readonly signal?: AbortSignal;
-  readonly resume: boolean;
-  /** Whether to draw pictures. */
-  readonly pictures: boolean;
-  /** Which policies to measure, if any. */
-  readonly report?: ReportKind;
+export interface SeedsRun extends MnistRun {
   /** Called before a seed is run. */
   readonly onSeed?: (seed: number, index: number) => void;
 }
 
-/** Runs all seeds of a config, one after the other, and writes their summary. Seeds already done are run from their checkpoints. */
+/**
+ * Runs all seeds of a config, one after the other, and writes their summary. The folder is that of the whole run; with
+ * several seeds each has a folder `seed-<n>` inside. Seeds already done are run from their checkpoints.
+ */
 export async function runMnistSeeds(
   engine: Engine,
   config: MnistConfig,
   mnist: ImageData,
-  run: SeedsRun,
+  { onSeed, ...run }: SeedsRun,
 ): Promise<MnistResult[]> {
-  await createRunFolder(run.folder, { resume: run.resume });
-  const writeConfig = () => writeJson(join(run.folder, 'config.json'), config);
-  // A resumed run may be refused for its config: the file then stays as it was.
-  if (!run.resume) await writeConfig();
   const all: MnistResult[] = [];
   for (let i = 0; i < config.seeds; i++) {
     const seed = config.seed + i;
-    run.onSeed?.(seed, i);
+    onSeed?.(seed, i);
     const folder = config.seeds === 1 ? run.folder : join(run.folder, `seed-${seed}`);
     const resume = run.resume && existsSync(folder);
     if (config.seeds > 1) {
-      if (resume) await removeTemporaries(folder);
-      else await createRunFolder(folder);
+      await makeFolder(folder);
+      await removeTemporaries(folder);
     }
-    const { progress, signal, pictures, report } = run;
-    all.push(
-      await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, {
-        folder,
-        progress,
-        resume,
-        pictures,
-        ...(signal === undefined ? {} : { signal }),
-        ...(report === undefined ? {} : { report }),
-      }),
-    );
-  }
-  await writeConfig();
-  if (config.seeds > 1) {
-    if (run.pictures) await saveCurve(run.folder, all);
-    const seeds = all.map(({ policies: _, ...metrics }) => metrics);
-    await writeJson(join(run.folder, 'metrics.json'), { seeds, summary: summaryOf(all) });
-    const reports = policiesOf(all);
-    if (reports.length > 0) {
-      const { gateQuantile, statisticsQuantile } = config;
-      const settings = { kind: run.report!, gateQuantile, statisticsQuantile };
-      await savePolicies(run.folder, reports, settings, run.pictures ? { data: 'MNIST' } : undefined);
+    try {
+      all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { ...run, folder, resume }));
+    } catch (error) {
+      // What is resumed is the run, not the seed.
+      throw error instanceof RunStopped ? new RunStopped(run.folder) : error;
     }
   }
+  if (config.seeds > 1) await saveSummary(config, all, run);
   return all;
+}
+
+async function saveSummary(
+  { gateQuantile, statisticsQuantile }: MnistConfig,
+  all: readonly MnistResult[],
+  { folder, pictures, report, guard }: MnistRun,
+): Promise<void> {
+  guard?.();
+  if (pictures) await saveCurve(folder, all);
+  const seeds = all.map(({ policies: _, ...metrics }) => metrics);
+  await writeJson(join(folder, 'metrics.json'), { seeds, summary: summaryOf(all) });
+  const reports = policiesOf(all);
+  if (reports.length === 0) return;
+  const settings = { kind: report!, gateQuantile, statisticsQuantile };
+  await savePolicies(folder, reports, settings, pictures ? { data: 'MNIST' } : undefined);
 }
 
 /** The reports of those runs that have one. */

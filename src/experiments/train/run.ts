@@ -1,35 +1,29 @@
 import { join } from 'node:path';
 import { ImageSamples } from '../../data/image-samples.ts';
 import { channelStatistics, type ImageData } from '../../data/image-set.ts';
-import { EliError } from '../../errors.ts';
 import { writeSafetensors } from '../../files/safetensors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { Initializer } from '../../nn/init.ts';
 import { smoothedCrossEntropy, softCrossEntropy } from '../../nn/losses.ts';
 import type { Module } from '../../nn/module.ts';
+import { stateToTensors } from '../../nn/state-file.ts';
 import type { LossScaling } from '../../optim/loss-scale.ts';
 import { everyEpoch } from '../../optim/schedules.ts';
 import { confusionSpec } from '../../report/confusion.ts';
 import { writeJson } from '../../report/json.ts';
 import { savePicture } from '../../report/picture.ts';
-import type { Progress } from '../../report/progress.ts';
-import { firstEvents, RunLog } from '../../report/run-log.ts';
 import { type EpochPoint, trainingSpec } from '../../report/training.ts';
 import { type Evaluation, evaluate } from '../../train/evaluate.ts';
 import { decayGroups } from '../../train/groups.ts';
 import { classification, softClassification } from '../../train/objective.ts';
 import { Trainer, type TrainerMemory } from '../../train/trainer.ts';
-import { readTrainCheckpoint, trainCheckpointPath, writeTrainCheckpoint } from './checkpoint.ts';
+import { checkLosses } from '../checkpoint.ts';
+import { checkSameConfig, type RunOptions, RunRecord, RunStopped, runStages } from '../session.ts';
+import { readTrainCheckpoint, type TrainCheckpoint, writeTrainCheckpoint } from './checkpoint.ts';
 import { optimizerOf, scheduleOf, TRAIN_KEYS, type TrainConfig } from './config.ts';
 import { MODELS } from './models.ts';
 
-export interface TrainRun {
-  /** Folder of the run; it must exist. */
-  readonly folder: string;
-  readonly progress: Progress;
-  readonly signal?: AbortSignal;
-  /** Goes on from the checkpoint in the folder, from the beginning where there is none yet. */
-  readonly resume: boolean;
+export interface TrainRun extends RunOptions {
   readonly pictures: boolean;
   /** See `TrainerOptions`. */
   readonly checkNumerics?: boolean;
@@ -46,13 +40,10 @@ export interface TrainResult {
   readonly lossScaling: LossScaling | undefined;
 }
 
-/** Steps between updates of the progress bar. */
-const STRETCH = 20;
-
 /**
  * Trains a network on images: epochs with checkpoints, an evaluation after each, metrics.json, log.jsonl,
- * model.safetensors (PyTorch's parameter names) and pictures. Stopped by `signal`, it rejects with `ABORTED` once the
- * checkpoint of the epoch under way is written.
+ * model.safetensors (PyTorch's parameter names) and pictures. Stopped by `signal`, also in the middle of an epoch, it
+ * writes a checkpoint and rejects with `RunStopped`.
  *
  * @throws EliError `CONFIG`, `NON_FINITE` and those of reading and writing.
  */
@@ -63,51 +54,53 @@ export async function train(
   run: TrainRun,
 ): Promise<TrainResult> {
   const before = run.resume ? await readTrainCheckpoint(run.folder) : undefined;
-  if (before !== undefined) checkSameConfig(run.folder, before.config, config);
-  await writeJson(join(run.folder, 'config.json'), config);
-  const log = RunLog.open(join(run.folder, 'log.jsonl'), {
-    resume: run.resume,
-    keep: firstEvents(before?.logLength ?? 0),
-  });
-  const session = new Session(engine, config, data, run.checkNumerics === true);
+  if (before !== undefined) checkSameConfig(TRAIN_KEYS, run.folder, before.config, config);
+  const record = new RunRecord(run, before?.logLength ?? 0);
+  let training: Training | undefined;
   try {
-    if (before !== undefined) session.trainer.load(before.trainer);
-    const points = [...(before?.points ?? [])];
-    const { imagesPerSecond, last } = await session.epochs(points, run, log);
-    // A training that was done before only draws and saves again.
-    const test = last ?? (await session.evaluate(run.progress));
-    await session.save(run, points, test);
-    const parameters = session.model.parameters().reduce((total, p) => total + p.size, 0);
-    const { memory } = session.trainer;
-    const lossScaling = await session.trainer.lossScaling();
-    return { points, test, imagesPerSecond, parameters, memory, lossScaling };
+    training = new Training(engine, config, data, run, record);
+    if (before !== undefined) training.load(before);
+    await runStages(
+      [
+        { name: 'training', done: (state) => state.trained, run: (state) => state.train() },
+        // A training that was done before only draws and saves again.
+        { name: 'results', done: () => false, run: (state) => state.save() },
+      ],
+      training,
+      record,
+    );
+    return await training.result();
   } finally {
-    session.dispose();
-    log.close();
+    training?.dispose();
+    record.close();
   }
 }
 
-function checkSameConfig(folder: string, before: TrainConfig, now: TrainConfig): void {
-  const changed = TRAIN_KEYS.differences(before, now);
-  if (changed.length === 0) return;
-  throw new EliError('CONFIG', `the training in ${folder} has another config: ${changed.join('; ')}`, {
-    hint: 'resume with the same flags, or start a new one with another --out',
-  });
-}
-
-/** The network, its data on the device, and what trains it. */
-class Session {
-  readonly model: Module;
-  readonly trainer: Trainer;
+/** The network, its data on the device, what trains it, and how far it has come. */
+class Training {
+  readonly #model: Module;
+  readonly #trainer: Trainer;
   readonly #config: TrainConfig;
   readonly #data: ImageData;
   readonly #train: ImageSamples;
   readonly #test: ImageSamples;
+  readonly #run: TrainRun;
+  readonly #record: RunRecord;
+  readonly #rate: (step: number) => number;
+  #points: EpochPoint[] = [];
+  /** Of the epoch under way. */
+  #losses: number[] = [];
+  #evaluation: Evaluation | undefined;
+  /** Of this call. */
+  #seconds = 0;
+  #images = 0;
 
-  constructor(engine: Engine, config: TrainConfig, data: ImageData, checkNumerics: boolean) {
+  constructor(engine: Engine, config: TrainConfig, data: ImageData, run: TrainRun, record: RunRecord) {
     const { seed, batch, emaDecay, labelSmoothing, mixup, cutout } = config;
     this.#config = config;
     this.#data = data;
+    this.#run = run;
+    this.#record = record;
     const { channels, height, width, classes } = data.train;
     const normalisation = channelStatistics(data.train);
     const augmentation = {
@@ -117,130 +110,162 @@ class Session {
     };
     this.#train = new ImageSamples(engine, data.train, { ...normalisation, augmentation, random: { seed } });
     this.#test = new ImageSamples(engine, data.test, normalisation);
-    this.model = MODELS[config.model]!(new Initializer(engine, seed), [channels, height, width], classes);
-    const optimizer = optimizerOf(config, decayGroups(this.model));
-    const steps = Math.max(1, Math.floor(data.train.count / batch));
-    this.trainer = new Trainer(this.model, this.#train, optimizer, {
+    this.#model = MODELS[config.model]!(new Initializer(engine, seed), [channels, height, width], classes);
+    const optimizer = optimizerOf(config, decayGroups(this.#model));
+    this.#rate = everyEpoch(scheduleOf(config), Math.max(1, Math.floor(data.train.count / batch)));
+    this.#trainer = new Trainer(this.#model, this.#train, optimizer, {
       batch,
       seed,
-      rate: everyEpoch(scheduleOf(config), steps),
-      checkNumerics,
+      rate: this.#rate,
+      checkNumerics: run.checkNumerics === true,
       precision: config.precision,
       ...(emaDecay > 0 ? { emaDecay } : {}),
       objective:
         mixup > 0
-          ? softClassification(this.model, this.#train, softCrossEntropy)
-          : classification(this.model, (output, labels) =>
+          ? softClassification(this.#model, this.#train, softCrossEntropy)
+          : classification(this.#model, (output, labels) =>
               smoothedCrossEntropy(output, labels, labelSmoothing),
             ),
     });
   }
 
-  /** Trains what is left; gives the images a second and the last evaluation, if there was one. */
-  async epochs(
-    points: EpochPoint[],
-    run: TrainRun,
-    log: RunLog,
-  ): Promise<{ imagesPerSecond: number; last: Evaluation | undefined }> {
-    const { epochs, batch, patience } = this.#config;
-    const steps = this.trainer.stepsPerEpoch;
-    let seconds = 0;
-    let images = 0;
-    let last: Evaluation | undefined;
-    while (points.length < epochs && !outOfPatience(points, patience)) {
-      const epoch = points.length + 1;
-      const bar = run.progress(`epoch ${epoch}/${epochs}`, steps * batch, 'images');
-      const losses: number[] = [];
-      const start = performance.now();
-      try {
-        while (losses.length < steps) {
-          losses.push(...(await this.trainer.run(Math.min(STRETCH, steps - losses.length))));
-          bar.update(losses.length * batch, `loss ${losses.at(-1)!.toFixed(4)}`);
-        }
-      } finally {
-        bar.done();
-      }
-      seconds += (performance.now() - start) / 1000;
-      images += steps * batch;
-      last = await this.evaluate(run.progress);
-      const { loss: testLoss, top1 } = last;
-      const trainLoss = losses.reduce((a, b) => a + b, 0) / steps;
-      points.push({ epoch, trainLoss, testLoss, testAccuracy: top1 });
-      const scaling = await this.trainer.lossScaling();
-      log.write({
-        event: 'epoch',
-        epoch,
-        rate: this.trainer.optimizer.learningRate,
-        trainLoss,
-        testLoss,
-        top1,
-        ...(scaling === undefined ? {} : { lossScale: scaling.scale, skippedSteps: scaling.skipped }),
-      });
-      log.flush();
-      await writeTrainCheckpoint(run.folder, {
-        config: this.#config,
-        trainer: await this.trainer.state(),
-        points,
-        logLength: log.length,
-      });
-      if (run.signal?.aborted === true) {
-        throw new EliError(
-          'ABORTED',
-          `the training was stopped; ${trainCheckpointPath(run.folder)} holds where it stood`,
-          { hint: `repeat the command with --resume --out ${run.folder}` },
-        );
-      }
-    }
-    return { imagesPerSecond: seconds === 0 ? 0 : images / seconds, last };
+  load({ trainer, points, losses }: TrainCheckpoint): void {
+    checkLosses(this.#run.folder, losses, this.#trainer.stepsPerEpoch);
+    this.#trainer.load(trainer);
+    this.#points = [...points];
+    this.#losses = [...losses];
   }
 
-  async evaluate(progress: Progress): Promise<Evaluation> {
-    const bar = progress('test', this.#test.count, 'images');
-    const { ema } = this.trainer;
+  /** Whether all epochs are done, or the best test accuracy lies `patience` epochs back. */
+  get trained(): boolean {
+    const { epochs, patience } = this.#config;
+    return this.#points.length >= epochs || outOfPatience(this.#points, patience);
+  }
+
+  /** Trains and evaluates the epochs that are left. */
+  async train(): Promise<void> {
+    while (!this.trained) {
+      try {
+        await this.#epoch();
+        this.#evaluation = await this.#evaluate();
+      } catch (error) {
+        if (error instanceof RunStopped) await this.#checkpoint();
+        throw error;
+      }
+      await this.#endEpoch(this.#evaluation);
+      await this.#checkpoint();
+      this.#record.check();
+    }
+  }
+
+  async #epoch(): Promise<void> {
+    const { batch, epochs } = this.#config;
+    const steps = this.#trainer.stepsPerEpoch;
+    const first = this.#losses.length;
+    const label = `epoch ${this.#points.length + 1}/${epochs}`;
+    const bar = this.#run.progress(label, steps * batch, 'images', first * batch);
+    const start = performance.now();
     try {
-      const measure = () =>
-        evaluate(this.model, this.#test, {
-          precision: this.#config.precision,
-          onProgress: (done) => bar.update(done),
-        });
-      return await (ema === undefined ? measure() : ema.during(measure));
+      const { signal } = this.#run;
+      const onProgress = (done: number, loss: number): void => {
+        bar.update((first + done) * batch, `loss ${loss.toFixed(4)}`);
+      };
+      this.#losses.push(...(await this.#trainer.run(steps - first, { signal, onProgress })));
+      if (this.#losses.length < steps) throw new RunStopped(this.#run.folder);
+    } finally {
+      bar.done();
+      this.#seconds += (performance.now() - start) / 1000;
+      this.#images += (this.#losses.length - first) * batch;
+    }
+  }
+
+  /** Takes the epoch's losses and its evaluation into the curve and the log. */
+  async #endEpoch({ loss: testLoss, top1 }: Evaluation): Promise<void> {
+    const epoch = this.#points.length + 1;
+    const trainLoss = this.#losses.reduce((a, b) => a + b, 0) / this.#losses.length;
+    const scaling = await this.#trainer.lossScaling();
+    this.#points.push({ epoch, trainLoss, testLoss, testAccuracy: top1 });
+    this.#losses = [];
+    this.#record.event({
+      event: 'epoch',
+      epoch,
+      rate: this.#rate(this.#trainer.step - 1),
+      trainLoss,
+      testLoss,
+      top1,
+      ...(scaling === undefined ? {} : { lossScale: scaling.scale, skippedSteps: scaling.skipped }),
+    });
+  }
+
+  async #checkpoint(): Promise<void> {
+    const trainer = await this.#trainer.state();
+    await this.#record.checkpoint((logLength) =>
+      writeTrainCheckpoint(this.#run.folder, {
+        config: this.#config,
+        trainer,
+        points: this.#points,
+        losses: this.#losses,
+        logLength,
+      }),
+    );
+  }
+
+  async #evaluate(): Promise<Evaluation> {
+    const bar = this.#run.progress('test', this.#test.count, 'images');
+    const { precision } = this.#config;
+    const onProgress = (done: number): void => {
+      this.#record.check();
+      bar.update(done);
+    };
+    try {
+      return await this.#averaged(() => evaluate(this.#model, this.#test, { precision, onProgress }));
     } finally {
       bar.done();
     }
   }
 
-  async save(run: TrainRun, points: readonly EpochPoint[], test: Evaluation): Promise<void> {
+  /** Runs `fn` with the average of the weights in their place, where one is kept. */
+  #averaged<T>(fn: () => Promise<T>): Promise<T> {
+    const { ema } = this.#trainer;
+    return ema === undefined ? fn() : ema.during(fn);
+  }
+
+  /** Writes metrics, weights and pictures. */
+  async save(): Promise<void> {
+    this.#evaluation ??= await this.#evaluate();
+    const { folder, pictures } = this.#run;
     const { model, data, seed } = this.#config;
-    await writeJson(join(run.folder, 'metrics.json'), { points, test });
-    const { ema } = this.trainer;
-    const state = await (ema === undefined
-      ? this.model.stateDict()
-      : ema.during(() => this.model.stateDict()));
-    await writeSafetensors(
-      join(run.folder, 'model.safetensors'),
-      Object.fromEntries(
-        Object.entries(state).map(([name, { shape, data }]) => [
-          name,
-          { dtype: 'F32' as const, shape, data },
-        ]),
-      ),
-      { model, data },
-    );
-    if (!run.pictures) return;
+    const test = this.#evaluation;
+    await writeJson(join(folder, 'metrics.json'), { points: this.#points, test });
+    const state = await this.#averaged(() => this.#model.stateDict());
+    await writeSafetensors(join(folder, 'model.safetensors'), stateToTensors(state, ''), { model, data });
+    if (!pictures) return;
+    this.#record.check();
     const title = `${model} on ${data}`;
-    const subtitle = `seed ${seed}, ${points.length} epochs, test accuracy ${test.top1.toFixed(2)} %`;
-    await savePicture(join(run.folder, 'training'), trainingSpec(points, { title, subtitle }));
+    const subtitle = `seed ${seed}, ${this.#points.length} epochs, test accuracy ${test.top1.toFixed(2)} %`;
+    await savePicture(join(folder, 'training'), trainingSpec(this.#points, { title, subtitle }));
     const { names } = this.#data.test;
     await savePicture(
-      join(run.folder, 'confusion'),
+      join(folder, 'confusion'),
       confusionSpec(test.confusion, { title, subtitle, ...(names === undefined ? {} : { names }) }),
     );
   }
 
+  async result(): Promise<TrainResult> {
+    return {
+      points: this.#points,
+      test: this.#evaluation!,
+      imagesPerSecond: this.#seconds === 0 ? 0 : this.#images / this.#seconds,
+      parameters: this.#model.parameters().reduce((total, p) => total + p.size, 0),
+      memory: this.#trainer.memory,
+      lossScaling: await this.#trainer.lossScaling(),
+    };
+  }
+
   dispose(): void {
-    this.trainer.dispose();
-    this.trainer.optimizer.dispose();
-    this.model.dispose();
+    this.#trainer.dispose();
+    this.#trainer.optimizer.dispose();
+    this.#model.dispose();
     this.#train.dispose();
     this.#test.dispose();
   }

@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto';
+import { isRecord } from './json.ts';
+
+/** Keys of a safetensors file's metadata that are ours: digests of its tensors by name (JSON), and of its header. */
+export const TENSOR_DIGESTS = 'eli_tensor_sha256';
+export const HEADER_DIGEST = 'eli_header_sha256';
+
+/** Hexadecimal digits kept of a SHA-256: 128 bits are plenty against damage. */
+const DIGITS = 32;
+
+/** Stands in the header while it is hashed. */
+export const NO_DIGEST = '0'.repeat(DIGITS);
+
+/** Digest of bytes. */
+export function digest(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex').slice(0, DIGITS);
+}
+
+/** The header with the digest of its own bytes in the place of `NO_DIGEST`. */
+export function sealHeader(header: string): string {
+  const entry = (value: string): string => `"${HEADER_DIGEST}":"${value}"`;
+  return header.replace(entry(NO_DIGEST), entry(digest(new TextEncoder().encode(header))));
+}
+
+/**
+ * Takes our keys out of the metadata. Gives the digests of the tensors by name, or what is wrong; neither for a file
+ * without checksums.
+ */
+export function takeDigests(
+  header: string,
+  metadata: Record<string, string>,
+): { readonly digests?: Readonly<Record<string, unknown>>; readonly wrong?: string } {
+  const { [TENSOR_DIGESTS]: tensors, [HEADER_DIGEST]: own } = metadata;
+  delete metadata[TENSOR_DIGESTS];
+  delete metadata[HEADER_DIGEST];
+  // A damaged name of one key leaves the other.
+  if (tensors === undefined && own === undefined) return {};
+  const open = header.replace(`"${HEADER_DIGEST}":"${own}"`, `"${HEADER_DIGEST}":"${NO_DIGEST}"`);
+  if (tensors === undefined || own === undefined || sealHeader(open) !== header)
+    return { wrong: 'the checksum of its header does not match' };
+  try {
+    const digests: unknown = JSON.parse(tensors);
+    if (isRecord(digests)) return { digests };
+  } catch {
+    // Not by us, then.
+  }
+  return { wrong: 'its checksums are not a JSON object' };
+}
