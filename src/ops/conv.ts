@@ -164,10 +164,9 @@ const conv2dOp = defineOp<ConvAttrs>({
   ],
   half: true,
   tolerance: TOLERANCE,
-  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
-    inputs: [{ shape: [n, c, size, size] }, { shape: [o, c, kernel, kernel] }],
-    attrs: benchAttrs(kernel),
-  })),
+  bench: SIZES.map(({ n, c, o, size, kernel }) =>
+    caseOf(benchAttrs(kernel), [n, c, size, size], [o, c, kernel, kernel]),
+  ),
   cost: ([x, weight], y) => ({ flops: flops(weight!, y), bytes: bytes(x!, weight!, y) }),
 });
 
@@ -216,10 +215,9 @@ const inputGradOp = defineOp<InputGradAttrs>({
   ],
   half: true,
   tolerance: TOLERANCE,
-  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
-    inputs: [{ shape: [n, o, size, size] }, { shape: [o, c, kernel, kernel] }],
-    attrs: { ...benchAttrs(kernel), size: [size, size] },
-  })),
+  bench: SIZES.map(({ n, c, o, size, kernel }) =>
+    caseOf({ ...benchAttrs(kernel), size: [size, size] }, [n, o, size, size], [o, c, kernel, kernel]),
+  ),
   cost: ([grad, weight], gx) => ({ flops: flops(weight!, grad!), bytes: bytes(grad!, weight!, gx) }),
 });
 
@@ -273,25 +271,19 @@ const weightGradOp = defineOp<WeightGradAttrs>({
   half: true,
   // 2,349 products of numbers of size up to 4.
   tolerance: { abs: 2e-4, rel: 1e-5 },
-  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
-    inputs: [{ shape: [n, o, size, size] }, { shape: [n, c, size, size] }],
-    attrs: { ...benchAttrs(kernel), kernel: [kernel, kernel] },
-  })),
+  bench: SIZES.map(({ n, c, o, size, kernel }) =>
+    caseOf({ ...benchAttrs(kernel), kernel: [kernel, kernel] }, [n, o, size, size], [n, c, size, size]),
+  ),
   cost: ([grad, x], gw) => ({ flops: flops(gw, grad!), bytes: bytes(grad!, x!, gw) }),
 });
 
-/** The attributes that the three ops share, without those of the op they came from. */
-function shared({ stride, padding, dilation, groups }: ConvAttrs): ConvAttrs {
-  return { stride, padding, dilation, groups };
-}
-
 function conv2dInputGrad(grad: Tensor, weight: Tensor, x: Shape, attrs: ConvAttrs): Tensor {
-  return inputGradOp([contiguous(grad), contiguous(weight)], { ...shared(attrs), size: [x[2]!, x[3]!] });
+  return inputGradOp([contiguous(grad), contiguous(weight)], { ...attrs, size: [x[2]!, x[3]!] });
 }
 
 function conv2dWeightGrad(grad: Tensor, x: Tensor, weight: Tensor, attrs: ConvAttrs): Tensor {
   return weightGradOp([contiguous(grad), contiguous(x)], {
-    ...shared(attrs),
+    ...attrs,
     kernel: [weight.shape[2]!, weight.shape[3]!],
     dtype: floatDType('conv2d', weight),
   });

@@ -107,33 +107,6 @@ export function scatterAdd(x: Tensor, index: Tensor, rows: number): Tensor {
   return scatterAddOp([contiguous(x), contiguous(index)], { rows });
 }
 
-/**
- * Rows of a table of bytes as f32: table [r, ⌈width/4⌉ words] holds r · width unsigned bytes packed in u32, index [n]
- * (u32) → [n, width], each byte times `scale`. For images that stay on the device as bytes. No gradient.
- */
-export function gatherBytes(
-  table: Tensor,
-  index: Tensor,
-  width: number,
-  rows: number,
-  scale: number,
-): Tensor {
-  checkIndex('gatherBytes', index);
-  checkDType('gatherBytes', table, 'u32');
-  if (table.size < Math.ceil((rows * width) / 4)) {
-    throw new EliError(
-      'SHAPE',
-      `gatherBytes: ${table.size} words do not hold ${rows} rows of ${width} bytes`,
-    );
-  }
-  const y = empty(table.engine, [index.size, width]);
-  launch1d(y.engine, 'gather/gather_bytes.wgsl', y.size, {
-    storages: [table.storage, index.storage, y.storage],
-    params: { rows: index.size, width, table_rows: rows, offset_index: index.offset, scale },
-  });
-  return y;
-}
-
 function checkIndex(op: string, index: Tensor): void {
   checkDType(op, index, 'u32');
   if (index.rank !== 1)
