@@ -6,7 +6,7 @@ import { add } from './binary.ts';
 import { type ConvAttrs, launchConv, launchConvInputGrad, launchConvWeightGrad } from './conv-launch.ts';
 import { checkGroups, checkImage, type Pair, pair, windowOutput } from './conv-window.ts';
 import { cast, checkParameters } from './core/cast.ts';
-import { defineOp, type Tolerance } from './core/define.ts';
+import { caseOf, defineOp, type Tolerance } from './core/define.ts';
 import { type NdArray, ndarray } from './core/ndarray.ts';
 import { matmul } from './matmul.ts';
 import { sumAs } from './reduce.ts';
@@ -144,44 +144,29 @@ const conv2dOp = defineOp<ConvAttrs>({
     return y;
   },
   cases: [
-    {
-      inputs: [{ shape: [2, 3, 7, 9] }, { shape: [5, 3, 3, 3] }, { shape: [5] }],
-      attrs: { ...UNIT_WINDOW, padding: [1, 1] },
-    },
-    { inputs: [{ shape: [1, 1, 1, 1] }, { shape: [1, 1, 1, 1] }, { shape: [1] }], attrs: UNIT_WINDOW },
+    caseOf({ ...UNIT_WINDOW, padding: [1, 1] }, [2, 3, 7, 9], [5, 3, 3, 3], [5]),
+    caseOf(UNIT_WINDOW, [1, 1, 1, 1], [1, 1, 1, 1], [1]),
     // Images of one pixel under a padded window.
-    {
-      inputs: [{ shape: [3, 2, 1, 1] }, { shape: [4, 2, 3, 3] }],
-      attrs: { ...UNIT_WINDOW, padding: [1, 1] },
-    },
+    caseOf({ ...UNIT_WINDOW, padding: [1, 1] }, [3, 2, 1, 1], [4, 2, 3, 3]),
     // Stride larger than the kernel: some pixels are never seen.
-    { inputs: [{ shape: [2, 2, 9, 8] }, { shape: [3, 2, 2, 1] }], attrs: { ...UNIT_WINDOW, stride: [3, 4] } },
+    caseOf({ ...UNIT_WINDOW, stride: [3, 4] }, [2, 2, 9, 8], [3, 2, 2, 1]),
     // Depthwise, and groups of several channels, batch 1.
-    {
-      inputs: [{ shape: [1, 5, 6, 7] }, { shape: [5, 1, 3, 3] }, { shape: [5] }],
-      attrs: { ...UNIT_WINDOW, padding: [1, 1], groups: 5 },
-    },
-    {
-      inputs: [{ shape: [1, 4, 5, 6] }, { shape: [6, 2, 3, 2] }],
-      attrs: { stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2 },
-    },
+    caseOf({ ...UNIT_WINDOW, padding: [1, 1], groups: 5 }, [1, 5, 6, 7], [5, 1, 3, 3], [5]),
+    caseOf({ stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2 }, [1, 4, 5, 6], [6, 2, 3, 2]),
     // Stride and dilation with a common divisor: whole rows of the input gradient meet no tap.
-    {
-      inputs: [{ shape: [2, 2, 11, 9] }, { shape: [3, 2, 3, 3] }],
-      attrs: { ...UNIT_WINDOW, stride: [2, 3], padding: [1, 2], dilation: [2, 2] },
-    },
-    { inputs: [{ shape: [2, 4, 6, 5] }, { shape: [3, 4, 1, 1] }, { shape: [3] }], attrs: UNIT_WINDOW },
-    {
-      inputs: [{ shape: [1, 17, 5, 4] }, { shape: [33, 17, 3, 3] }, { shape: [33] }],
-      attrs: { ...UNIT_WINDOW, padding: [1, 1] },
-    },
+    caseOf(
+      { ...UNIT_WINDOW, stride: [2, 3], padding: [1, 2], dilation: [2, 2] },
+      [2, 2, 11, 9],
+      [3, 2, 3, 3],
+    ),
+    caseOf(UNIT_WINDOW, [2, 4, 6, 5], [3, 4, 1, 1], [3]),
+    caseOf({ ...UNIT_WINDOW, padding: [1, 1] }, [1, 17, 5, 4], [33, 17, 3, 3], [33]),
   ],
   half: true,
   tolerance: TOLERANCE,
-  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
-    inputs: [{ shape: [n, c, size, size] }, { shape: [o, c, kernel, kernel] }],
-    attrs: benchAttrs(kernel),
-  })),
+  bench: SIZES.map(({ n, c, o, size, kernel }) =>
+    caseOf(benchAttrs(kernel), [n, c, size, size], [o, c, kernel, kernel]),
+  ),
   cost: ([x, weight], y) => ({ flops: flops(weight!, y), bytes: bytes(x!, weight!, y) }),
 });
 
@@ -214,30 +199,25 @@ const inputGradOp = defineOp<InputGradAttrs>({
     return gx;
   },
   cases: [
-    {
-      inputs: [{ shape: [2, 5, 7, 9] }, { shape: [5, 3, 3, 3] }],
-      attrs: { ...UNIT_WINDOW, padding: [1, 1], size: [7, 9] },
-    },
-    {
-      inputs: [{ shape: [2, 3, 3, 2] }, { shape: [3, 2, 2, 1] }],
-      attrs: { ...UNIT_WINDOW, stride: [3, 4], size: [9, 8] },
-    },
-    {
-      inputs: [{ shape: [1, 5, 3, 4] }, { shape: [5, 1, 3, 3] }],
-      attrs: { ...UNIT_WINDOW, stride: [2, 2], padding: [1, 1], groups: 5, size: [6, 7] },
-    },
-    {
-      inputs: [{ shape: [2, 3, 5, 3] }, { shape: [3, 2, 3, 3] }],
-      attrs: { ...UNIT_WINDOW, stride: [2, 3], padding: [1, 2], dilation: [2, 2], size: [11, 9] },
-    },
-    { inputs: [{ shape: [2, 3, 6, 5] }, { shape: [3, 4, 1, 1] }], attrs: { ...UNIT_WINDOW, size: [6, 5] } },
+    caseOf({ ...UNIT_WINDOW, padding: [1, 1], size: [7, 9] }, [2, 5, 7, 9], [5, 3, 3, 3]),
+    caseOf({ ...UNIT_WINDOW, stride: [3, 4], size: [9, 8] }, [2, 3, 3, 2], [3, 2, 2, 1]),
+    caseOf(
+      { ...UNIT_WINDOW, stride: [2, 2], padding: [1, 1], groups: 5, size: [6, 7] },
+      [1, 5, 3, 4],
+      [5, 1, 3, 3],
+    ),
+    caseOf(
+      { ...UNIT_WINDOW, stride: [2, 3], padding: [1, 2], dilation: [2, 2], size: [11, 9] },
+      [2, 3, 5, 3],
+      [3, 2, 3, 3],
+    ),
+    caseOf({ ...UNIT_WINDOW, size: [6, 5] }, [2, 3, 6, 5], [3, 4, 1, 1]),
   ],
   half: true,
   tolerance: TOLERANCE,
-  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
-    inputs: [{ shape: [n, o, size, size] }, { shape: [o, c, kernel, kernel] }],
-    attrs: { ...benchAttrs(kernel), size: [size, size] },
-  })),
+  bench: SIZES.map(({ n, c, o, size, kernel }) =>
+    caseOf({ ...benchAttrs(kernel), size: [size, size] }, [n, o, size, size], [o, c, kernel, kernel]),
+  ),
   cost: ([grad, weight], gx) => ({ flops: flops(weight!, grad!), bytes: bytes(grad!, weight!, gx) }),
 });
 
@@ -273,50 +253,37 @@ const weightGradOp = defineOp<WeightGradAttrs>({
     return gw;
   },
   cases: [
-    {
-      inputs: [{ shape: [2, 5, 7, 9] }, { shape: [2, 3, 7, 9] }],
-      attrs: { ...UNIT_WINDOW, padding: [1, 1], kernel: [3, 3] },
-    },
-    {
-      inputs: [{ shape: [2, 3, 3, 2] }, { shape: [2, 2, 9, 8] }],
-      attrs: { ...UNIT_WINDOW, stride: [3, 4], kernel: [2, 1] },
-    },
-    {
-      inputs: [{ shape: [1, 5, 3, 4] }, { shape: [1, 5, 6, 7] }],
-      attrs: { ...UNIT_WINDOW, stride: [2, 2], padding: [1, 1], groups: 5, kernel: [3, 3] },
-    },
-    {
-      inputs: [{ shape: [1, 6, 4, 4] }, { shape: [1, 4, 5, 6] }],
-      attrs: { stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2, kernel: [3, 2] },
-    },
+    caseOf({ ...UNIT_WINDOW, padding: [1, 1], kernel: [3, 3] }, [2, 5, 7, 9], [2, 3, 7, 9]),
+    caseOf({ ...UNIT_WINDOW, stride: [3, 4], kernel: [2, 1] }, [2, 3, 3, 2], [2, 2, 9, 8]),
+    caseOf(
+      { ...UNIT_WINDOW, stride: [2, 2], padding: [1, 1], groups: 5, kernel: [3, 3] },
+      [1, 5, 3, 4],
+      [1, 5, 6, 7],
+    ),
+    caseOf(
+      { stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2, kernel: [3, 2] },
+      [1, 6, 4, 4],
+      [1, 4, 5, 6],
+    ),
     // Positions enough for several partial sums.
-    {
-      inputs: [{ shape: [3, 2, 27, 29] }, { shape: [3, 3, 27, 29] }],
-      attrs: { ...UNIT_WINDOW, kernel: [1, 1] },
-    },
+    caseOf({ ...UNIT_WINDOW, kernel: [1, 1] }, [3, 2, 27, 29], [3, 3, 27, 29]),
   ],
   half: true,
   // 2,349 products of numbers of size up to 4.
   tolerance: { abs: 2e-4, rel: 1e-5 },
-  bench: SIZES.map(({ n, c, o, size, kernel }) => ({
-    inputs: [{ shape: [n, o, size, size] }, { shape: [n, c, size, size] }],
-    attrs: { ...benchAttrs(kernel), kernel: [kernel, kernel] },
-  })),
+  bench: SIZES.map(({ n, c, o, size, kernel }) =>
+    caseOf({ ...benchAttrs(kernel), kernel: [kernel, kernel] }, [n, o, size, size], [n, c, size, size]),
+  ),
   cost: ([grad, x], gw) => ({ flops: flops(gw, grad!), bytes: bytes(grad!, x!, gw) }),
 });
 
-/** The attributes that the three ops share, without those of the op they came from. */
-function shared({ stride, padding, dilation, groups }: ConvAttrs): ConvAttrs {
-  return { stride, padding, dilation, groups };
-}
-
 function conv2dInputGrad(grad: Tensor, weight: Tensor, x: Shape, attrs: ConvAttrs): Tensor {
-  return inputGradOp([contiguous(grad), contiguous(weight)], { ...shared(attrs), size: [x[2]!, x[3]!] });
+  return inputGradOp([contiguous(grad), contiguous(weight)], { ...attrs, size: [x[2]!, x[3]!] });
 }
 
 function conv2dWeightGrad(grad: Tensor, x: Tensor, weight: Tensor, attrs: ConvAttrs): Tensor {
   return weightGradOp([contiguous(grad), contiguous(x)], {
-    ...shared(attrs),
+    ...attrs,
     kernel: [weight.shape[2]!, weight.shape[3]!],
     dtype: floatDType('conv2d', weight),
   });

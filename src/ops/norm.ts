@@ -6,8 +6,9 @@ import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add, div, greater, mul, sub } from './binary.ts';
 import { checkImage } from './conv-window.ts';
 import { cast } from './core/cast.ts';
-import { defineOp, type Tolerance } from './core/define.ts';
+import { caseOf, defineOp, type Tolerance } from './core/define.ts';
 import { build, type NdArray, ravel } from './core/ndarray.ts';
+import { toFloat } from './gather.ts';
 import { launchBackward, launchMoments, launchNormalize, type NormAttrs, planes } from './norm-launch.ts';
 import { mean, sum } from './reduce.ts';
 import { affine, neg, relu, sqrt } from './unary.ts';
@@ -42,8 +43,6 @@ const perChannel = (t: Tensor): Tensor => reshape(t, [1, -1, 1, 1]);
 const beforeRelu = (dy: Tensor, y: Tensor, relu: boolean): Tensor =>
   relu ? mul(dy, greater(y, affine(y, 0, 0))) : dy;
 
-const toF32 = (t: Tensor): Tensor => cast(t, 'f32');
-
 /** (x - mean) / deviation of each channel, and the deviation √(variance + ε) [1, channels, 1, 1]. */
 function standardised(x: Tensor, epsilon: number): { normalized: Tensor; deviation: Tensor } {
   const centred = sub(x, mean(x, AXES, true));
@@ -73,8 +72,8 @@ function composedBackward(
   { epsilon, relu }: NormAttrs,
 ): [Tensor, Tensor, Tensor, Tensor] {
   const dtype = floatDType('batchNorm', given);
-  const x = toF32(given);
-  const h = beforeRelu(toF32(dy), toF32(y), relu);
+  const x = toFloat(given);
+  const h = beforeRelu(toFloat(dy), toFloat(y), relu);
   const { normalized, deviation } = standardised(x, epsilon);
   const dw = sum(mul(h, normalized), AXES, true);
   const inner = sub(h, add(mean(h, AXES, true), affine(mul(normalized, dw), x.shape[1]! / x.size, 0)));
@@ -115,7 +114,7 @@ function batchMoments(x: NdArray, c: number): [number, number] {
 }
 
 /** ResNet-32's first stage at batch 32. */
-const MAP = { shape: [32, 16, 32, 32] };
+const MAP: Shape = [32, 16, 32, 32];
 const CHANNELS = { shape: [16], range: [0.5, 1.5] as const };
 const cost = ([x]: readonly Shape[]) => ({ flops: 8 * sizeOf(x!), bytes: 12 * sizeOf(x!) });
 
@@ -124,7 +123,7 @@ const statisticsOf = new WeakMap<Tensor, Tensor>();
 
 const IMAGE = { shape: [4, 3, 5, 7], range: [-2, 3] as const };
 const VECTOR = { shape: [3], range: [0.5, 1.5] as const };
-const SHIFT = { shape: [3] };
+const SHIFT: Shape = [3];
 
 const batchNormOp = defineOp<NormAttrs>({
   name: 'batchNorm',
@@ -153,26 +152,17 @@ const batchNormOp = defineOp<NormAttrs>({
   reference: ([x, weight, bias, residual], attrs) =>
     referenceOf(x!, weight!, bias!, residual, (c) => batchMoments(x!, c), attrs),
   cases: [
-    { inputs: [IMAGE, VECTOR, SHIFT], attrs: { epsilon: 1e-5, relu: false } },
-    { inputs: [IMAGE, VECTOR, SHIFT], attrs: { epsilon: 1e-5, relu: true } },
-    { inputs: [IMAGE, VECTOR, SHIFT, IMAGE], attrs: { epsilon: 1e-5, relu: true } },
+    caseOf({ epsilon: 1e-5, relu: false }, IMAGE, VECTOR, SHIFT),
+    caseOf({ epsilon: 1e-5, relu: true }, IMAGE, VECTOR, SHIFT),
+    caseOf({ epsilon: 1e-5, relu: true }, IMAGE, VECTOR, SHIFT, IMAGE),
     // A mean that is large beside the deviation.
-    {
-      inputs: [{ shape: [3, 2, 9, 9], range: [100, 102] }, { shape: [2] }, { shape: [2] }],
-      attrs: { epsilon: 1e-5, relu: false },
-    },
-    {
-      inputs: [{ shape: [2, 5, 1, 1] }, { shape: [5] }, { shape: [5] }, { shape: [2, 5, 1, 1] }],
-      attrs: { epsilon: 0.1, relu: false },
-    },
-    {
-      inputs: [{ shape: [1, 1, 33, 65] }, { shape: [1] }, { shape: [1] }],
-      attrs: { epsilon: 1e-3, relu: true },
-    },
+    caseOf({ epsilon: 1e-5, relu: false }, { shape: [3, 2, 9, 9], range: [100, 102] }, [2], [2]),
+    caseOf({ epsilon: 0.1, relu: false }, [2, 5, 1, 1], [5], [5], [2, 5, 1, 1]),
+    caseOf({ epsilon: 1e-3, relu: true }, [1, 1, 33, 65], [1], [1]),
   ],
   bench: [
-    { inputs: [MAP, CHANNELS, CHANNELS], attrs: { epsilon: 1e-5, relu: true } },
-    { inputs: [MAP, CHANNELS, CHANNELS, MAP], attrs: { epsilon: 1e-5, relu: true } },
+    caseOf({ epsilon: 1e-5, relu: true }, MAP, CHANNELS, CHANNELS),
+    caseOf({ epsilon: 1e-5, relu: true }, MAP, CHANNELS, CHANNELS, MAP),
   ],
   half: [0, 3],
   tolerance: { abs: 5e-5, rel: 5e-5 },
@@ -194,10 +184,10 @@ const batchNormEvalOp = defineOp<NormAttrs>({
     ),
   backward: ({ grad, inputs: [x, weight, , center, variance, residual], output, attrs, needs }) => {
     const dtype = floatDType('batchNormEval', grad);
-    const h = beforeRelu(toF32(grad), toF32(output), attrs.relu);
+    const h = beforeRelu(toFloat(grad), toFloat(output), attrs.relu);
     const deviation = sqrt(affine(perChannel(variance!), 1, attrs.epsilon));
     const scale = div(perChannel(weight!), deviation);
-    const normalized = (): Tensor => div(sub(toF32(x!), perChannel(center!)), deviation);
+    const normalized = (): Tensor => div(sub(toFloat(x!), perChannel(center!)), deviation);
     // ∂/∂var = -½ Σ h x̂ · w / (σ · σ)
     const perVariance = (): Tensor =>
       affine(mul(sum(mul(h, normalized()), AXES, true), div(scale, deviation)), -0.5, 0);
@@ -217,18 +207,11 @@ const batchNormEvalOp = defineOp<NormAttrs>({
   reference: ([x, weight, bias, center, variance, residual], attrs) =>
     referenceOf(x!, weight!, bias!, residual, (c) => [center!.data[c]!, variance!.data[c]!], attrs),
   cases: [
-    { inputs: [IMAGE, VECTOR, SHIFT, SHIFT, VECTOR], attrs: { epsilon: 1e-5, relu: false } },
-    { inputs: [IMAGE, VECTOR, SHIFT, SHIFT, VECTOR, IMAGE], attrs: { epsilon: 1e-5, relu: true } },
-    {
-      inputs: [
-        { shape: [1, 1, 1, 1] },
-        ...[1, 2, 3].map(() => ({ shape: [1] })),
-        { shape: [1], values: [0.3] },
-      ],
-      attrs: { epsilon: 1e-5, relu: true },
-    },
+    caseOf({ epsilon: 1e-5, relu: false }, IMAGE, VECTOR, SHIFT, SHIFT, VECTOR),
+    caseOf({ epsilon: 1e-5, relu: true }, IMAGE, VECTOR, SHIFT, SHIFT, VECTOR, IMAGE),
+    caseOf({ epsilon: 1e-5, relu: true }, [1, 1, 1, 1], [1], [1], [1], { shape: [1], values: [0.3] }),
   ],
-  bench: [{ inputs: [MAP, CHANNELS, CHANNELS, CHANNELS, CHANNELS], attrs: { epsilon: 1e-5, relu: true } }],
+  bench: [caseOf({ epsilon: 1e-5, relu: true }, MAP, CHANNELS, CHANNELS, CHANNELS, CHANNELS)],
   half: [0, 5],
   tolerance: TOLERANCE,
   cost,

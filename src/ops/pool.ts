@@ -3,7 +3,7 @@ import { empty, launch1d } from '../tensor/create.ts';
 import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair, type Window, windowOutput } from './conv-window.ts';
-import { defineOp, EXACT, type Op, ROUNDING } from './core/define.ts';
+import { caseOf, defineOp, EXACT, type Op, ROUNDING } from './core/define.ts';
 import { build, ndarray } from './core/ndarray.ts';
 import { mean } from './reduce.ts';
 import { resample } from './resize.ts';
@@ -59,6 +59,9 @@ function windowParams({ stride, padding }: Window) {
   return { stride_y: stride[0], stride_x: stride[1], pad_y: padding[0], pad_x: padding[1] };
 }
 
+/** The usual window: 2 × 2, side by side. */
+const HALVING = { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1] } as const;
+
 const maxIndexOp = defineOp<MaxAttrs>({
   name: 'maxPoolIndex',
   dense: true,
@@ -103,30 +106,16 @@ const maxIndexOp = defineOp<MaxAttrs>({
       return at;
     });
   },
-  bench: [
-    {
-      inputs: [{ shape: [128, 16, 28, 28] }],
-      attrs: { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1], out: [14, 14] },
-    },
-  ],
+  bench: [caseOf({ ...HALVING, out: [14, 14] }, [128, 16, 28, 28])],
   cases: [
-    {
-      inputs: [{ shape: [2, 3, 7, 6] }],
-      attrs: { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1], out: [3, 3] },
-    },
+    caseOf({ ...HALVING, out: [3, 3] }, [2, 3, 7, 6]),
     // Small whole numbers: nearly every window has a tie. Ceil mode, padding, overlapping windows.
-    {
-      inputs: [{ shape: [1, 2, 6, 5], values: Array.from({ length: 60 }, (_, i) => (i * i) % 3) }],
-      attrs: { kernel: [3, 3], stride: [2, 2], padding: [1, 1], dilation: [1, 1], out: [4, 3] },
-    },
-    {
-      inputs: [{ shape: [1, 1, 9, 8] }],
-      attrs: { kernel: [2, 3], stride: [3, 1], padding: [0, 1], dilation: [2, 1], out: [3, 8] },
-    },
-    {
-      inputs: [{ shape: [1, 1, 1, 1] }],
-      attrs: { kernel: [1, 1], stride: [1, 1], padding: [0, 0], dilation: [1, 1], out: [1, 1] },
-    },
+    caseOf(
+      { ...HALVING, kernel: [3, 3], padding: [1, 1], out: [4, 3] },
+      { shape: [1, 2, 6, 5], values: Array.from({ length: 60 }, (_, i) => (i * i) % 3) },
+    ),
+    caseOf({ kernel: [2, 3], stride: [3, 1], padding: [0, 1], dilation: [2, 1], out: [3, 8] }, [1, 1, 9, 8]),
+    caseOf({ ...HALVING, kernel: [1, 1], stride: [1, 1], out: [1, 1] }, [1, 1, 1, 1]),
   ],
   half: true,
   tolerance: EXACT,
@@ -138,13 +127,7 @@ interface PlaneAttrs extends Window {
 }
 
 /** Windows that all reach every pixel, so that any index is one of a real window. */
-const WHOLE: PlaneAttrs = {
-  kernel: [5, 7],
-  stride: [1, 2],
-  padding: [2, 3],
-  dilation: [1, 1],
-  size: [3, 4],
-};
+const WHOLE: PlaneAttrs = { ...HALVING, kernel: [5, 7], stride: [1, 2], padding: [2, 3], size: [3, 4] };
 const WHOLE_OUT: Shape = [2, 3, 3, 2];
 const WHOLE_INDEX = { shape: WHOLE_OUT, dtype: 'u32', below: 12 } as const;
 
@@ -172,7 +155,7 @@ const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
       index!.shape,
       index!.data.map((at, i) => x!.data[planeOf(index!.shape, i) * size[0] * size[1] + at]!),
     ),
-  cases: [{ inputs: [{ shape: [2, 3, 3, 4] }, WHOLE_INDEX], attrs: WHOLE }],
+  cases: [caseOf(WHOLE, [2, 3, 3, 4], WHOLE_INDEX)],
   half: true,
   tolerance: EXACT,
   cost: (_, y) => ({ flops: 0, bytes: 12 * sizeOf(y) }),
@@ -215,7 +198,7 @@ const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
     });
     return x;
   },
-  cases: [{ inputs: [{ shape: WHOLE_OUT }, WHOLE_INDEX], attrs: WHOLE }],
+  cases: [caseOf(WHOLE, WHOLE_OUT, WHOLE_INDEX)],
   half: true,
   tolerance: ROUNDING,
   cost: ([y], x) => ({ flops: sizeOf(y!), bytes: 4 * (2 * sizeOf(y!) + sizeOf(x)) }),

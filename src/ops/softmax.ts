@@ -3,7 +3,7 @@ import { empty } from '../tensor/create.ts';
 import { normalizeAxis, sizeOf, withoutAxes } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import { add, div, mul, sub } from './binary.ts';
-import { defineOp, type OpDefinition } from './core/define.ts';
+import { caseOf, defineOp, type OpDefinition } from './core/define.ts';
 import { build, type NdArray, ravel, valueAt } from './core/ndarray.ts';
 import { rowLayout } from './core/rows.ts';
 import { max, sum } from './reduce.ts';
@@ -44,14 +44,11 @@ const ROWS: Pick<OpDefinition<null>, 'cases' | 'bench' | 'tolerance' | 'toleranc
   cases: [
     { inputs: [{ shape: [7, 5], range: [-4, 4] }], attrs: null },
     { inputs: [{ shape: [3, 129], range: [-4, 4] }], attrs: null },
-    { inputs: [{ shape: [33, 1] }], attrs: null },
+    caseOf(null, [33, 1]),
     // Large logits: no overflow.
     { inputs: [{ shape: [2, 3], values: [1000, 999, 998, -1000, -1001, 80] }], attrs: null },
   ],
-  bench: [
-    { inputs: [{ shape: [1024, 1024] }], attrs: null },
-    { inputs: [{ shape: [8192, 10] }], attrs: null },
-  ],
+  bench: [caseOf(null, [1024, 1024]), caseOf(null, [8192, 10])],
   tolerance: { abs: 3e-6, rel: 1e-5 },
   toleranceNote: 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21',
 };
@@ -59,73 +56,68 @@ const ROWS: Pick<OpDefinition<null>, 'cases' | 'bench' | 'tolerance' | 'toleranc
 /** The largest element of each row: what rows are shifted by, whose gradient cancels. */
 const largestOf = (x: Tensor): Tensor => detach(max(x, -1, true));
 
-const softmaxOp = defineOp<null>({
-  name: 'softmax',
-  dense: true,
-  forward: ([x]) => launch('softmax', x!),
+type RowFunction = Pick<OpDefinition<null>, 'backward' | 'plain' | 'reference' | 'cost'>;
+
+/** Defines the op of a kind along the last axis; the result applies it along any. */
+function rowOp(kind: Kind, definition: RowFunction): (x: Tensor, axis: number) => Tensor {
+  const op = defineOp<null>({
+    name: kind,
+    dense: true,
+    forward: ([x]) => launch(kind, x!),
+    ...ROWS,
+    ...definition,
+  });
+  return (x, axis) => {
+    const last = x.rank - 1;
+    const target = normalizeAxis(kind, axis, x.shape);
+    if (target === last) return op([contiguous(x)], null);
+    const swap = [...x.shape.keys()].with(target, last).with(last, target);
+    return permute(op([contiguous(permute(x, swap))], null), swap);
+  };
+}
+
+const softmaxOp = rowOp('softmax', {
   backward: ({ grad, output: y }) => [mul(y, sub(grad, sum(mul(grad, y), -1, true)))],
   plain: ([x]) => {
     const powers = exp(sub(x!, largestOf(x!)));
     return div(powers, sum(powers, -1, true));
   },
   reference: ([x]) => build(x!.shape, (index) => Math.exp(valueAt(x!, index) - logSumExpRow(x!, index))),
-  ...ROWS,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 
-const logSoftmaxOp = defineOp<null>({
-  name: 'logSoftmax',
-  dense: true,
-  forward: ([x]) => launch('logSoftmax', x!),
+const logSoftmaxOp = rowOp('logSoftmax', {
   backward: ({ grad, output: y }) => [sub(grad, mul(exp(y), sum(grad, -1, true)))],
   plain: ([x]) => {
     const shifted = sub(x!, largestOf(x!));
     return sub(shifted, log(sum(exp(shifted), -1, true)));
   },
   reference: ([x]) => build(x!.shape, (index) => valueAt(x!, index) - logSumExpRow(x!, index)),
-  ...ROWS,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 
-const logSumExpOp = defineOp<null>({
-  name: 'logSumExp',
-  dense: true,
-  forward: ([x]) => launch('logSumExp', x!),
-  backward: ({ grad, inputs: [x] }) => [mul(grad, softmaxOp([x!], null))],
+const logSumExpOp = rowOp('logSumExp', {
+  backward: ({ grad, inputs: [x] }) => [mul(grad, softmax(x!))],
   plain: ([x]) => {
     const largest = largestOf(x!);
     return add(log(sum(exp(sub(x!, largest)), -1, true)), largest);
   },
   reference: ([x]) => build(x!.shape.with(-1, 1), (index) => logSumExpRow(x!, index)),
-  ...ROWS,
   cost: ([x]) => ({ flops: 3 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 
-function alongAxis(
-  name: string,
-  x: Tensor,
-  axis: number,
-  op: (inputs: readonly Tensor[], attrs: null) => Tensor,
-): Tensor {
-  const last = x.rank - 1;
-  const target = normalizeAxis(name, axis, x.shape);
-  if (target === last) return op([contiguous(x)], null);
-  const swap = [...x.shape.keys()].with(target, last).with(last, target);
-  return permute(op([contiguous(permute(x, swap))], null), swap);
-}
-
 /** e^x / Σ e^x along `axis`, without overflow; shape of x. */
 export function softmax(x: Tensor, axis = -1): Tensor {
-  return alongAxis('softmax', x, axis, softmaxOp);
+  return softmaxOp(x, axis);
 }
 
 /** log softmax along `axis`; shape of x. */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
-  return alongAxis('logSoftmax', x, axis, logSoftmaxOp);
+  return logSoftmaxOp(x, axis);
 }
 
 /** log Σ e^x along `axis`; that axis is dropped. */
 export function logSumExp(x: Tensor, axis = -1): Tensor {
-  const y = alongAxis('logSumExp', x, axis, logSumExpOp);
-  return reshape(y, withoutAxes(x.shape, [normalizeAxis('logSumExp', axis, x.shape)]));
+  const dropped = normalizeAxis('logSumExp', axis, x.shape);
+  return reshape(logSumExpOp(x, axis), withoutAxes(x.shape, [dropped]));
 }

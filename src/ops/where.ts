@@ -2,7 +2,7 @@ import { empty, launch1d } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { mul } from './binary.ts';
-import { defineOp, EXACT } from './core/define.ts';
+import { caseOf, defineOp, EXACT } from './core/define.ts';
 import { mapBroadcast } from './core/ndarray.ts';
 import { broadcastStrides, stridedParams } from './core/strided.ts';
 import { sumTo } from './reduce.ts';
@@ -48,17 +48,10 @@ const whereOp = defineOp<null>({
   },
   reference: (xs) => mapBroadcast('where', xs, (c, a, b) => (c !== 0 ? a! : b!)),
   cases: [
-    {
-      inputs: [
-        { shape: [7, 5], values: Array.from({ length: 35 }, (_, i) => i % 3) },
-        { shape: [7, 5] },
-        { shape: [5] },
-      ],
-      attrs: null,
-    },
-    { inputs: [{ shape: [1], values: [1] }, { shape: [33, 1] }, { shape: [1, 3] }], attrs: null },
+    caseOf(null, { shape: [7, 5], values: Array.from({ length: 35 }, (_, i) => i % 3) }, [7, 5], [5]),
+    caseOf(null, { shape: [1], values: [1] }, [33, 1], [1, 3]),
   ],
-  bench: [{ inputs: [1, 2, 3].map(() => ({ shape: [1 << 20] })), attrs: null }],
+  bench: [caseOf(null, [1 << 20], [1 << 20], [1 << 20])],
   half: true,
   tolerance: EXACT,
   cost: (_, y) => ({ flops: 0, bytes: 16 * sizeOf(y) }),

@@ -3,7 +3,7 @@ import type { Shape } from '../../tensor/shape.ts';
 import { type DType, engineOf, type FloatDType, type Tensor } from '../../tensor/tensor.ts';
 import type { NdArray } from './ndarray.ts';
 
-/** How a test case makes one input. Values are random: uniform in `range`, or integers below `below`. */
+/** How a test case makes one input. Values are random: uniform in `range`, or whole numbers below `below`. */
 export interface CaseInput {
   readonly shape: Shape;
   readonly dtype?: Exclude<DType, 'f16'>;
@@ -18,6 +18,11 @@ export interface CaseInput {
 export interface OpCase<A> {
   readonly inputs: readonly CaseInput[];
   readonly attrs: A;
+}
+
+/** A case of an op: its attributes, then its inputs. A shape alone stands for random numbers from −2 to 2. */
+export function caseOf<A>(attrs: A, ...inputs: readonly (Shape | CaseInput)[]): OpCase<A> {
+  return { attrs, inputs: inputs.map((input) => ('shape' in input ? input : { shape: input })) };
 }
 
 /** How far f32 results on a device may be from the float64 reference: |got − want| ≤ abs + rel·|want|. */
