@@ -2,9 +2,9 @@ import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
-import { EliError } from '../errors.ts';
+import { brief, EliError, isRecord } from '../errors.ts';
 import { fileError } from '../files/files.ts';
-import { brief, duplicateKey, isRecord } from '../files/json.ts';
+import { duplicateKey } from '../files/json.ts';
 
 /** A config's key as a flag, with dashes: stepSize is --step-size. */
 export function flagOf(key: string): string {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { EliError } from '../../errors.ts';
-import { brief, isRecord, wholeNumber } from '../../files/json.ts';
+import { brief, EliError, isRecord } from '../../errors.ts';
+import { wholeNumber } from '../../files/json.ts';
 import { readSafetensors, writeSafetensors } from '../../files/safetensors.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import type { EpochPoint } from '../../report/training.ts';
