@@ -49,9 +49,9 @@ export interface NumberRule {
 }
 
 /** As the device computes: in f32. */
-const isFinite = (value: number): boolean => Number.isFinite(Math.fround(value));
+const isFinite32 = (value: number): boolean => Number.isFinite(Math.fround(value));
 
-export const FINITE: NumberRule = { accepts: isFinite, words: 'finite' };
+export const FINITE: NumberRule = { accepts: isFinite32, words: 'finite' };
 export const POSITIVE: NumberRule = { accepts: (v) => v > 0 && isFinite(v), words: 'finite and above 0' };
 export const NOT_NEGATIVE: NumberRule = {
   accepts: (v) => v >= 0 && isFinite(v),
