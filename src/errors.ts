@@ -52,9 +52,9 @@ export interface NumberRule {
 const isFinite32 = (value: number): boolean => Number.isFinite(Math.fround(value));
 
 export const FINITE: NumberRule = { accepts: isFinite32, words: 'finite' };
-export const POSITIVE: NumberRule = { accepts: (v) => v > 0 && isFinite(v), words: 'finite and above 0' };
+export const POSITIVE: NumberRule = { accepts: (v) => v > 0 && isFinite32(v), words: 'finite and above 0' };
 export const NOT_NEGATIVE: NumberRule = {
-  accepts: (v) => v >= 0 && isFinite(v),
+  accepts: (v) => v >= 0 && isFinite32(v),
   words: 'finite and not below 0',
 };
 /** A share of a whole, or a probability. */
