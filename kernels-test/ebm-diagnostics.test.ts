@@ -9,11 +9,11 @@ import {
   cosineSchedule,
   exponentialSchedule,
   linearSchedule,
-  POSITIVE,
   scheduleAt,
   tabulate,
 } from '../src/ebm/schedule.ts';
 import { gradientDescent } from '../src/ebm/unadjusted.ts';
+import { POSITIVE } from '../src/errors.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import { compare } from './support/compare.ts';
 import { fails } from './support/data.ts';

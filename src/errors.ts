@@ -42,6 +42,42 @@ export function refusePromise(what: string, value: unknown): void {
   }
 }
 
+/** What a number must be; `words` follow "must be". */
+export interface NumberRule {
+  readonly accepts: (value: number) => boolean;
+  readonly words: string;
+}
+
+/** As the device computes: in f32. */
+const isFinite32 = (value: number): boolean => Number.isFinite(Math.fround(value));
+
+export const FINITE: NumberRule = { accepts: isFinite32, words: 'finite' };
+export const POSITIVE: NumberRule = { accepts: (v) => v > 0 && isFinite32(v), words: 'finite and above 0' };
+export const NOT_NEGATIVE: NumberRule = {
+  accepts: (v) => v >= 0 && isFinite32(v),
+  words: 'finite and not below 0',
+};
+/** A share of a whole, or a probability. */
+export const SHARE: NumberRule = { accepts: (v) => v >= 0 && v <= 1, words: 'from 0 to 1' };
+export const SHARE_BELOW_1: NumberRule = { accepts: (v) => v >= 0 && v < 1, words: 'from 0 to below 1' };
+
+/** A whole number from `low` to `high`. */
+export function wholeFrom(low: number, high = Number.POSITIVE_INFINITY): NumberRule {
+  const range = high === Number.POSITIVE_INFINITY ? low : `${low} to ${high}`;
+  const accepts = (v: number): boolean => Number.isInteger(v) && v >= low && v <= high;
+  return { accepts, words: `a whole number from ${range}` };
+}
+
+/** @throws EliError `ARGUMENT` naming the value and what it must be. */
+export function checkNumber(name: string, value: number, { accepts, words }: NumberRule): void {
+  if (!accepts(value)) throw new EliError('ARGUMENT', `${name} is ${value}, must be ${words}`);
+}
+
+/** @throws EliError `ARGUMENT` unless the value is a whole number from `low` to `high`. */
+export function checkWhole(name: string, value: number, low: number, high?: number): void {
+  checkNumber(name, value, wholeFrom(low, high));
+}
+
 /** A JSON object: neither null nor an array. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { EliError } from '../errors.ts';
+import { brief, EliError, isRecord } from '../errors.ts';
 import { readFileBytes } from '../files/files.ts';
-import { brief, duplicateKey, isRecord } from '../files/json.ts';
+import { duplicateKey } from '../files/json.ts';
 import type { AdapterReport } from '../gpu/adapter.ts';
 import { writeJson } from '../report/json.ts';
 

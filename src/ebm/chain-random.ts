@@ -1,6 +1,6 @@
+import { checkWhole } from '../errors.ts';
 import { checkSeed, philox, type RandomSource } from '../tensor/random.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { checkWhole } from './schedule.ts';
 
 /** Which random numbers a chain uses: the same choice gives the same chain. */
 export interface ChainRandom {

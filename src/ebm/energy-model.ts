@@ -1,17 +1,16 @@
-import { EliError } from '../errors.ts';
+import { checkWhole } from '../errors.ts';
 import type { Initializer } from '../nn/init.ts';
 import { Linear, leakyReluLayer, Sequential } from '../nn/layers.ts';
 import { Module } from '../nn/module.ts';
 import { neg } from '../ops/unary.ts';
 import { reshape } from '../ops/views.ts';
-import { showShape } from '../tensor/shape.ts';
+import { expectShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import type { Chains, LangevinChain, SamplerVariant } from './chains.ts';
 import type { Energy } from './energy.ts';
 import { fusedEnergy } from './fused.ts';
 import { runChains } from './model-chains.ts';
 import type { EnergyModelConfig } from './network.ts';
-import { checkWhole } from './schedule.ts';
 
 /** Kernels know at most this many linear layers. */
 const MAX_LINEARS = 8;
@@ -80,11 +79,6 @@ export class EnergyModel extends Module implements Energy {
   /** @throws EliError `SHAPE` or `DTYPE` unless x is f32 [n, latent]. */
   checkLatents(x: Tensor): void {
     checkDType('EnergyModel', x, 'f32');
-    if (x.rank !== 2 || x.shape[1] !== this.config.latent) {
-      throw new EliError(
-        'SHAPE',
-        `EnergyModel: latents have shape ${showShape(x.shape)}, must be [n, ${this.config.latent}]`,
-      );
-    }
+    expectShape('EnergyModel: latents', x.shape, ['n', this.config.latent]);
   }
 }

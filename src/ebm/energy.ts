@@ -1,7 +1,7 @@
 import { detach, grad, isRecording } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import { sum } from '../ops/reduce.ts';
-import { sameShape, showShape } from '../tensor/shape.ts';
+import { expectShape, showShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import type { Chains, LangevinChain, SamplerVariant } from './chains.ts';
 
@@ -25,22 +25,15 @@ export interface Energy {
 /** @throws EliError `SHAPE` or `DTYPE` unless the points are f32 [n, d]. */
 export function checkPoints(what: string, points: Tensor): void {
   checkDType(what, points, 'f32');
-  if (points.rank !== 2) {
-    throw new EliError('SHAPE', `${what}: the points have shape ${showShape(points.shape)}, must be [n, d]`);
-  }
+  expectShape(`${what}: points`, points.shape, ['n', 'd']);
 }
 
 /** Energies of points [n, d] → [n], on the tape. @throws EliError `SHAPE` when the energy gives something else. */
 export function energyOf(what: string, energy: Energy, points: Tensor): Tensor {
   checkPoints(what, points);
   const values = energy.energy(points);
-  if (!sameShape(values.shape, [points.shape[0]!])) {
-    throw new EliError(
-      'SHAPE',
-      `${what}: the energy of points ${showShape(points.shape)} has shape ${showShape(values.shape)}, must be [${points.shape[0]}]`,
-      { hint: 'sum over the last axis, or reshape [n, 1] to [n]' },
-    );
-  }
+  const where = `${what}: energies of points ${showShape(points.shape)}`;
+  expectShape(where, values.shape, [points.shape[0]!], 'sum over the last axis, or reshape [n, 1] to [n]');
   return values;
 }
 

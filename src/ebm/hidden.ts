@@ -27,20 +27,12 @@ export function canRunHidden(engine: Engine, config: EnergyModelConfig): boolean
   return layers === 1 && (hidden === 32 || hidden === 64) && Number.isInteger(units) && units <= 16;
 }
 
-interface Layout {
-  readonly weight: number;
-  readonly bias: number;
-  readonly out: number;
-  readonly outBias: number;
-  readonly size: number;
-}
-
-function layoutOf({ latent, hidden }: EnergyModelConfig): Layout {
-  const weight = 0;
+/** Where each parameter begins in the buffer, and the buffer's size. */
+function layoutOf({ latent, hidden }: EnergyModelConfig) {
   const bias = latent * hidden;
   const out = bias + hidden;
   const outBias = out + hidden;
-  return { weight, bias, out, outBias, size: outBias + 64 };
+  return { weight: 0, bias, out, outBias, size: outBias + 64 };
 }
 
 /** Copies W1, b1, w2, b2 (as a module has them) into the kernels' layout, or back. */
@@ -134,39 +126,33 @@ function runChains(
 ): ChainResult {
   const { engine } = model;
   const { hidden, latent, slope } = config;
+  const { current, previous, currentRows, previousRows, gather } = rows;
   const layout = layoutOf(config);
   const { lanes, forward, chain } = tiles(engine, config);
   // Pre-activations of the current latents, then G.
-  const z = empty(engine, [rows.currentRows + hidden, hidden]);
-  const ends = empty(engine, [rows.currentRows + 1 + rows.previousRows, hidden]);
+  const z = empty(engine, [currentRows + hidden, hidden]);
+  const ends = empty(engine, [currentRows + 1 + previousRows, hidden]);
   // Rows of whole vectors, for the matrix product that reads them.
-  const pitch = 4 * Math.ceil(rows.currentRows / 4);
+  const pitch = 4 * Math.ceil(currentRows / 4);
   const sums = empty(engine, [hidden, pitch]);
   const tilesOf = (n: number): number => Math.ceil(n / forward.TM);
   engine.run('ebm/hidden_forward.wgsl', {
-    storages: [
-      rows.current,
-      rows.previous,
-      rows.gather?.order ?? counter,
-      counter,
-      model,
-      model,
-      z,
-      ends,
-    ].map((t) => t.storage),
+    storages: [current, previous, gather?.order ?? counter, counter, model, model, z, ends].map(
+      (t) => t.storage,
+    ),
     consts: forward,
-    overrides: { GATHER: rows.gather === undefined ? 0 : 1 },
+    overrides: { GATHER: gather === undefined ? 0 : 1 },
     params: {
       d: latent,
-      current: rows.currentRows,
-      previous: rows.previousRows,
+      current: currentRows,
+      previous: previousRows,
       weight: layout.weight,
       bias: layout.bias,
-      window: rows.gather?.window ?? 1,
+      window: gather?.window ?? 1,
       lanes,
     },
     groups: [
-      tilesOf(rows.currentRows) + tilesOf(rows.previousRows) + tilesOf(hidden),
+      tilesOf(currentRows) + tilesOf(previousRows) + tilesOf(hidden),
       Math.ceil(hidden / (lanes * forward.TN)),
     ],
   });
@@ -174,7 +160,7 @@ function runChains(
     storages: [z, z, model, ends, sums, counter].map((t) => t.storage),
     consts: chain,
     params: {
-      current: rows.currentRows,
+      current: currentRows,
       pitch,
       steps,
       out: layout.out,
@@ -183,7 +169,7 @@ function runChains(
       lanes,
       units: hidden / lanes,
     },
-    groups: [Math.ceil(rows.currentRows / chain.CHAINS)],
+    groups: [Math.ceil(currentRows / chain.CHAINS)],
   });
   return { ends, sums };
 }
@@ -259,10 +245,10 @@ export class HiddenState {
     const { ends, sums } = runChains(this.#config, this.#state, counter, rows, steps, stepSize);
     const { lanes, update } = tiles(engine, this.#config);
     const weight = this.#state.view([latent, hidden], [hidden, 1], layout.weight);
-    const way = matmul(weight, sums);
+    const descent = matmul(weight, sums);
     const columns = Math.ceil(latent / update.COLUMNS);
     engine.run('ebm/hidden_update.wgsl', {
-      storages: [current, previous, order, counter, ends, way, this.#state, losses].map((t) => t.storage),
+      storages: [current, previous, order, counter, ends, descent, this.#state, losses].map((t) => t.storage),
       consts: update,
       params: {
         d: latent,

@@ -1,12 +1,15 @@
-import { EliError } from '../errors.ts';
+import { checkNumber, POSITIVE, wholeFrom } from '../errors.ts';
 import { add, div, mul, sub } from '../ops/binary.ts';
 import { sqrt } from '../ops/unary.ts';
-import { sameShape, showShape } from '../tensor/shape.ts';
+import { expectShape } from '../tensor/shape.ts';
 import { checkDType, Tensor } from '../tensor/tensor.ts';
 import { type Energy, evaluate as evaluateEnergy } from './energy.ts';
 import { halfSquares, metropolis } from './metropolis.ts';
 import type { ChainState, Sampler, Tempered } from './sampler.ts';
-import { COUNT, POSITIVE, type Schedule, tabulate } from './schedule.ts';
+import { type Schedule, tabulate } from './schedule.ts';
+
+/** Leapfrog steps of one proposal. */
+const COUNT = wholeFrom(1, 10_000);
 
 export interface HmcOptions extends Tempered {
   /** h: time of one leapfrog step. */
@@ -70,22 +73,17 @@ export function leapfrog(
   momentum: Tensor,
   { stepSize, steps, mass = 1 }: LeapfrogOptions,
 ): { points: Tensor; momentum: Tensor; energy: Tensor; gradient: Tensor } {
-  if (!sameShape(points.shape, momentum.shape)) {
-    throw new EliError(
-      'SHAPE',
-      `leapfrog: points ${showShape(points.shape)} and momenta ${showShape(momentum.shape)} differ`,
-    );
-  }
-  tabulate('leapfrog: stepSize', Math.abs(stepSize), 1, POSITIVE);
-  tabulate('leapfrog: steps', steps, 1, COUNT);
-  const m =
-    mass instanceof Tensor ? checkMass(mass, points) : tabulate('leapfrog: mass', mass, 1, POSITIVE)[0]!;
+  expectShape('leapfrog: momenta', momentum.shape, points.shape);
+  checkNumber('leapfrog: |stepSize|', Math.abs(stepSize), POSITIVE);
+  checkNumber('leapfrog: steps', steps, COUNT);
+  if (mass instanceof Tensor) checkMass(mass, points);
+  else checkNumber('leapfrog: mass', mass, POSITIVE);
   return points.engine.tidy(() => {
     const evaluate = (state: ChainState): Required<ChainState> => ({
       points: state.points,
       ...evaluateEnergy('leapfrog', energy, state.points),
     });
-    const end = integrate(evaluate, evaluate({ points }), momentum, stepSize, steps, m);
+    const end = integrate(evaluate, evaluate({ points }), momentum, stepSize, steps, mass);
     return { ...end.state, momentum: end.momentum };
   });
 }
@@ -118,9 +116,6 @@ function integrate(
 /** @throws EliError `SHAPE` or `DTYPE` unless the masses are f32 [d]. */
 function checkMass(mass: Tensor, points: Tensor): Tensor {
   checkDType('hmc: mass', mass, 'f32');
-  const want = points.shape.slice(1);
-  if (!sameShape(mass.shape, want)) {
-    throw new EliError('SHAPE', `hmc: mass has shape ${showShape(mass.shape)}, must be ${showShape(want)}`);
-  }
+  expectShape('hmc: mass', mass.shape, points.shape.slice(1));
   return mass;
 }

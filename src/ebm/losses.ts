@@ -1,5 +1,5 @@
 import { detach } from '../autograd/tape.ts';
-import { EliError } from '../errors.ts';
+import { checkNumber, checkWhole, EliError, SHARE } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { add, less, mul, sub } from '../ops/binary.ts';
 import { mean } from '../ops/reduce.ts';
@@ -14,7 +14,6 @@ import { checkPoints, type Energy, energyOf } from './energy.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { type SampleOptions, sample } from './sample.ts';
 import type { Sampler } from './sampler.ts';
-import { checkWhole } from './schedule.ts';
 import { energyL2 } from './stabilise.ts';
 
 /** Settings of `contrastiveLoss`. */
@@ -43,7 +42,7 @@ export function contrastiveLoss(
       `contrastiveLoss: data ${showShape(data.shape)} and sampled ${showShape(sampled.shape)} differ in d`,
     );
   }
-  // Rows are on their own, so one pass does for both, with half the dispatches.
+  // Rows do not depend on one another: one pass for both takes half the dispatches.
   const both = energyOf('contrastiveLoss', energy, concat([data, detach(sampled)], 0));
   const real = slice(both, 0, 0, data.shape[0]!);
   const made = slice(both, 0, data.shape[0]!, both.shape[0]!);
@@ -53,7 +52,7 @@ export function contrastiveLoss(
 
 /** Settings of `PersistentChains`. */
 export interface PersistentOptions {
-  /** Where chains start, at first and when renewed: n points [n, d] by the random numbers of `source`. */
+  /** Where chains start, initially and when renewed: n points [n, d] by the random numbers of `source`. */
   readonly fresh: (n: number, source: RandomSource) => Tensor;
   /** Chains moved at each call. */
   readonly chains: number;
@@ -81,12 +80,7 @@ export class PersistentChains {
   /** @throws EliError `ARGUMENT`, `SHAPE`. */
   constructor(engine: Engine, options: PersistentOptions) {
     const { chains, capacity = chains, freshFraction = 0.05, random } = options;
-    if (!(freshFraction >= 0 && freshFraction <= 1)) {
-      throw new EliError(
-        'ARGUMENT',
-        `PersistentChains: freshFraction is ${freshFraction}, must be from 0 to 1`,
-      );
-    }
+    checkNumber('PersistentChains: freshFraction', freshFraction, SHARE);
     checkWhole('PersistentChains: chains', chains, 1);
     checkWhole('PersistentChains: capacity', capacity, 1);
     checkChainRandom(random);
@@ -99,7 +93,7 @@ export class PersistentChains {
   }
 
   /**
-   * Moves the chains whose turn it is on the energy and returns where they are, [chains, d], off the tape.
+   * Moves the chains whose turn it is down the energy and returns where they are, [chains, d], off the tape.
    * @param run which random numbers: counted up by itself; in a captured program a u32 tensor [1] that differs from
    * replay to replay (the step counter of the fit, say)
    */

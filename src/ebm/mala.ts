@@ -1,8 +1,9 @@
+import { POSITIVE } from '../errors.ts';
 import { add, mul, sub } from '../ops/binary.ts';
 import { affine } from '../ops/unary.ts';
 import { halfSquares, metropolis } from './metropolis.ts';
 import type { Sampler, Tempered } from './sampler.ts';
-import { POSITIVE, type Schedule, tabulate } from './schedule.ts';
+import { type Schedule, tabulate } from './schedule.ts';
 
 export interface MalaOptions extends Tempered {
   /** ε: how far a proposal goes along minus the energy's gradient. */

@@ -1,8 +1,8 @@
-import { EliError } from '../errors.ts';
+import { checkWhole, EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { copyInto, slice } from '../ops/views.ts';
 import { empty } from '../tensor/create.ts';
-import { sameShape, showShape } from '../tensor/shape.ts';
+import { expectShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkPoints } from './energy.ts';
 
@@ -27,10 +27,11 @@ export class ReplayBuffer {
   constructor(points: Tensor, batch: number) {
     checkPoints('ReplayBuffer', points);
     const capacity = points.shape[0]!;
-    if (!Number.isInteger(batch) || batch < 1 || capacity % batch !== 0) {
+    checkWhole('ReplayBuffer: batch', batch, 1);
+    if (capacity % batch !== 0) {
       throw new EliError(
         'ARGUMENT',
-        `ReplayBuffer: a capacity of ${capacity} is no multiple of the batch ${batch}`,
+        `ReplayBuffer: capacity ${capacity} is not a multiple of batch ${batch}`,
       );
     }
     this.engine = points.engine;
@@ -47,14 +48,8 @@ export class ReplayBuffer {
 
   /** Overwrites the rows that `take` gave, and goes on to the next. @throws EliError `SHAPE`. */
   put(points: Tensor): void {
-    const want = [this.batch, this.points.shape[1]!];
-    if (!sameShape(points.shape, want)) {
-      throw new EliError(
-        'SHAPE',
-        `ReplayBuffer.put: the points have shape ${showShape(points.shape)}, must be ${showShape(want)}`,
-      );
-    }
     const [capacity, d] = this.points.shape as [number, number];
+    expectShape('ReplayBuffer.put: points', points.shape, [this.batch, d]);
     copyInto(points, this.points, [d, 1], this.#cursor * this.batch * d);
     this.#cursor = (this.#cursor + 1) % (capacity / this.batch);
   }

@@ -1,5 +1,5 @@
 import { detach } from '../autograd/tape.ts';
-import { EliError } from '../errors.ts';
+import { checkWhole, EliError, FINITE } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { add } from '../ops/binary.ts';
 import { affine, clamp, log } from '../ops/unary.ts';
@@ -12,7 +12,7 @@ import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts
 import type { Chains, LangevinChain, SamplerVariant, Trajectory } from './chains.ts';
 import { checkPoints, type Energy, evaluate } from './energy.ts';
 import type { ChainState, Sampler, StepContext, Transition } from './sampler.ts';
-import { checkWhole, FINITE, type Schedule, tabulate } from './schedule.ts';
+import { type Schedule, tabulate } from './schedule.ts';
 
 /** How `sample` moves chains. */
 export interface SampleOptions {

@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { EliError, type NumberRule } from '../errors.ts';
 
 /** A number for all steps, or a function of the step t = 0 … steps − 1. */
 export type Schedule = number | ((t: number, steps: number) => number);
@@ -8,8 +8,8 @@ export function scheduleAt(schedule: Schedule, t: number, steps: number): number
   return typeof schedule === 'number' ? schedule : schedule(t, steps);
 }
 
-/** How far step t is along the way from the first step (0) to the last (1). */
-const along = (t: number, steps: number): number => (steps > 1 ? t / (steps - 1) : 0);
+/** Share of the schedule that is done at step t: 0 at the first step, 1 at the last. */
+const progress = (t: number, steps: number): number => (steps > 1 ? t / (steps - 1) : 0);
 
 /** The same value at every step. */
 export function constantSchedule(value: number): Schedule {
@@ -18,13 +18,13 @@ export function constantSchedule(value: number): Schedule {
 
 /** From `first` at step 0 to `last` at the last step in equal differences. */
 export function linearSchedule(first: number, last: number): Schedule {
-  return checked('linearSchedule', [first, last], (t, steps) => mix(first, last, along(t, steps)));
+  return checked('linearSchedule', [first, last], (t, steps) => mix(first, last, progress(t, steps)));
 }
 
 /** From `first` to `last` along half a cosine: flat at both ends (Loshchilov and Hutter, 2017, without restarts). */
 export function cosineSchedule(first: number, last: number): Schedule {
   return checked('cosineSchedule', [first, last], (t, steps) =>
-    mix(first, last, (1 - Math.cos(Math.PI * along(t, steps))) / 2),
+    mix(first, last, (1 - Math.cos(Math.PI * progress(t, steps))) / 2),
   );
 }
 
@@ -39,7 +39,7 @@ export function exponentialSchedule(first: number, last: number): Schedule {
     });
   }
   return checked('exponentialSchedule', [first, last], (t, steps) => {
-    const share = along(t, steps);
+    const share = progress(t, steps);
     return Math.sign(first) * Math.abs(first) ** (1 - share) * Math.abs(last) ** share;
   });
 }
@@ -56,38 +56,14 @@ function checked(name: string, ends: readonly number[], schedule: Schedule): Sch
   return schedule;
 }
 
-/** What the values of a schedule may be. */
-export interface Rule {
-  readonly accepts: (value: number) => boolean;
-  readonly words: string;
-}
-
-/** As the device computes: in f32. */
-const finite = (value: number): boolean => Number.isFinite(Math.fround(value));
-
-export const FINITE: Rule = { accepts: finite, words: 'finite' };
-export const POSITIVE: Rule = { accepts: (v) => v > 0 && finite(v), words: 'finite and above 0' };
-export const NOT_NEGATIVE: Rule = { accepts: (v) => v >= 0 && finite(v), words: 'finite and not below 0' };
-export const COUNT: Rule = {
-  accepts: (v) => Number.isInteger(v) && v >= 1 && v <= 10_000,
-  words: 'a whole number from 1 to 10,000',
-};
-
 /**
  * The values of a schedule at every step.
  * @throws EliError `ARGUMENT` naming the parameter, the step and the value that breaks the rule.
  */
-export function tabulate(name: string, schedule: Schedule, steps: number, rule: Rule): Float64Array {
+export function tabulate(name: string, schedule: Schedule, steps: number, rule: NumberRule): Float64Array {
   return Float64Array.from({ length: steps }, (_, t) => {
     const value = scheduleAt(schedule, t, steps);
     if (rule.accepts(value)) return value;
     throw new EliError('ARGUMENT', `${name} is ${value} at step ${t}, must be ${rule.words}`);
   });
-}
-
-/** @throws EliError `ARGUMENT` unless the value is a whole number from `low` to `high`. */
-export function checkWhole(name: string, value: number, low: number, high = Number.POSITIVE_INFINITY): void {
-  if (Number.isInteger(value) && value >= low && value <= high) return;
-  const range = high === Number.POSITIVE_INFINITY ? low : `${low} to ${high}`;
-  throw new EliError('ARGUMENT', `${name} is ${value}, must be a whole number from ${range}`);
 }

@@ -1,5 +1,5 @@
 import { detach, grad } from '../autograd/tape.ts';
-import { EliError } from '../errors.ts';
+import { checkNumber, EliError, POSITIVE } from '../errors.ts';
 import { add, mul, sub } from '../ops/binary.ts';
 import { mean, sum } from '../ops/reduce.ts';
 import { affine, inside } from '../ops/unary.ts';
@@ -7,7 +7,6 @@ import { type RandomSource, randomNormal, randomUniform } from '../tensor/random
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkPoints, type Energy, slopes } from './energy.ts';
 import { EnergyModel } from './energy-model.ts';
-import { POSITIVE, tabulate } from './schedule.ts';
 
 /*
  * Losses that fit the score s(x) = −∂E/∂x of an energy to that of the data, without chains. Their gradients by the
@@ -29,7 +28,8 @@ export interface DenoisingOptions {
  */
 export function denoisingScoreMatching(energy: Energy, data: Tensor, options: DenoisingOptions): Tensor {
   checkPoints('denoisingScoreMatching', data);
-  const sigma = tabulate('denoisingScoreMatching: sigma', options.sigma, 1, POSITIVE)[0]!;
+  const { sigma } = options;
+  checkNumber('denoisingScoreMatching: sigma', sigma, POSITIVE);
   const noise = randomNormal(data.engine, data.shape, options.random);
   const noisy = add(detach(data), mul(noise, sigma));
   const { values, gradient } = slopes('denoisingScoreMatching', energy, noisy, true);

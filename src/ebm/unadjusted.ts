@@ -1,8 +1,8 @@
-import { EliError } from '../errors.ts';
+import { EliError, FINITE, NOT_NEGATIVE } from '../errors.ts';
 import { add, mul, sub } from '../ops/binary.ts';
 import { clamp } from '../ops/unary.ts';
 import type { Sampler, Tempered } from './sampler.ts';
-import { FINITE, NOT_NEGATIVE, type Schedule, scheduleAt, tabulate } from './schedule.ts';
+import { type Schedule, scheduleAt, tabulate } from './schedule.ts';
 
 export interface LangevinSamplerOptions extends Tempered {
   /** ε: how far a step goes along minus the energy's gradient. */

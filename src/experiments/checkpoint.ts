@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { EliError } from '../errors.ts';
-import { brief, isRecord } from '../files/json.ts';
+import { brief, EliError, isRecord } from '../errors.ts';
 import {
   readSafetensors,
   type Safetensors,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isRecord } from './json.ts';
+import { isRecord } from '../errors.ts';
 
 /** Keys of a safetensors file's metadata that are ours: digests of its tensors by name (JSON), and of its header. */
 export const TENSOR_DIGESTS = 'eli_tensor_sha256';

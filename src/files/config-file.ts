@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
-import { EliError } from '../errors.ts';
+import { brief, EliError, isRecord } from '../errors.ts';
 import { fileError } from './files.ts';
-import { brief, duplicateKey, isRecord } from './json.ts';
+import { duplicateKey } from './json.ts';
 
 /** Far more than all keys take. */
 const MAX_CONFIG_BYTES = 1 << 20;

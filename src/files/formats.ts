@@ -1,5 +1,4 @@
-import { EliError, type ErrorCode } from '../errors.ts';
-import { brief } from './json.ts';
+import { brief, EliError, type ErrorCode } from '../errors.ts';
 import { readSafetensors, type Safetensors } from './safetensors.ts';
 
 /** Failures that are not a file's fault. */

@@ -1,6 +1,4 @@
-import { brief, EliError, isRecord } from '../errors.ts';
-
-export { brief, isRecord };
+import { brief, EliError } from '../errors.ts';
 
 const QUOTE = 34;
 const COLON = 58;

@@ -1,10 +1,10 @@
-import { EliError } from '../errors.ts';
+import { brief, EliError, isRecord } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { digest, HEADER_DIGEST, NO_DIGEST, sealHeader, TENSOR_DIGESTS, takeDigests } from './checksums.ts';
 import { MAX_FILE_BYTES, readFileBytes } from './files.ts';
 import { halvesToFloats, upperHalvesToFloats } from './floats.ts';
 import type { InputFile } from './input.ts';
-import { brief, duplicateKey, isRecord } from './json.ts';
+import { duplicateKey } from './json.ts';
 
 /**
  * The element types and the arrays that hold them, with the bits as they are in the file: halves (F16, BF16) are

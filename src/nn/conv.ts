@@ -24,7 +24,7 @@ export interface Conv2dOptions extends ConvOptions {
 
 /**
  * Convolution of images, weight [out, in / groups, kernel height, kernel width] and bias [out], as `conv2d` takes them.
- * @throws EliError `SHAPE` unless `groups` divides both numbers of channels, `ARGUMENT` for a kernel that is no whole
+ * @throws EliError `SHAPE` unless `groups` divides both numbers of channels, `ARGUMENT` for a kernel that is not a whole
  * number.
  */
 export class Conv2d extends Module {

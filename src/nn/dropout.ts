@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkNumber, EliError, SHARE_BELOW_1 } from '../errors.ts';
 import { greaterEqual, mul } from '../ops/binary.ts';
 import { cast } from '../ops/core/cast.ts';
 import { affine } from '../ops/unary.ts';
@@ -9,8 +9,8 @@ import { Module } from './module.ts';
 
 /**
  * Sets each element to 0 with probability p and scales the others by 1 / (1 − p), in training only (Srivastava et al.,
- * JMLR 2014). The mask depends on seed, stream and step, so that a resumed training has the same masks; each layer wants
- * a stream of its own. The step is `random.step` if given, else that of `useStep`, which the trainer calls: read on the
+ * JMLR 2014). The mask depends on seed, stream and step, so that a resumed training has the same masks; each layer needs
+ * its own stream. The step is `random.step` if given, else that of `useStep`, which the trainer calls: read on the
  * device, it gives every replay of a captured program a new mask.
  */
 export class Dropout extends Module {
@@ -21,9 +21,7 @@ export class Dropout extends Module {
   /** @throws EliError `ARGUMENT` unless 0 ≤ p < 1 */
   constructor(probability: number, random: RandomSource) {
     super();
-    if (!(probability >= 0 && probability < 1)) {
-      throw new EliError('ARGUMENT', `dropout with probability ${probability}: it must be from 0 to below 1`);
-    }
+    checkNumber('dropout: probability', probability, SHARE_BELOW_1);
     this.#probability = probability;
     this.#random = random;
   }

@@ -2,7 +2,7 @@ import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { compact, contiguous, copyInto } from '../ops/views.ts';
 import { zeros } from '../tensor/create.ts';
-import { denseStrides, sameShape, showShape } from '../tensor/shape.ts';
+import { denseStrides, expectShape } from '../tensor/shape.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 
 /** Parameters start at multiples of 64 elements, which satisfies every adapter's offset alignment. */
@@ -10,7 +10,7 @@ export const ALIGN = 64;
 
 /**
  * All parameters of a model in one buffer, so that an optimiser updates them in one dispatch. The parameters become
- * views of it; what lies between them stays zero.
+ * views of it; the padding between them stays zero.
  */
 export class FlatParameters {
   readonly engine: Engine;
@@ -30,10 +30,8 @@ export class FlatParameters {
     let size = 0;
     for (const parameter of parameters) {
       if (parameter.dtype !== 'f32' || !parameter.isContiguous) {
-        throw new EliError(
-          'ARGUMENT',
-          `parameter ${offsets.length} (${parameter.toString()}) is not dense f32`,
-        );
+        const which = `parameter ${offsets.length} (${parameter.toString()})`;
+        throw new EliError('ARGUMENT', `${which} is not dense f32`);
       }
       offsets.push(size);
       size += Math.ceil(parameter.size / ALIGN) * ALIGN;
@@ -67,19 +65,12 @@ export class FlatParameters {
   /** Gathers one gradient per parameter into `target`, six a dispatch. @throws EliError `SHAPE` when one does not fit. */
   pack(gradients: readonly Tensor[], target: Tensor): void {
     if (gradients.length !== this.parameters.length) {
-      throw new EliError(
-        'ARGUMENT',
-        `${gradients.length} gradients for ${this.parameters.length} parameters`,
-      );
+      const parameters = `${this.parameters.length} parameters`;
+      throw new EliError('ARGUMENT', `${gradients.length} gradients for ${parameters}`);
     }
     gradients.forEach((gradient, i) => {
       checkDType('optimizer.step', gradient, 'f32');
-      if (!sameShape(gradient.shape, this.parameters[i]!.shape)) {
-        throw new EliError(
-          'SHAPE',
-          `gradient ${i} has shape ${showShape(gradient.shape)}, its parameter ${showShape(this.parameters[i]!.shape)}`,
-        );
-      }
+      expectShape(`gradient ${i}`, gradient.shape, this.parameters[i]!.shape);
     });
     // A gradient may be a view (of a transposed or expanded result): the kernel reads dense ones, by vectors of four.
     const dense = gradients.map((g) => (g.offset % 4 === 0 ? contiguous(g) : compact(g)));

@@ -1,10 +1,9 @@
 import { noGrad } from '../autograd/tape.ts';
-import { EliError } from '../errors.ts';
 import { mul } from '../ops/binary.ts';
 import { scatterAdd, toFloat } from '../ops/gather.ts';
 import { mean, sum } from '../ops/reduce.ts';
 import { sqrt } from '../ops/unary.ts';
-import { showShape } from '../tensor/shape.ts';
+import { expectShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { normalizeRows } from './losses.ts';
 
@@ -18,12 +17,8 @@ import { normalizeRows } from './losses.ts';
  * @returns [classes, d]
  */
 export function imprintedWeights(features: Tensor, labels: Tensor, classes: number, old: Tensor): Tensor {
-  if (features.rank !== 2 || old.rank !== 2 || features.shape[1] !== old.shape[1]) {
-    throw new EliError(
-      'SHAPE',
-      `imprintedWeights: features ${showShape(features.shape)} and old weights ${showShape(old.shape)} must be [n, d] and [k, d]`,
-    );
-  }
+  expectShape('imprintedWeights: features', features.shape, ['n', 'd']);
+  expectShape('imprintedWeights: old weights', old.shape, ['k', features.shape[1]!]);
   const { engine } = features;
   return engine.tidy(() =>
     noGrad(engine, () => {

@@ -3,7 +3,7 @@ import { randomNormal, randomUniform } from '../tensor/random.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Hands every parameter a random stream of its own, in the order in which layers are made. */
+/** Gives every parameter its own random stream, in the order in which layers are made. */
 export class Initializer {
   readonly engine: Engine;
   readonly seed: number;
@@ -17,20 +17,16 @@ export class Initializer {
 
   /** A parameter uniform in ±bound. */
   uniform(shape: Shape, bound: number): Tensor {
-    const parameter = randomUniform(
-      this.engine,
-      shape,
-      { seed: this.seed, stream: this.#stream++ },
-      -bound,
-      bound,
-    );
-    parameter.requiresGrad = true;
-    return parameter;
+    return this.#parameter(randomUniform, shape, -bound, bound);
   }
 
   /** A parameter with mean 0 and the given standard deviation. */
   normal(shape: Shape, std: number): Tensor {
-    const parameter = randomNormal(this.engine, shape, { seed: this.seed, stream: this.#stream++ }, 0, std);
+    return this.#parameter(randomNormal, shape, 0, std);
+  }
+
+  #parameter(draw: typeof randomUniform, shape: Shape, ...range: [number, number]): Tensor {
+    const parameter = draw(this.engine, shape, { seed: this.seed, stream: this.#stream++ }, ...range);
     parameter.requiresGrad = true;
     return parameter;
   }

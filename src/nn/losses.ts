@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkNumber, checkWhole, POSITIVE, SHARE_BELOW_1 } from '../errors.ts';
 import { add, div, less, maximum, mul, sub } from '../ops/binary.ts';
 import { cast } from '../ops/core/cast.ts';
 import { toFloat } from '../ops/gather.ts';
@@ -8,16 +8,12 @@ import { logSoftmax } from '../ops/softmax.ts';
 import { affine, exp, relu, sqrt } from '../ops/unary.ts';
 import { reshape, slice } from '../ops/views.ts';
 import { full } from '../tensor/create.ts';
-import { sameShape, showShape } from '../tensor/shape.ts';
+import { expectShape } from '../tensor/shape.ts';
 import { floatDType, type Tensor } from '../tensor/tensor.ts';
 
 function checkSame(op: string, a: Tensor, b: Tensor): void {
-  if (a.rank !== 2 || !sameShape(a.shape, b.shape)) {
-    throw new EliError(
-      'SHAPE',
-      `${op}: ${showShape(a.shape)} and ${showShape(b.shape)} must be one shape [n, d]`,
-    );
-  }
+  expectShape(op, a.shape, ['n', 'd']);
+  expectShape(op, b.shape, a.shape);
 }
 
 // Losses compute in f32: what is f16 is cast first.
@@ -36,9 +32,7 @@ export function softCrossEntropy(logits: Tensor, shares: Tensor): Tensor {
  * PyTorch's `label_smoothing`: logits [n, classes], labels [n] (u32).
  */
 export function smoothedCrossEntropy(logits: Tensor, labels: Tensor, smoothing: number): Tensor {
-  if (!(smoothing >= 0 && smoothing < 1)) {
-    throw new EliError('ARGUMENT', `label smoothing is ${smoothing}, must be from 0 to below 1`);
-  }
+  checkNumber('smoothedCrossEntropy: smoothing', smoothing, SHARE_BELOW_1);
   const sharp = crossEntropy(logits, labels);
   if (smoothing === 0) return sharp;
   return sub(affine(sharp, 1 - smoothing, 0), affine(mean(logSoftmax(toFloat(logits))), smoothing, 0));
@@ -51,8 +45,7 @@ export function smoothedCrossEntropy(logits: Tensor, labels: Tensor, smoothing: 
  */
 export function distillation(logits: Tensor, reference: Tensor, temperature: number): Tensor {
   checkSame('distillation', logits, reference);
-  if (!(temperature > 0))
-    throw new EliError('ARGUMENT', `the temperature is ${temperature}, must be above 0`);
+  checkNumber('distillation: temperature', temperature, POSITIVE);
   const wanted = logSoftmax(affine(toFloat(reference), 1 / temperature, 0));
   const found = logSoftmax(affine(toFloat(logits), 1 / temperature, 0));
   const divergence = sum(mul(exp(wanted), sub(wanted, found)));
@@ -96,7 +89,7 @@ export function cosineDistance(a: Tensor, b: Tensor): Tensor {
  *
  * @param given cosines [n, classes], not yet scaled; the first `old` classes are old
  * @param labels [n] (u32)
- * @throws EliError `ARGUMENT` when `old` and `hardest` do not fit the scores, `SHAPE` or `DTYPE` when the labels do not
+ * @throws EliError `ARGUMENT` when `old` and `hardest` do not fit the scores, `SHAPE` or `DTYPE` for other scores or labels
  */
 export function marginRanking(
   given: Tensor,
@@ -106,20 +99,10 @@ export function marginRanking(
   const { old, hardest = 2, margin = 0.5 } = options;
   const scores = toFloat(given);
   const classes = scores.shape[1]!;
-  const fits = Number.isInteger(old) && old >= 1 && Number.isInteger(hardest) && hardest >= 1;
-  if (scores.rank !== 2 || !fits || old + hardest > classes) {
-    throw new EliError(
-      'ARGUMENT',
-      `marginRanking: ${old} old classes and the ${hardest} hardest new ones do not fit scores ${showShape(scores.shape)}`,
-    );
-  }
-  if (!sameShape(labels.shape, [scores.shape[0]!])) {
-    throw new EliError(
-      'SHAPE',
-      `marginRanking: labels ${showShape(labels.shape)} and scores ${showShape(scores.shape)} do not fit`,
-      { hint: 'scores are [n, classes], labels [n]' },
-    );
-  }
+  expectShape('marginRanking: scores', scores.shape, ['n', 'classes']);
+  expectShape('marginRanking: labels', labels.shape, [scores.shape[0]!]);
+  checkWhole('marginRanking: old', old, 1, classes - 1);
+  checkWhole('marginRanking: hardest', hardest, 1, classes - old);
   const right = pick(scores, labels);
   const isOld = less(toFloat(labels), full(scores.engine, [1], old));
   let rest = slice(scores, 1, old, classes);

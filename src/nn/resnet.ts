@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkWhole, EliError } from '../errors.ts';
 import { add } from '../ops/binary.ts';
 import { avgPool2d, globalAvgPool } from '../ops/pool.ts';
 import { pad } from '../ops/views.ts';
@@ -179,17 +179,15 @@ export class ResNet extends Network {
   readonly #stages: readonly Sequential[];
   readonly #pool: MaxPool2d | undefined;
 
-  /** @throws EliError `ARGUMENT` for a name that there is not, or no class. */
+  /** @throws EliError `ARGUMENT` for an unknown name, or no class. */
   constructor(init: Initializer, name: ResNetName, options: ResNetOptions) {
     super();
     if (!Object.hasOwn(ARCHITECTURES, name)) {
-      throw new EliError('ARGUMENT', `there is no network ${name}; there are ${RESNETS.join(', ')}`);
+      throw new EliError('ARGUMENT', `unknown network ${name}; known: ${RESNETS.join(', ')}`);
     }
     const { block: Block, blocks, width, large }: Architecture = ARCHITECTURES[name];
     const { classes, channels = 3, cosine = false, shortcut: kind = large ? 'B' : 'A' } = options;
-    if (!Number.isInteger(classes) || classes < 1) {
-      throw new EliError('ARGUMENT', `${name}: classes is ${classes}, must be a whole number from 1`);
-    }
+    checkWhole(`${name}: classes`, classes, 1);
     this.conv1 = new Conv2d(init, channels, width, large ? 7 : 3, {
       stride: large ? 2 : 1,
       padding: large ? 3 : 1,
@@ -204,10 +202,8 @@ export class ResNet extends Network {
       const layers = Array.from({ length: count }, (_, i) => {
         const last = stage === blocks.length - 1 && i === count - 1;
         const stride = stage > 0 && i === 0 ? 2 : 1;
-        const layer = new Block(init, inputs, planes, stride, {
-          shortcut: kind,
-          lastRelu: !(last && cosine),
-        });
+        const lastRelu = !(last && cosine);
+        const layer = new Block(init, inputs, planes, stride, { shortcut: kind, lastRelu });
         inputs = planes * Block.expansion;
         return layer;
       });

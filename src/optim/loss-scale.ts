@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkNumber, checkWhole, POSITIVE } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -30,14 +30,10 @@ export class LossScaler {
   readonly state: Tensor;
   readonly interval: number;
 
-  /** @throws EliError `ARGUMENT` for a scale that is not above 0 or an interval that is no whole number from 1 */
+  /** @throws EliError `ARGUMENT` for a scale that is not above 0 or an interval that is not a whole number from 1 */
   constructor(engine: Engine, { initial = 2 ** 16, interval = 2000 }: LossScaleOptions = {}) {
-    if (!(initial > 0 && Number.isFinite(initial)) || !Number.isInteger(interval) || interval < 1) {
-      throw new EliError(
-        'ARGUMENT',
-        `a loss scale of ${initial} that doubles every ${interval} steps: must be above 0, and a whole number from 1`,
-      );
-    }
+    checkNumber('LossScaler: initial', initial, POSITIVE);
+    checkWhole('LossScaler: interval', interval, 1);
     this.interval = interval;
     this.state = engine.keep(zeros(engine, [3]));
     this.state.write([initial, 0, 0]);

@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd/tape.ts';
-import { EliError } from '../errors.ts';
+import { checkNumber } from '../errors.ts';
 import { ALIGN, FlatParameters } from '../nn/flat.ts';
 import { mul } from '../ops/binary.ts';
 import { sum } from '../ops/reduce.ts';
@@ -11,20 +11,17 @@ import type { LossScaler } from './loss-scale.ts';
 export const OPTIMIZER_CODES = { sgd: 0, rmsprop: 1, adam: 2, adamw: 3 } as const;
 
 /** Constants of an update rule; see shaders/optim/update.wgsl. */
-interface Rule {
+interface Rule extends CommonOptions {
   readonly kind: keyof typeof OPTIMIZER_CODES;
-  readonly learningRate: number;
   /** μ of SGD and RMSprop, β₁ of Adam. */
-  readonly momentum: number;
+  readonly momentum?: number;
   /** α of RMSprop, β₂ of Adam. */
-  readonly beta: number;
-  readonly epsilon: number;
-  readonly weightDecay: number;
-  readonly nesterov: boolean;
-  readonly clipNorm: number | undefined;
+  readonly beta?: number;
+  readonly epsilon?: number;
+  readonly nesterov?: boolean;
 }
 
-/** Parameters with settings of their own, as PyTorch's parameter groups. */
+/** Parameters with their own settings, as PyTorch's parameter groups. */
 export interface ParameterGroup {
   readonly parameters: readonly Tensor[];
   /** Instead of the optimiser's. */
@@ -33,12 +30,11 @@ export interface ParameterGroup {
   readonly rateFactor?: number;
 }
 
+/** An infinite one limits nothing. */
+const ABOVE_0 = { accepts: (v: number) => v > 0, words: 'above 0' };
+
 /** What is learnt: parameters, or groups of them; gradients come in the same order, group after group. */
 export type Learnt = readonly Tensor[] | readonly ParameterGroup[];
-
-function groupsOf(learnt: Learnt): readonly ParameterGroup[] | undefined {
-  return learnt.length > 0 && 'parameters' in learnt[0]! ? (learnt as readonly ParameterGroup[]) : undefined;
-}
 
 /**
  * An update rule over all parameters in one dispatch. Making an optimiser moves the parameters into one flat buffer.
@@ -55,13 +51,12 @@ export class Optimizer {
   #learningRate: number;
 
   constructor(learnt: Learnt, rule: Rule) {
-    if (rule.clipNorm !== undefined && !(rule.clipNorm > 0)) {
-      throw new EliError('ARGUMENT', `clipNorm is ${rule.clipNorm}, must be a number above 0`);
-    }
-    const groups = groupsOf(learnt);
-    this.flat = new FlatParameters(groups?.flatMap((g) => g.parameters) ?? (learnt as readonly Tensor[]));
+    if (rule.clipNorm !== undefined) checkNumber('clipNorm', rule.clipNorm, ABOVE_0);
+    const parameters = learnt.flatMap((item) => ('parameters' in item ? item.parameters : [item]));
+    this.flat = new FlatParameters(parameters);
     this.#rule = rule;
-    this.#blocks = groups && this.#blockTable(groups);
+    const groups = learnt.filter((item) => 'parameters' in item);
+    this.#blocks = groups.length > 0 ? this.#blockTable(groups) : undefined;
     this.#learningRate = rule.learningRate;
     this.#gradients = this.flat.like();
     const { engine } = this.flat;
@@ -75,8 +70,9 @@ export class Optimizer {
 
   #blockTable(groups: readonly ParameterGroup[]): Tensor {
     const { engine, values } = this.flat;
-    const table = groups.flatMap(({ parameters, rateFactor = 1, weightDecay = this.#rule.weightDecay }) =>
-      parameters.flatMap((p) => Array<number[]>(Math.ceil(p.size / ALIGN)).fill([rateFactor, weightDecay])),
+    const table = groups.flatMap(
+      ({ parameters, rateFactor = 1, weightDecay = this.#rule.weightDecay ?? 0 }) =>
+        parameters.flatMap((p) => Array<number[]>(Math.ceil(p.size / ALIGN)).fill([rateFactor, weightDecay])),
     );
     const blocks = engine.keep(zeros(engine, [values.size / ALIGN, 2]));
     blocks.write(Float32Array.from(table.flat()));
@@ -100,24 +96,25 @@ export class Optimizer {
    */
   step(gradients: readonly Tensor[], scaler?: LossScaler): void {
     const { engine, values } = this.flat;
-    const rule = this.#rule;
+    const { kind, momentum = 0, beta = 0, epsilon = 0, weightDecay = 0, nesterov = false } = this.#rule;
+    const clipped = this.#rule.clipNorm !== undefined || scaler !== undefined;
     this.flat.pack(gradients, this.#gradients);
     const SCALED = scaler === undefined ? 0 : 1;
-    if (rule.clipNorm !== undefined || scaler !== undefined) {
-      // What lies between the parameters is zero in the gradients too.
+    if (clipped) {
+      // The padding between parameters is zero in the gradients too.
       const squares = engine.tidy(() => noGrad(engine, () => sum(mul(this.#gradients, this.#gradients))));
       this.#clip(squares, scaler);
       squares.dispose();
     }
-    if (rule.kind === 'adam' || rule.kind === 'adamw') {
+    if (kind === 'adam' || kind === 'adamw') {
       engine.run('optim/adam_correction.wgsl', {
         storages: [this.state.hyper.storage],
         overrides: { SCALED },
         params: {
-          beta1: rule.momentum,
-          one_minus_beta1: 1 - rule.momentum,
-          beta2: rule.beta,
-          one_minus_beta2: 1 - rule.beta,
+          beta1: momentum,
+          one_minus_beta1: 1 - momentum,
+          beta2: beta,
+          one_minus_beta2: 1 - beta,
         },
         groups: [1],
       });
@@ -132,20 +129,20 @@ export class Optimizer {
         this.#blocks ?? this.state.hyper,
       ].map((t) => t.storage),
       overrides: {
-        KIND: OPTIMIZER_CODES[rule.kind],
-        CLIP: rule.clipNorm === undefined && scaler === undefined ? 0 : 1,
+        KIND: OPTIMIZER_CODES[kind],
+        CLIP: clipped ? 1 : 0,
         GROUPED: this.#blocks === undefined ? 0 : 1,
         SCALED,
       },
       params: {
         n: values.size / 4,
-        nesterov: rule.nesterov ? 1 : 0,
-        momentum: rule.momentum,
-        beta: rule.beta,
-        one_minus_beta: 1 - rule.beta,
-        one_minus_momentum: 1 - rule.momentum,
-        epsilon: rule.epsilon,
-        weight_decay: rule.weightDecay,
+        nesterov: nesterov ? 1 : 0,
+        momentum,
+        beta,
+        one_minus_beta: 1 - beta,
+        one_minus_momentum: 1 - momentum,
+        epsilon,
+        weight_decay: weightDecay,
       },
     });
   }
@@ -156,11 +153,8 @@ export class Optimizer {
     const { engine } = this.flat;
     const { hyper } = this.state;
     if (scaler === undefined) {
-      engine.run('optim/clip.wgsl', {
-        storages: [squares.storage, hyper.storage],
-        params: { limit: clipNorm! },
-        groups: [1],
-      });
+      const storages = [squares.storage, hyper.storage];
+      engine.run('optim/clip.wgsl', { storages, params: { limit: clipNorm! }, groups: [1] });
       return;
     }
     engine.run('optim/loss_scale.wgsl', {
@@ -196,16 +190,7 @@ export interface SgdOptions extends CommonOptions {
 
 /** Stochastic gradient descent with momentum, as torch.optim.SGD without dampening. */
 export function sgd(learnt: Learnt, options: SgdOptions): Optimizer {
-  return new Optimizer(learnt, {
-    kind: 'sgd',
-    learningRate: options.learningRate,
-    momentum: options.momentum ?? 0,
-    beta: 0,
-    epsilon: 0,
-    weightDecay: options.weightDecay ?? 0,
-    nesterov: options.nesterov ?? false,
-    clipNorm: options.clipNorm,
-  });
+  return new Optimizer(learnt, { kind: 'sgd', ...options });
 }
 
 /** Settings of `rmsprop`; the defaults are PyTorch's. */
@@ -217,16 +202,8 @@ export interface RmspropOptions extends CommonOptions {
 
 /** RMSprop as torch.optim.RMSprop (not centred): epsilon is added after the root. */
 export function rmsprop(learnt: Learnt, options: RmspropOptions): Optimizer {
-  return new Optimizer(learnt, {
-    kind: 'rmsprop',
-    learningRate: options.learningRate,
-    momentum: options.momentum ?? 0,
-    beta: options.alpha ?? 0.99,
-    epsilon: options.epsilon ?? 1e-8,
-    weightDecay: options.weightDecay ?? 0,
-    nesterov: false,
-    clipNorm: options.clipNorm,
-  });
+  const { alpha: beta = 0.99, epsilon = 1e-8, ...rest } = options;
+  return new Optimizer(learnt, { kind: 'rmsprop', beta, epsilon, ...rest });
 }
 
 /** Settings of `adam` and `adamw`; the defaults are PyTorch's. */
@@ -235,26 +212,17 @@ export interface AdamOptions extends CommonOptions {
   readonly epsilon?: number;
 }
 
-function adamRule(kind: 'adam' | 'adamw', options: AdamOptions, weightDecay: number): Rule {
-  const [momentum, beta] = options.betas ?? [0.9, 0.999];
-  return {
-    kind,
-    learningRate: options.learningRate,
-    momentum,
-    beta,
-    epsilon: options.epsilon ?? 1e-8,
-    weightDecay: options.weightDecay ?? weightDecay,
-    nesterov: false,
-    clipNorm: options.clipNorm,
-  };
+function adamRule(kind: 'adam' | 'adamw', options: AdamOptions): Rule {
+  const { betas: [momentum, beta] = [0.9, 0.999], epsilon = 1e-8, ...rest } = options;
+  return { kind, momentum, beta, epsilon, ...rest };
 }
 
 /** Adam (Kingma and Ba, 2015) with weight decay added to the gradient, as torch.optim.Adam. */
 export function adam(learnt: Learnt, options: AdamOptions): Optimizer {
-  return new Optimizer(learnt, adamRule('adam', options, 0));
+  return new Optimizer(learnt, adamRule('adam', options));
 }
 
 /** AdamW (Loshchilov and Hutter, 2019): decoupled weight decay, 0.01 by default. */
 export function adamw(learnt: Learnt, options: AdamOptions): Optimizer {
-  return new Optimizer(learnt, adamRule('adamw', options, 0.01));
+  return new Optimizer(learnt, adamRule('adamw', { ...options, weightDecay: options.weightDecay ?? 0.01 }));
 }

@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkNumber, checkWhole, EliError, NOT_NEGATIVE, POSITIVE } from '../errors.ts';
 
 /**
  * Learning rate at time t ≥ 0, in the unit that the lengths of the schedule are given in: epochs or steps. A time
@@ -8,7 +8,7 @@ export type RateSchedule = (t: number) => number;
 
 /** The same rate at every time. @throws EliError `ARGUMENT` unless it is a number from 0. */
 export function constantRate(rate: number): RateSchedule {
-  checkRate('constantRate', 'rate', rate);
+  checkNumber('constantRate: rate', rate, NOT_NEGATIVE);
   return () => rate;
 }
 
@@ -17,9 +17,9 @@ export function constantRate(rate: number): RateSchedule {
  * @throws EliError `ARGUMENT` for a rate below 0, a length or factor that is not above 0.
  */
 export function stepRate(rate: number, every: number, factor = 0.1): RateSchedule {
-  checkRate('stepRate', 'rate', rate);
-  checkPositive('stepRate', 'every', every);
-  checkPositive('stepRate', 'factor', factor);
+  checkNumber('stepRate: rate', rate, NOT_NEGATIVE);
+  checkNumber('stepRate: every', every, POSITIVE);
+  checkNumber('stepRate: factor', factor, POSITIVE);
   return (t) => rate * factor ** Math.floor(t / every);
 }
 
@@ -29,8 +29,8 @@ export function stepRate(rate: number, every: number, factor = 0.1): RateSchedul
  * @throws EliError `ARGUMENT` for a rate below 0, a factor not above 0, or milestones that do not rise from above 0.
  */
 export function multiStepRate(rate: number, milestones: readonly number[], factor = 0.1): RateSchedule {
-  checkRate('multiStepRate', 'rate', rate);
-  checkPositive('multiStepRate', 'factor', factor);
+  checkNumber('multiStepRate: rate', rate, NOT_NEGATIVE);
+  checkNumber('multiStepRate: factor', factor, POSITIVE);
   if (!milestones.every((at, i) => Number.isFinite(at) && at > (milestones[i - 1] ?? 0))) {
     throw new EliError('ARGUMENT', `multiStepRate: milestones [${milestones}] must rise, from above 0`);
   }
@@ -44,9 +44,9 @@ export function multiStepRate(rate: number, milestones: readonly number[], facto
  * @throws EliError `ARGUMENT` for a rate below 0 or a length that is not above 0.
  */
 export function cosineRate(rate: number, length: number, last = 0): RateSchedule {
-  checkRate('cosineRate', 'rate', rate);
-  checkRate('cosineRate', 'last', last);
-  checkPositive('cosineRate', 'length', length);
+  checkNumber('cosineRate: rate', rate, NOT_NEGATIVE);
+  checkNumber('cosineRate: last', last, NOT_NEGATIVE);
+  checkNumber('cosineRate: length', length, POSITIVE);
   return (t) => {
     const share = (1 + Math.cos(Math.PI * Math.min(t / length, 1))) / 2;
     return share * rate + (1 - share) * last;
@@ -59,7 +59,7 @@ export function cosineRate(rate: number, length: number, last = 0): RateSchedule
  * @throws EliError `ARGUMENT` for a length below 0.
  */
 export function warmUp(length: number, schedule: RateSchedule): RateSchedule {
-  checkRate('warmUp', 'length', length);
+  checkNumber('warmUp: length', length, NOT_NEGATIVE);
   const peak = schedule(0);
   return (t) => (t < length ? (peak * (t + 1)) / (length + 1) : schedule(t - length));
 }
@@ -69,23 +69,6 @@ export function warmUp(length: number, schedule: RateSchedule): RateSchedule {
  * @throws EliError `ARGUMENT` unless there is at least one step in an epoch.
  */
 export function everyEpoch(schedule: RateSchedule, stepsPerEpoch: number): RateSchedule {
-  if (!Number.isInteger(stepsPerEpoch) || stepsPerEpoch < 1) {
-    throw new EliError(
-      'ARGUMENT',
-      `everyEpoch: stepsPerEpoch is ${stepsPerEpoch}, must be a whole number from 1`,
-    );
-  }
+  checkWhole('everyEpoch: stepsPerEpoch', stepsPerEpoch, 1);
   return (step) => schedule(Math.floor(step / stepsPerEpoch));
-}
-
-function checkRate(where: string, name: string, value: number): void {
-  if (!(value >= 0 && Number.isFinite(value))) {
-    throw new EliError('ARGUMENT', `${where}: ${name} is ${value}, must be finite and not below 0`);
-  }
-}
-
-function checkPositive(where: string, name: string, value: number): void {
-  if (!(value > 0 && Number.isFinite(value))) {
-    throw new EliError('ARGUMENT', `${where}: ${name} is ${value}, must be finite and above 0`);
-  }
 }

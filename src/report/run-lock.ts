@@ -13,9 +13,8 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EliError } from '../errors.ts';
+import { EliError, isRecord } from '../errors.ts';
 import { fileError } from '../files/files.ts';
-import { isRecord } from '../files/json.ts';
 
 const NAME = /^\.lock-(\d+)$/;
 const RENEWED_EVERY = 5_000;

@@ -46,6 +46,18 @@ export function checkShape(op: string, shape: Shape): void {
   }
 }
 
+/** @throws EliError `SHAPE` unless the shape is `want`, where a name such as `n` stands for any size. */
+export function expectShape(
+  what: string,
+  shape: Shape,
+  want: readonly (number | string)[],
+  hint?: string,
+): void {
+  if (shape.length === want.length && want.every((n, i) => typeof n === 'string' || n === shape[i])) return;
+  const message = `${what}: expected shape [${want.join(', ')}], got ${showShape(shape)}`;
+  throw new EliError('SHAPE', message, hint === undefined ? {} : { hint });
+}
+
 /** The shape two operands broadcast to by NumPy's rules. @throws EliError `SHAPE` naming the op and both shapes. */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);

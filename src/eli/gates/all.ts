@@ -1,5 +1,4 @@
-import { EliError } from '../../errors.ts';
-import { brief } from '../../files/json.ts';
+import { brief, EliError } from '../../errors.ts';
 import type { Gate, GateState } from './gate.ts';
 import { ConfidenceGate, EnergyGate, HeadsGate } from './heads.ts';
 import { NoveltyGate } from './novelty.ts';

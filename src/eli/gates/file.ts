@@ -1,5 +1,4 @@
-import { EliError } from '../../errors.ts';
-import { brief, isRecord } from '../../files/json.ts';
+import { brief, EliError, isRecord } from '../../errors.ts';
 import {
   readSafetensors,
   type Safetensors,

@@ -1,5 +1,4 @@
-import { EliError } from '../../errors.ts';
-import { brief } from '../../files/json.ts';
+import { brief, EliError } from '../../errors.ts';
 import { type SafetensorsEntry, type SafetensorsInput, toFloat32 } from '../../files/safetensors.ts';
 import { Gate, type GateBatch, type GateData, type GateState, quantileOf } from './gate.ts';
 import { fitted } from './novelty.ts';

@@ -1,7 +1,7 @@
 import { detach } from '../../autograd/tape.ts';
 import { type ConfigOf, ConfigTable, number, numbers, whole } from '../../config.ts';
-import { EliError } from '../../errors.ts';
-import { brief, wholeNumber } from '../../files/json.ts';
+import { brief, EliError } from '../../errors.ts';
+import { wholeNumber } from '../../files/json.ts';
 import type { Safetensors } from '../../files/safetensors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { Initializer } from '../../nn/init.ts';

@@ -1,6 +1,5 @@
-import { EliError } from '../../errors.ts';
+import { brief, EliError } from '../../errors.ts';
 import { readFormat } from '../../files/formats.ts';
-import { brief } from '../../files/json.ts';
 import type { Safetensors } from '../../files/safetensors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { stateFromTensors } from '../../nn/state-file.ts';

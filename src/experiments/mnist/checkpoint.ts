@@ -1,7 +1,7 @@
 import { stateOf, stateTensors } from '../../eli/aligner.ts';
 import type { AlignerState } from '../../eli/fit.ts';
-import { EliError } from '../../errors.ts';
-import { brief, isRecord, wholeNumber } from '../../files/json.ts';
+import { brief, EliError, isRecord } from '../../errors.ts';
+import { wholeNumber } from '../../files/json.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import type { TrainerState } from '../../train/trainer.ts';

@@ -1,5 +1,5 @@
-import { EliError } from '../../errors.ts';
-import { brief, isRecord, wholeNumber } from '../../files/json.ts';
+import { brief, EliError, isRecord } from '../../errors.ts';
+import { wholeNumber } from '../../files/json.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import type { EpochPoint } from '../../report/training.ts';
 import type { TrainerState } from '../../train/trainer.ts';
