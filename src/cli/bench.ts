@@ -192,5 +192,5 @@ async function draw(base: string, rows: readonly BenchRow[], roof: Roofline, ada
   const points = rows.flatMap(({ name, gflops, gbs }) =>
     gflops && gbs ? [{ name: name.replace(/^op: /, ''), gflops, gbs }] : [],
   );
-  await savePicture(base, rooflineSpec(points, roof, { subtitle: adapter }));
+  await savePicture(base, rooflineSpec(points, roof, adapter));
 }

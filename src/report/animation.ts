@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import type { Gifenc } from 'gifenc';
 import { EliError } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
-import { createView, type PictureSpec, rasterize, viewToSvg } from './picture.ts';
+import { axisOver, createView, type PictureSpec, rasterize, viewToSvg } from './picture.ts';
 import { COLOR, MODEL_COLORS } from './theme.ts';
 
 /** How alignment moved latents, step by step. */
@@ -31,7 +31,7 @@ export interface Frames {
 }
 
 /**
- * Averages each step's latents over the n samples and picks the dimensions to show: all of them, or the `most` which
+ * Averages each step's latents over the n samples and picks the dimensions to show: all of them, or the `most` that
  * moved most between the first and the last step. They are ordered by the target, so that it reads as a curve.
  *
  * @throws EliError SHAPE for an empty trajectory, or arrays that are not [n, d] and [d]
@@ -63,28 +63,23 @@ export function toFrames(movement: Movement, most = 32): Frames {
   };
 }
 
-export interface AnimationOptions {
-  title?: string;
-  /** What the mean is over, for the subtitle, such as "class 3" or "512 test images". */
-  samples?: string;
-  /** Dimensions shown at most, 32 unless told. */
-  most?: number;
-  /** Time a frame is shown, in milliseconds, 120 unless told; the first and last stay for a second and two. */
-  delay?: number;
-}
+/** Time that a frame is shown, in milliseconds: the first, the last, those between. */
+const DELAY = { first: 1000, last: 2000, between: 120 };
 
-/** Writes `<base>.gif`, a frame a step, about 800 × 450 pixels, and its last frame as `<base>.png`. */
+/**
+ * Writes `<base>.gif`, a frame a step, about 800 × 450 pixels, and its last frame as `<base>.png`.
+ * @param samples what the means are over, for the subtitle, such as "class 3"
+ */
 export async function saveAnimation(
   base: string,
   movement: Movement,
-  options: AnimationOptions = {},
+  samples = `${movement.n} test images`,
 ): Promise<{ gif: string; png: string }> {
-  const { frames, distance } = toFrames(movement, options.most);
+  const { frames, distance } = toFrames(movement);
   const steps = frames.length - 1;
-  const delay = options.delay ?? 120;
   // Its CommonJS names are found by `require` alone: Node and TypeScript loaders disagree on what `import` gives.
   const gifenc: Gifenc = createRequire(import.meta.url)('gifenc');
-  const view = await createView(animationSpec(frames, distance, movement, options));
+  const view = await createView(animationSpec({ frames, distance }, movement.d, samples));
   const draw = async (step: number): Promise<string> => {
     view
       .data('bars', frames[step])
@@ -103,7 +98,7 @@ export async function saveAnimation(
       gif.writeFrame(gifenc.applyPalette(rgba, palette), width, height, {
         // Given once, the palette is the file's; a frame without one uses it.
         ...(step === 0 ? { palette, repeat: 0 } : {}),
-        delay: step === 0 ? 1000 : step === steps ? 2000 : delay,
+        delay: step === 0 ? DELAY.first : step === steps ? DELAY.last : DELAY.between,
       });
     }
     gif.finish();
@@ -116,22 +111,28 @@ export async function saveAnimation(
 }
 
 /** The picture of a step, with data sets `bars` and `here` and the signal `step` to move it. */
-function animationSpec(
-  frames: Bar[][],
-  distance: number[],
-  { d, n }: Movement,
-  options: AnimationOptions,
-): PictureSpec {
-  const steps = frames.length - 1;
+function animationSpec({ frames, distance }: Frames, d: number, samples: string): PictureSpec {
   const shown = frames[0].length;
+  const which =
+    shown < d ? `the ${shown} of ${d} latent dimensions that move most` : `all ${d} latent dimensions`;
+  return {
+    params: [{ name: 'step', value: 0 }],
+    title: {
+      text: { expr: `'Alignment moves latents: Langevin step ' + step + ' of ${frames.length - 1}'` },
+      subtitle: `mean over ${samples} of ${which}`,
+      offset: 8,
+    },
+    spacing: 8,
+    vconcat: [barsPanel(frames), distancePanel(distance, shown < d ? `, all ${d} dimensions` : '')],
+  };
+}
+
+/** Each dimension's mean at a step: a line from its start, and the previous model's mean as a dash. */
+function barsPanel(frames: Bar[][]) {
   const values = frames.flatMap((bars) => bars.flatMap(({ start, now, target }) => [start, now, target]));
   const low = Math.min(0, ...values);
   const high = Math.max(0, ...values);
   const margin = 0.04 * (high - low || 1);
-  const which =
-    shown < d ? `the ${shown} of ${d} latent dimensions that move most` : `all ${d} latent dimensions`;
-  const names = ['previous model', 'after task 2, unaligned', 'now, while being aligned'];
-  const looks = [MODEL_COLORS.previous, '#9A9A9A', MODEL_COLORS.aligned];
   const x = {
     field: 'dimension',
     type: 'ordinal' as const,
@@ -140,101 +141,75 @@ function animationSpec(
     axis: {
       title: 'latent dimension, ordered by the previous model’s value',
       labelAngle: 0,
-      labelFontSize: shown > 24 ? 9 : 11,
+      labelFontSize: frames[0].length > 24 ? 9 : 11,
       ticks: false,
       domain: false,
       labelOverlap: false,
     },
   };
-  const y = (field: string) => ({
-    field,
-    type: 'quantitative' as const,
-    scale: { domain: [low - margin, high + margin], nice: false, zero: false },
-    axis: { title: 'mean latent value', tickCount: 5 },
-  });
+  const at = (field: keyof Bar) => {
+    const axis = axisOver(field, [low - margin, high + margin], { title: 'mean latent value', tickCount: 5 });
+    return { ...axis, scale: { ...axis.scale, zero: false } };
+  };
+  const names = ['previous model', 'after task 2, unaligned', 'now, while being aligned'];
   const color = (name: string) => ({
     datum: name,
     type: 'nominal' as const,
-    scale: { domain: names, range: looks },
+    scale: { domain: names, range: [MODEL_COLORS.previous, '#9A9A9A', MODEL_COLORS.aligned] },
     legend: { title: null, orient: 'top' as const, symbolType: 'square', symbolOpacity: 1, offset: 6 },
   });
-  const time = {
-    field: 'step',
-    type: 'quantitative' as const,
-    scale: { domain: [0, Math.max(1, steps)], nice: false },
-    axis: {
+  const dot = { type: 'circle' as const, opacity: 1 };
+  const dash = { type: 'tick' as const, orient: 'horizontal' as const, thickness: 3, width: 16, opacity: 1 };
+  return {
+    width: 690,
+    height: 190,
+    data: { name: 'bars', values: frames[0] },
+    encoding: { x },
+    layer: [
+      {
+        mark: { type: 'rule' as const, strokeWidth: 3, color: '#E9B48F' },
+        encoding: { y: at('start'), y2: { field: 'now' } },
+      },
+      { mark: { ...dot, size: 40 }, encoding: { y: at('start'), color: color(names[1]) } },
+      { mark: dash, encoding: { y: at('target'), color: color(names[0]) } },
+      { mark: { ...dot, size: 70 }, encoding: { y: at('now'), color: color(names[2]) } },
+    ],
+  };
+}
+
+/** The mean distance to the target by step, with a mark at the present one. */
+function distancePanel(distance: number[], over: string) {
+  const encoding = {
+    x: axisOver('step', [0, Math.max(1, distance.length - 1)], {
       title: 'Langevin step',
       grid: false,
       tickCount: 6,
       format: 'd',
       tickMinStep: 1,
       labelFlush: false,
-    },
+    }),
+    y: axisOver('distance', [0, 1.1 * Math.max(...distance) || 1], { title: null, tickCount: 3 }),
   };
-  const away = {
-    field: 'distance',
-    type: 'quantitative' as const,
-    scale: { domain: [0, 1.1 * Math.max(...distance) || 1], nice: false },
-    axis: { title: null, tickCount: 3 },
-  };
-
   return {
-    params: [{ name: 'step', value: 0 }],
+    width: 690,
+    height: 56,
     title: {
-      text: {
-        expr: `'${options.title ?? 'Alignment moves latents'}: Langevin step ' + step + ' of ${steps}'`,
-      },
-      subtitle: `mean over ${options.samples ?? `${n} test images`} of ${which}`,
-      offset: 8,
+      text: `mean distance to the previous model’s values${over}`,
+      fontSize: 12,
+      fontWeight: 'normal' as const,
+      frame: 'group' as const,
+      offset: 6,
     },
-    spacing: 8,
-    vconcat: [
+    layer: [
       {
-        width: 690,
-        height: 190,
-        data: { name: 'bars', values: frames[0] },
-        encoding: { x },
-        layer: [
-          {
-            mark: { type: 'rule', strokeWidth: 3, color: '#E9B48F' },
-            encoding: { y: y('start'), y2: { field: 'now' } },
-          },
-          {
-            mark: { type: 'circle', size: 40, opacity: 1 },
-            encoding: { y: y('start'), color: color(names[1]) },
-          },
-          {
-            mark: { type: 'tick', orient: 'horizontal', thickness: 3, width: 16, opacity: 1 },
-            encoding: { y: y('target'), color: color(names[0]) },
-          },
-          {
-            mark: { type: 'circle', size: 70, opacity: 1 },
-            encoding: { y: y('now'), color: color(names[2]) },
-          },
-        ],
+        data: { values: distance.map((value, step) => ({ step, distance: value })) },
+        mark: { type: 'line' as const, color: COLOR.rule, strokeWidth: 1.5 },
+        encoding,
       },
       {
-        width: 690,
-        height: 56,
-        title: {
-          text: `mean distance to the previous model’s values${shown < d ? `, all ${d} dimensions` : ''}`,
-          fontSize: 12,
-          fontWeight: 'normal',
-          frame: 'group',
-          offset: 6,
-        },
-        layer: [
-          {
-            data: { values: distance.map((value, step) => ({ step, distance: value })) },
-            mark: { type: 'line', color: COLOR.rule, strokeWidth: 1.5 },
-            encoding: { x: time, y: away },
-          },
-          {
-            data: { name: 'here', values: [{ step: 0, distance: distance[0] }] },
-            mark: { type: 'circle', color: MODEL_COLORS.aligned, size: 60, opacity: 1 },
-            encoding: { x: time, y: away },
-          },
-        ],
+        data: { name: 'here', values: [{ step: 0, distance: distance[0] }] },
+        mark: { type: 'circle' as const, color: MODEL_COLORS.aligned, size: 60, opacity: 1 },
+        encoding,
       },
     ],
   };

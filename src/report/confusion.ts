@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import type { PictureSpec } from './picture.ts';
+import type { PictureSpec, Titles } from './picture.ts';
 import { COLOR } from './theme.ts';
 
 /** More classes than this have no room for their names and counts. */
@@ -13,16 +13,14 @@ const NAMED = 20;
  */
 export function confusionSpec(
   counts: readonly (readonly number[])[],
-  options: { names?: readonly string[]; title?: string; subtitle?: string } = {},
+  { names: given, ...titles }: Titles & { names?: readonly string[] } = {},
 ): PictureSpec {
   const n = counts.length;
   if (n === 0 || counts.some((row) => row.length !== n)) {
     throw new EliError('ARGUMENT', `A confusion matrix is square; this one has ${n} rows`);
   }
-  if (options.names !== undefined && options.names.length !== n) {
-    throw new EliError('ARGUMENT', `${options.names.length} names for ${n} classes`);
-  }
-  const names = options.names ?? counts.map((_, i) => String(i));
+  const names = given ?? counts.map((_, i) => String(i));
+  if (names.length !== n) throw new EliError('ARGUMENT', `${names.length} names for ${n} classes`);
   const small = n <= NAMED;
   const long = names.some((name) => name.length > 4);
   const cell = small ? 34 : Math.max(3, Math.floor(520 / n));
@@ -32,7 +30,7 @@ export function confusionSpec(
       truth,
       predicted,
       count,
-      // Of a class without samples nothing was taken for anything.
+      // A class without samples has no shares.
       share: total === 0 ? 0 : (100 * count) / total,
       truthName: names[truth],
       predictedName: names[predicted],
@@ -51,7 +49,7 @@ export function confusionSpec(
   });
   const encoding = { x: axis('predicted', 'taken for'), y: axis('truth', 'class') };
   return {
-    title: { text: options.title ?? 'Confusion', ...(options.subtitle && { subtitle: options.subtitle }) },
+    title: { text: 'Confusion', ...titles },
     width: cell * n,
     height: cell * n,
     data: { values },

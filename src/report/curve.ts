@@ -1,5 +1,6 @@
 import { EliError } from '../errors.ts';
-import type { PictureSpec } from './picture.ts';
+import { axisOver, type PictureSpec } from './picture.ts';
+import { mean } from './stats.ts';
 import { MODEL_COLORS } from './theme.ts';
 
 const WIDTH = 540;
@@ -9,19 +10,19 @@ const TOP = 101;
 /** Height of a label of two lines with its distance to the next. */
 const LABEL_HEIGHT = 36;
 
+interface CurvePoint {
+  iteration: number;
+  accuracy: number;
+}
+
 /** One run's curve: accuracies in percent. */
 export interface SeedCurve {
   seed: number;
-  points: readonly { iteration: number; accuracy: number }[];
+  points: readonly CurvePoint[];
   /** Task-1 accuracy right after task 1. */
   afterTask1: number;
   /** Task-1 accuracy after task 2, before any alignment. */
   unaligned: number;
-}
-
-export interface CurveOptions {
-  title?: string;
-  subtitle?: string;
 }
 
 /**
@@ -31,21 +32,22 @@ export interface CurveOptions {
  *
  * @throws EliError ARGUMENT without a seed or without a point
  */
-export function curveSpec(runs: readonly SeedCurve[], options: CurveOptions = {}): PictureSpec {
+export function curveSpec(
+  runs: readonly SeedCurve[],
+  subtitle = runs.length === 1 ? `seed ${runs[0]!.seed}` : `${runs.length} seeds (thin) and their mean`,
+): PictureSpec {
   if (runs.length === 0 || runs.some((run) => run.points.length === 0)) {
     throw new EliError(
       'ARGUMENT',
       'An accuracy curve needs at least one seed, and each seed at least one point',
     );
   }
-  const single = runs.length === 1;
-  const mean = meanCurve(runs);
-  const end = mean[mean.length - 1];
-  const after = average(runs.map((run) => run.afterTask1));
-  const before = average(runs.map((run) => run.unaligned));
+  const curve = meanCurve(runs);
+  const end = curve[curve.length - 1]!;
   const lowest = Math.min(...runs.flatMap((run) => [run.unaligned, ...run.points.map((p) => p.accuracy)]));
   const bottom = Math.max(0, Math.floor((lowest - 4) / 10) * 10);
-  const longest = Math.max(1, ...runs.flatMap((run) => run.points.map((p) => p.iteration)));
+  const after = mean(runs.map((run) => run.afterTask1));
+  const before = mean(runs.map((run) => run.unaligned));
   const labels = spread(
     [
       { name: 'after task 1', accuracy: after, color: MODEL_COLORS.previous },
@@ -54,62 +56,22 @@ export function curveSpec(runs: readonly SeedCurve[], options: CurveOptions = {}
     ],
     bottom,
   );
-  const x = {
-    field: 'iteration',
-    type: 'quantitative' as const,
-    scale: { domain: [0, longest], nice: false },
-    axis: {
-      title: 'aligner iterations',
-      grid: false,
-      format: ',d',
-      tickCount: 9,
-      tickMinStep: 1,
-      labelFlush: false,
-    },
+  const y = (field: string) => {
+    const axis = axisOver(field, [bottom, TOP], { title: 'test accuracy on task 1 (%)', tickCount: 6 });
+    return { ...axis, scale: { ...axis.scale, zero: false } };
   };
-  const y = (field: string) => ({
-    field,
-    type: 'quantitative' as const,
-    scale: { domain: [bottom, TOP], nice: false, zero: false },
-    axis: { title: 'test accuracy on task 1 (%)', tickCount: 6 },
-  });
-  const ownColor = { field: 'color', type: 'nominal' as const, scale: null };
-  const thin = {
-    data: { values: runs.flatMap((run) => run.points.map((point) => ({ ...point, seed: run.seed }))) },
-    mark: { type: 'line' as const, strokeWidth: 1, opacity: 0.35, color: MODEL_COLORS.aligned },
-    encoding: { x, y: y('accuracy'), detail: { field: 'seed', type: 'nominal' as const } },
-  };
-
+  const color = { field: 'color', type: 'nominal' as const, scale: null };
   return {
-    title: {
-      text: options.title ?? 'Accuracy on the first task while the aligner learns',
-      subtitle:
-        options.subtitle ?? (single ? `seed ${runs[0].seed}` : `${runs.length} seeds (thin) and their mean`),
-    },
+    title: { text: 'Accuracy on the first task while the aligner learns', subtitle },
     width: WIDTH,
     height: HEIGHT,
     layer: [
       {
         data: { values: labels.filter((label) => label.name !== 'aligned') },
         mark: { type: 'rule', strokeDash: [6, 4], strokeWidth: 1.5 },
-        encoding: { x: { value: 0 }, x2: { value: WIDTH }, y: y('accuracy'), color: ownColor },
+        encoding: { x: { value: 0 }, x2: { value: WIDTH }, y: y('accuracy'), color },
       },
-      ...(single ? [] : [thin]),
-      {
-        data: { values: mean },
-        mark: {
-          type: 'line',
-          strokeWidth: 2.5,
-          color: MODEL_COLORS.aligned,
-          point: single ? { color: MODEL_COLORS.aligned, size: 36 } : false,
-        },
-        encoding: { x, y: y('accuracy') },
-      },
-      {
-        data: { values: [end] },
-        mark: { type: 'point', filled: true, size: 70, opacity: 1, color: MODEL_COLORS.aligned },
-        encoding: { x, y: y('accuracy') },
-      },
+      ...lineLayers(runs, curve, y('accuracy')),
       {
         data: { values: labels },
         mark: {
@@ -120,15 +82,43 @@ export function curveSpec(runs: readonly SeedCurve[], options: CurveOptions = {}
           lineBreak: '\n',
           lineHeight: 15,
         },
-        encoding: {
-          x: { value: WIDTH + 12 },
-          y: y('place'),
-          text: { field: 'text' },
-          color: ownColor,
-        },
+        encoding: { x: { value: WIDTH + 12 }, y: y('place'), text: { field: 'text' }, color },
       },
     ],
   };
+}
+
+/** A thin line for each of several seeds, their mean in bold, and a point at its end. */
+function lineLayers<Axis extends object>(runs: readonly SeedCurve[], curve: readonly CurvePoint[], y: Axis) {
+  const iterations = runs.flatMap((run) => run.points.map((point) => point.iteration));
+  const x = axisOver('iteration', [0, Math.max(1, ...iterations)], {
+    title: 'aligner iterations',
+    grid: false,
+    format: ',d',
+    tickCount: 9,
+    tickMinStep: 1,
+    labelFlush: false,
+  });
+  const color = MODEL_COLORS.aligned;
+  const single = runs.length === 1;
+  const thin = {
+    data: { values: runs.flatMap((run) => run.points.map((point) => ({ ...point, seed: run.seed }))) },
+    mark: { type: 'line' as const, strokeWidth: 1, opacity: 0.35, color },
+    encoding: { x, y, detail: { field: 'seed', type: 'nominal' as const } },
+  };
+  return [
+    ...(single ? [] : [thin]),
+    {
+      data: { values: [...curve] },
+      mark: { type: 'line' as const, strokeWidth: 2.5, color, point: single ? { color, size: 36 } : false },
+      encoding: { x, y },
+    },
+    {
+      data: { values: [curve[curve.length - 1]!] },
+      mark: { type: 'point' as const, filled: true, size: 70, opacity: 1, color },
+      encoding: { x, y },
+    },
+  ];
 }
 
 interface Label {
@@ -157,21 +147,14 @@ function spread(labels: readonly Label[], bottom: number): (Label & { text: stri
   return placed;
 }
 
-function meanCurve(runs: readonly SeedCurve[]): { iteration: number; accuracy: number }[] {
+/** The mean at each iteration at which every seed has a point. */
+function meanCurve(runs: readonly SeedCurve[]): CurvePoint[] {
   const byIteration = new Map<number, number[]>();
-  for (const { points } of runs) {
-    for (const { iteration, accuracy } of points) {
-      const values = byIteration.get(iteration);
-      if (values) values.push(accuracy);
-      else byIteration.set(iteration, [accuracy]);
-    }
+  for (const { iteration, accuracy } of runs.flatMap((run) => run.points)) {
+    byIteration.set(iteration, [...(byIteration.get(iteration) ?? []), accuracy]);
   }
   return [...byIteration]
     .filter(([, values]) => values.length === runs.length)
     .sort(([a], [b]) => a - b)
-    .map(([iteration, values]) => ({ iteration, accuracy: average(values) }));
-}
-
-function average(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+    .map(([iteration, values]) => ({ iteration, accuracy: mean(values) }));
 }

@@ -1,5 +1,6 @@
 import { EliError } from '../errors.ts';
-import type { PictureSpec } from './picture.ts';
+import { axisOver, type PictureSpec, type Titles } from './picture.ts';
+import { mean } from './stats.ts';
 import { MODEL_COLORS } from './theme.ts';
 
 /** Energies of the same task-1 test images, one number an image; low means like the previous model. */
@@ -17,6 +18,7 @@ export interface Bins {
 
 /** Share of the pooled values beyond each end of the axis, which the outermost bins take in. */
 const TAIL = 0.0005;
+const BINS = 60;
 
 /**
  * Counts each of `sets` in `bins` equal bins shared by all. The bins span the pooled values but for the outermost
@@ -31,12 +33,7 @@ export function sharedBins(sets: readonly Float32Array[], bins: number): Bins {
   if (sets.length === 0 || sets.some((set) => set.length === 0)) {
     throw new EliError('ARGUMENT', 'A histogram needs at least one value in every set');
   }
-  const pooled = new Float32Array(sets.reduce((sum, set) => sum + set.length, 0));
-  let offset = 0;
-  for (const set of sets) {
-    pooled.set(set, offset);
-    offset += set.length;
-  }
+  const pooled = Float32Array.from(sets.flatMap((set) => [...set]));
   if (!pooled.every(Number.isFinite)) {
     throw new EliError('NON_FINITE', 'A histogram got a value that is not a finite number');
   }
@@ -57,13 +54,9 @@ export function sharedBins(sets: readonly Float32Array[], bins: number): Bins {
   return { edges: Array.from({ length: bins + 1 }, (_, i) => low + i * width), counts };
 }
 
-export interface HistogramOptions {
+export interface HistogramOptions extends Titles {
   /** What has an energy; default `images`. */
   samples?: string;
-  title?: string;
-  subtitle?: string;
-  /** Number of bins, 60 unless told. */
-  bins?: number;
 }
 
 /** Three translucent histograms over shared bins, with the mean of each set marked and written into its label. */
@@ -75,7 +68,7 @@ export function histogramSpec(sets: EnergySets, options: HistogramOptions = {}):
   ].map((group) => ({ ...group, mean: mean(group.values) }));
   const { edges, counts } = sharedBins(
     groups.map((group) => group.values),
-    options.bins ?? 60,
+    BINS,
   );
   // A step line holds each value up to the next row: the last edge repeats the last bin to close it.
   const rows = groups.flatMap((group, g) =>
@@ -99,11 +92,11 @@ export function histogramSpec(sets: EnergySets, options: HistogramOptions = {}):
       labelExpr: `{${means.map((g) => `'${g.name}': '${g.label}'`).join(', ')}}[datum.label]`,
     },
   };
-  const x = {
-    type: 'quantitative' as const,
-    scale: { domain: [edges[0], edges[edges.length - 1]], nice: false },
-  };
-
+  const x = axisOver('edge', [edges[0]!, edges[edges.length - 1]!], {
+    title: 'energy (low = like the previous model)',
+    grid: false,
+    tickCount: 10,
+  });
   return {
     title: {
       text: options.title ?? 'Energies of task-1 images before and after alignment',
@@ -117,11 +110,7 @@ export function histogramSpec(sets: EnergySets, options: HistogramOptions = {}):
         data: { values: rows },
         mark: { type: 'area', interpolate: 'step-after', fillOpacity: 0.35, line: { strokeWidth: 1.5 } },
         encoding: {
-          x: {
-            ...x,
-            field: 'edge',
-            axis: { title: 'energy (low = like the previous model)', grid: false, tickCount: 10 },
-          },
+          x,
           y: {
             field: 'share',
             type: 'quantitative',
@@ -138,10 +127,6 @@ export function histogramSpec(sets: EnergySets, options: HistogramOptions = {}):
       },
     ],
   };
-}
-
-function mean(values: Float32Array): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function format(value: number): string {

@@ -7,6 +7,20 @@ import { THEME } from './theme.ts';
 /** A Vega-Lite description of a picture, without look: `THEME` gives that. */
 export type PictureSpec = TopLevelSpec;
 
+/** What stands above a picture. */
+export interface Titles {
+  title?: string;
+  subtitle?: string;
+}
+
+/** A quantitative axis of `field` over exactly this domain. */
+export const axisOver = <const Axis>(field: string, domain: [low: number, high: number], axis: Axis) => ({
+  field,
+  type: 'quantitative' as const,
+  scale: { domain, nice: false },
+  axis,
+});
+
 // Vega, Vega-Lite and resvg take a third of a second to load: a command that draws nothing must not wait for them.
 const loadVega = () => import('vega');
 const loadVegaLite = () => import('vega-lite');

@@ -18,7 +18,7 @@ export interface RooflinePoint {
 export function rooflineSpec(
   points: readonly RooflinePoint[],
   roof: { gflops: number; gbs: number },
-  options: { title?: string; subtitle?: string } = {},
+  subtitle: string,
 ): PictureSpec {
   if (points.length === 0) throw new EliError('ARGUMENT', 'A roofline needs at least one workload');
   const values = points.map((p) => ({ ...p, intensity: p.gflops / p.gbs, group: p.name.split(' ')[0] }));
@@ -43,7 +43,7 @@ export function rooflineSpec(
     axis: { title: 'GFLOP/s', tickCount: 6 },
   };
   return {
-    title: { text: options.title ?? 'Roofline', ...(options.subtitle && { subtitle: options.subtitle }) },
+    title: { text: 'Roofline', subtitle },
     width: 560,
     height: 360,
     layer: [

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import type { PictureSpec } from './picture.ts';
+import { axisOver, type PictureSpec } from './picture.ts';
 import { CLASS_COLORS, COLOR } from './theme.ts';
 import { type TsneOptions, tsne } from './tsne.ts';
 
@@ -28,7 +28,7 @@ export interface EmbedOptions extends TsneOptions {
  * Embeds the three sets of latents jointly, so that a place means the same in every panel. Takes `images` of the n
  * images, evenly spaced, the same ones in each set.
  *
- * @throws EliError SHAPE when a set has not n × d values or `labels` not n; what `tsne` throws
+ * @throws EliError SHAPE when a set does not have n × d values or `labels` not n; what `tsne` throws
  */
 export async function embedLatents(
   sets: LatentSets,
@@ -49,34 +49,26 @@ export async function embedLatents(
 
   const m = Math.min(n, options.images ?? 300);
   const picked = Array.from({ length: m }, (_, i) => Math.floor((i * n) / m));
-  const points = new Float32Array(panels.length * m * d);
-  panels.forEach(({ latents }, p) => {
-    picked.forEach((row, i) => {
-      points.set(latents.subarray(row * d, (row + 1) * d), (p * m + i) * d);
-    });
-  });
-  const places = await tsne(points, panels.length * m, d, options);
+  const points = panels.flatMap(({ latents }) =>
+    picked.flatMap((row) => [...latents.subarray(row * d, (row + 1) * d)]),
+  );
+  const places = await tsne(Float32Array.from(points), panels.length * m, d, options);
   return {
     labels: picked.map((row) => sets.labels[row]),
     panels: panels.map(({ title }, p) => ({ title, places: places.subarray(p * m * 2, (p + 1) * m * 2) })),
   };
 }
 
-export interface ScatterOptions {
-  title?: string;
-  subtitle?: string;
-}
-
 /**
  * The panels side by side on one scale, coloured by label; each class's label stands at the median of its points.
  * From the second panel on, the places of the first are drawn in grey below, to show where points came from.
  *
- * @throws EliError SHAPE when a panel has not a place for each label
+ * @throws EliError SHAPE when a panel does not have a place for each label
  */
 export function scatterSpec(
   labels: readonly number[],
   panels: readonly ScatterPanel[],
-  options: ScatterOptions = {},
+  subtitle = `joint t-SNE of ${labels.length} test images; grey: where the same images were after task 1`,
 ): PictureSpec {
   for (const { title, places } of panels) {
     if (places.length !== 2 * labels.length) {
@@ -87,28 +79,19 @@ export function scatterSpec(
     }
   }
   const classes = [...new Set(labels)].sort((a, b) => a - b);
-  const rows = panels.flatMap((panel, p) => [
-    ...(p === 0
-      ? []
-      : toRows(panels[0].places, labels).map((row) => ({ ...row, kind: 'ghost', panel: panel.title }))),
-    ...toRows(panel.places, labels).map((row) => ({ ...row, kind: 'point', panel: panel.title })),
-    ...medians(toRows(panel.places, labels), classes).map((row) => ({
-      ...row,
-      kind: 'label',
-      panel: panel.title,
-    })),
-  ]);
+  const rows = panels.flatMap(({ title, places }, p) => {
+    const points = toRows(places, labels);
+    const kinds = {
+      ghost: p === 0 ? [] : toRows(panels[0].places, labels),
+      point: points,
+      label: medians(points, classes),
+    };
+    return Object.entries(kinds).flatMap(([kind, of]) => of.map((row) => ({ ...row, kind, panel: title })));
+  });
   const reach =
     1.06 * panels.reduce((most, { places }) => places.reduce((m, v) => Math.max(m, Math.abs(v)), most), 0);
-  const only = (kind: string) => [{ filter: { field: 'kind', equal: kind } }];
-
   return {
-    title: {
-      text: options.title ?? 'Latents of the first task: learnt, shifted, aligned',
-      subtitle:
-        options.subtitle ??
-        `joint t-SNE of ${labels.length} test images; grey: where the same images were after task 1`,
-    },
+    title: { text: 'Latents of the first task: learnt, shifted, aligned', subtitle },
     data: { values: rows },
     facet: { field: 'panel', type: 'nominal', sort: panels.map(({ title }) => title), title: null },
     columns: panels.length,
@@ -117,45 +100,51 @@ export function scatterSpec(
       width: 290,
       height: 290,
       view: { stroke: '#DDDDDD' },
-      encoding: {
-        x: { field: 'x', type: 'quantitative', axis: null, scale: { domain: [-reach, reach], nice: false } },
-        y: { field: 'y', type: 'quantitative', axis: null, scale: { domain: [-reach, reach], nice: false } },
-      },
-      layer: [
-        {
-          transform: only('ghost'),
-          mark: { type: 'circle', size: 16, color: '#D9D9D9', opacity: 0.7 },
-        },
-        {
-          transform: only('point'),
-          mark: { type: 'circle', size: 24, opacity: 0.75 },
-          encoding: {
-            color: {
-              field: 'label',
-              type: 'nominal',
-              scale: { domain: classes, range: classes.map((_, i) => CLASS_COLORS[i % CLASS_COLORS.length]) },
-              legend: {
-                title: 'digit',
-                titleOrient: 'left',
-                orient: 'bottom',
-                direction: 'horizontal',
-                symbolOpacity: 1,
-                symbolSize: 70,
-              },
-            },
-          },
-        },
-        // The same text twice: a white one, stroked, keeps the black one readable over points.
-        ...[{ stroke: '#FFFFFF', strokeWidth: 4, strokeJoin: 'round' as const }, { color: COLOR.ink }].map(
-          (look) => ({
-            transform: only('label'),
-            mark: { type: 'text' as const, fontSize: 15, fontWeight: 'bold' as const, ...look },
-            encoding: { text: { field: 'label' } },
-          }),
-        ),
-      ],
+      encoding: { x: axisOver('x', [-reach, reach], null), y: axisOver('y', [-reach, reach], null) },
+      layer: scatterLayers(classes),
     },
   };
+}
+
+/** Grey places below, coloured ones above them, and the labels on top. */
+function scatterLayers(classes: readonly number[]) {
+  const only = (kind: string) => [{ filter: { field: 'kind', equal: kind } }];
+  return [
+    {
+      transform: only('ghost'),
+      mark: { type: 'circle' as const, size: 16, color: '#D9D9D9', opacity: 0.7 },
+    },
+    {
+      transform: only('point'),
+      mark: { type: 'circle' as const, size: 24, opacity: 0.75 },
+      encoding: {
+        color: {
+          field: 'label',
+          type: 'nominal' as const,
+          scale: {
+            domain: [...classes],
+            range: classes.map((_, i) => CLASS_COLORS[i % CLASS_COLORS.length]),
+          },
+          legend: {
+            title: 'digit',
+            titleOrient: 'left' as const,
+            orient: 'bottom' as const,
+            direction: 'horizontal' as const,
+            symbolOpacity: 1,
+            symbolSize: 70,
+          },
+        },
+      },
+    },
+    // The same text twice: a white one, stroked, keeps the black one readable over points.
+    ...[{ stroke: '#FFFFFF', strokeWidth: 4, strokeJoin: 'round' as const }, { color: COLOR.ink }].map(
+      (look) => ({
+        transform: only('label'),
+        mark: { type: 'text' as const, fontSize: 15, fontWeight: 'bold' as const, ...look },
+        encoding: { text: { field: 'label' } },
+      }),
+    ),
+  ];
 }
 
 interface Row {

@@ -8,15 +8,20 @@ export interface MeanStd {
   max: number;
 }
 
+/** Their mean, NaN where there are none. */
+export function mean(values: ArrayLike<number>): number {
+  return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** Mean, sample standard deviation (n − 1), least and greatest of `values`; NaN where there are none. */
 export function meanStd(values: ArrayLike<number>): MeanStd {
   const list = Array.from(values);
   const n = list.length;
-  const mean = list.reduce((sum, value) => sum + value, 0) / n;
-  const squares = list.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const middle = mean(list);
+  const squares = list.reduce((sum, value) => sum + (value - middle) ** 2, 0);
   return {
     n,
-    mean,
+    mean: middle,
     std: n > 1 ? Math.sqrt(squares / (n - 1)) : squares,
     min: n > 0 ? Math.min(...list) : Number.NaN,
     max: n > 0 ? Math.max(...list) : Number.NaN,
@@ -29,11 +34,8 @@ export function formatMeanStd(
   digits: number,
   range = false,
 ): string {
-  const number = (value: number): string => value.toFixed(digits);
-  let text = number(stats.mean);
-  if (stats.n !== 1) text += ` ± ${number(stats.std)}`;
-  if (range && stats.min !== undefined && stats.max !== undefined) {
-    text += ` [${number(stats.min)}, ${number(stats.max)}]`;
-  }
-  return text;
+  const { n, mean, std, min, max } = stats;
+  const spread = n === 1 ? '' : ` ± ${std.toFixed(digits)}`;
+  const ends = range && min !== undefined && max !== undefined;
+  return `${mean.toFixed(digits)}${spread}${ends ? ` [${min.toFixed(digits)}, ${max.toFixed(digits)}]` : ''}`;
 }

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import type { PictureSpec } from './picture.ts';
+import { axisOver, type PictureSpec, type Titles } from './picture.ts';
 import { COLOR } from './theme.ts';
 
 /** Means of one epoch of training; accuracies in %. */
@@ -19,10 +19,7 @@ const SETS = { train: COLOR.blue, test: COLOR.vermillion } as const;
  *
  * @throws EliError ARGUMENT without an epoch
  */
-export function trainingSpec(
-  points: readonly EpochPoint[],
-  options: { title?: string; subtitle?: string } = {},
-): PictureSpec {
+export function trainingSpec(points: readonly EpochPoint[], titles: Titles = {}): PictureSpec {
   if (points.length === 0) throw new EliError('ARGUMENT', 'A training curve needs at least one epoch');
   const long = (train: keyof EpochPoint, test: keyof EpochPoint) =>
     points.flatMap((point) =>
@@ -38,12 +35,12 @@ export function trainingSpec(
     data: { values },
     mark: { type: 'line' as const, strokeWidth: 2.5, point: points.length <= 40 ? { size: 30 } : false },
     encoding: {
-      x: {
-        field: 'epoch',
-        type: 'quantitative' as const,
-        scale: { domain: [1, Math.max(2, points[points.length - 1]!.epoch)], nice: false },
-        axis: { title: 'epoch', grid: false, tickMinStep: 1, format: 'd' },
-      },
+      x: axisOver('epoch', [1, Math.max(2, points[points.length - 1]!.epoch)], {
+        title: 'epoch',
+        grid: false,
+        tickMinStep: 1,
+        format: 'd',
+      }),
       y: { field: 'value', type: 'quantitative' as const, scale: { zero }, axis: { title, tickCount: 6 } },
       color: {
         field: 'set',
@@ -54,7 +51,7 @@ export function trainingSpec(
     },
   });
   return {
-    title: { text: options.title ?? 'Training', ...(options.subtitle && { subtitle: options.subtitle }) },
+    title: { text: 'Training', ...titles },
     hconcat: [
       panel(loss, 'mean loss', true),
       ...(accuracy.length > 0 ? [panel(accuracy, 'accuracy (%)', false)] : []),

@@ -4,17 +4,13 @@ import { EliError } from '../errors.ts';
 export interface TsneOptions {
   /** The same seed on the same Node version gives the same picture; 1 unless told. */
   seed?: number;
-  /** About how many neighbours a point heeds; 30 unless told, less where there are fewer than 91 points. */
-  perplexity?: number;
   /** Gradient steps, 500 unless told. */
   iterations?: number;
-  /** Called after every tenth step. */
-  onStep?: (done: number, total: number) => void;
 }
 
 /**
  * Places `points` [n, d] in the plane by t-SNE and returns the places [n, 2], row-major. Exact, so time and memory
- * grow with n². It gives way to other work of the process every few steps.
+ * grow with n². Other work of the process gets a turn every few steps.
  *
  * @throws EliError SHAPE when `points` has not n × d values or n < 4, NON_FINITE for a value that is not a number
  */
@@ -37,20 +33,13 @@ export async function tsne(
   const rows = Array.from({ length: n }, (_, i) => Float64Array.from(points.subarray(i * d, (i + 1) * d)));
   const model = new TSNE(rows, {
     seed: options.seed ?? 1,
-    perplexity: Math.min(options.perplexity ?? 30, (n - 1) / 3),
+    perplexity: Math.min(30, (n - 1) / 3),
     epsilon: 50,
     d: 2,
   });
-  const iterations = options.iterations ?? 500;
   let places = rows;
   let done = 0;
-  for (places of model.generator(iterations)) {
-    done++;
-    if (done % 10 === 0) {
-      options.onStep?.(done, iterations);
-      await setImmediate();
-    }
-  }
+  for (places of model.generator(options.iterations ?? 500)) if (++done % 10 === 0) await setImmediate();
   const flat = new Float32Array(2 * n);
   places.forEach((place, i) => {
     flat.set(place, 2 * i);

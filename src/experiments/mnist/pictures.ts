@@ -35,10 +35,7 @@ export async function saveMnistPictures(
     bar.update(1);
     const [n, d] = latents.previous.shape as [number, number];
     const { embedded, panels } = await embed(latents, labels, n, d, metrics.seed);
-    await savePicture(
-      join(folder, 'latents'),
-      scatterSpec(embedded, panels, { subtitle: subtitle(metrics) }),
-    );
+    await savePicture(join(folder, 'latents'), scatterSpec(embedded, panels, subtitle(metrics)));
     bar.update(2);
     await saveEnergies(folder, metrics, aligner, latents);
     bar.update(3);
@@ -60,7 +57,7 @@ export async function saveCurve(folder: string, runs: readonly MnistMetrics[]): 
   const first = runs[0]!;
   const text =
     runs.length === 1 ? subtitle(first) : `MNIST, latents of ${first.latent}, ${runs.length} seeds`;
-  await savePicture(join(folder, 'curve'), curveSpec(curves, { subtitle: text }));
+  await savePicture(join(folder, 'curve'), curveSpec(curves, text));
 }
 
 function subtitle(metrics: MnistMetrics): string {
@@ -114,9 +111,6 @@ async function animate(
   const trajectory = Array.from({ length: points.length / (n * d) }, (_, t) =>
     points.subarray(t * n * d, (t + 1) * n * d),
   );
-  await saveAnimation(
-    join(folder, 'alignment'),
-    { trajectory, n, d, target },
-    { samples: `${n} test images of digits 0–4 (seed ${metrics.seed}),` },
-  );
+  const samples = `${n} test images of digits 0–4 (seed ${metrics.seed}),`;
+  await saveAnimation(join(folder, 'alignment'), { trajectory, n, d, target }, samples);
 }
