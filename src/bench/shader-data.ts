@@ -34,7 +34,7 @@ export function bytesOf(buffer: BufferBinding, elements: number): number {
 }
 
 /** Writes one number as its type has it. */
-export function setNumber(view: DataView, offset: number, scalar: Scalar, value: number): void {
+function setNumber(view: DataView, offset: number, scalar: Scalar, value: number): void {
   if (scalar === 'f32') view.setFloat32(offset, value, true);
   else if (scalar === 'f16') view.setUint16(offset, halfOf(value), true);
   else view.setUint32(offset, value, true);
@@ -66,6 +66,28 @@ export function fillBuffer(
   });
   return bytes;
 }
+
+/** A uniform on the device with the given numbers of its fields. */
+export function writeUniform(
+  device: GPUDevice,
+  buffer: BufferBinding,
+  values: ReadonlyMap<string, readonly number[]>,
+): GPUBuffer {
+  const size = Math.ceil(buffer.headBytes / 16) * 16;
+  const bytes = new ArrayBuffer(size);
+  const view = new DataView(bytes);
+  for (const { name, leaves } of buffer.fields ?? [{ name: '', leaves: buffer.head }]) {
+    const numbers = values.get(name)!;
+    leaves.forEach(({ offset, scalar }, i) => {
+      setNumber(view, offset, scalar, numbers[i]!);
+    });
+  }
+  const uniform = device.createBuffer({ size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+  device.queue.writeBuffer(uniform, 0, bytes);
+  return uniform;
+}
+
+/** One number alone, several in an array, fields in an object. */
 
 /** The scalar that all numbers of a buffer have, if they have one. */
 function scalarOf(buffer: BufferBinding): Scalar | undefined {

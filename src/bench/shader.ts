@@ -12,7 +12,7 @@ import {
   contentsOf,
   type Fill,
   fillBuffer,
-  setNumber,
+  writeUniform,
 } from './shader-data.ts';
 import type { Prepared, Workload } from './workload.ts';
 
@@ -361,26 +361,6 @@ async function pipelineOf(engine: Engine, one: Resolved): Promise<Kernel> {
   return { file: source.file, label, layout, pipeline, bindGroupLayout };
 }
 
-function writeUniform(
-  device: GPUDevice,
-  buffer: BufferBinding,
-  values: ReadonlyMap<string, readonly number[]>,
-): GPUBuffer {
-  const size = Math.ceil(buffer.headBytes / 16) * 16;
-  const bytes = new ArrayBuffer(size);
-  const view = new DataView(bytes);
-  for (const { name, leaves } of buffer.fields ?? [{ name: '', leaves: buffer.head }]) {
-    const numbers = values.get(name)!;
-    leaves.forEach(({ offset, scalar }, i) => {
-      setNumber(view, offset, scalar, numbers[i]!);
-    });
-  }
-  const uniform = device.createBuffer({ size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
-  device.queue.writeBuffer(uniform, 0, bytes);
-  return uniform;
-}
-
-/** One number alone, several in an array, fields in an object. */
 function valuesOf(fields: ReadonlyMap<string, readonly number[]>): ShaderCase['uniforms'][string] {
   const plain = (values: readonly number[]) => (values.length === 1 ? values[0]! : values);
   const whole = fields.get('');
