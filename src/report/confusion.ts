@@ -13,7 +13,7 @@ const NAMED = 20;
  */
 export function confusionSpec(
   counts: readonly (readonly number[])[],
-  { names: given, ...titles }: Titles & { names?: readonly string[] } = {},
+  { names: given, title, subtitle }: Required<Titles> & { names?: readonly string[] },
 ): PictureSpec {
   const n = counts.length;
   if (n === 0 || counts.some((row) => row.length !== n)) {
@@ -36,12 +36,12 @@ export function confusionSpec(
       predictedName: names[predicted],
     }));
   });
-  const axis = (name: 'truth' | 'predicted', title: string) => ({
+  const axis = (name: 'truth' | 'predicted', heading: string) => ({
     field: small ? `${name}Name` : name,
     type: 'ordinal' as const,
     sort: { field: name },
     axis: {
-      title,
+      title: heading,
       ticks: false,
       domain: false,
       ...(small ? (name === 'predicted' ? { labelAngle: long ? -45 : 0 } : {}) : { labels: false }),
@@ -49,7 +49,7 @@ export function confusionSpec(
   });
   const encoding = { x: axis('predicted', 'taken for'), y: axis('truth', 'class') };
   return {
-    title: { text: 'Confusion', ...titles },
+    title: { text: title, subtitle },
     width: cell * n,
     height: cell * n,
     data: { values },

@@ -19,7 +19,10 @@ const SETS = { train: COLOR.blue, test: COLOR.vermillion } as const;
  *
  * @throws EliError ARGUMENT without an epoch
  */
-export function trainingSpec(points: readonly EpochPoint[], titles: Titles = {}): PictureSpec {
+export function trainingSpec(
+  points: readonly EpochPoint[],
+  { title, subtitle }: Required<Titles>,
+): PictureSpec {
   if (points.length === 0) throw new EliError('ARGUMENT', 'A training curve needs at least one epoch');
   const long = (train: keyof EpochPoint, test: keyof EpochPoint) =>
     points.flatMap((point) =>
@@ -29,7 +32,7 @@ export function trainingSpec(points: readonly EpochPoint[], titles: Titles = {})
     );
   const loss = long('trainLoss', 'testLoss');
   const accuracy = long('trainAccuracy', 'testAccuracy');
-  const panel = (values: ReturnType<typeof long>, title: string, zero: boolean) => ({
+  const panel = (values: ReturnType<typeof long>, unit: string, zero: boolean) => ({
     width: 300,
     height: 240,
     data: { values },
@@ -41,7 +44,12 @@ export function trainingSpec(points: readonly EpochPoint[], titles: Titles = {})
         tickMinStep: 1,
         format: 'd',
       }),
-      y: { field: 'value', type: 'quantitative' as const, scale: { zero }, axis: { title, tickCount: 6 } },
+      y: {
+        field: 'value',
+        type: 'quantitative' as const,
+        scale: { zero },
+        axis: { title: unit, tickCount: 6 },
+      },
       color: {
         field: 'set',
         type: 'nominal' as const,
@@ -51,7 +59,7 @@ export function trainingSpec(points: readonly EpochPoint[], titles: Titles = {})
     },
   });
   return {
-    title: { text: 'Training', ...titles },
+    title: { text: title, subtitle },
     hconcat: [
       panel(loss, 'mean loss', true),
       ...(accuracy.length > 0 ? [panel(accuracy, 'accuracy (%)', false)] : []),
