@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { saveAnimation, toFrames } from '../src/report/animation.ts';
+import { confusionSpec } from '../src/report/confusion.ts';
 import { curveSpec, type SeedCurve } from '../src/report/curve.ts';
 import { textWidth } from '../src/report/font.ts';
 import { histogramSpec, sharedBins } from '../src/report/histogram.ts';
 import { rasterize, renderSvg, savePicture } from '../src/report/picture.ts';
 import { embedLatents, scatterSpec } from '../src/report/scatter.ts';
+import { trainingSpec } from '../src/report/training.ts';
 import { tsne } from '../src/report/tsne.ts';
 import { gaussians, hasCode } from './support/report.ts';
 
@@ -241,5 +243,24 @@ function gifDelays(gif: Buffer): number[] {
   }
   return delays;
 }
+
+test('the pictures of a training show the title and the subtitle that they are given', async () => {
+  const titles = { title: 'cnn on bars', subtitle: 'seed 7, 2 epochs' };
+  const point = { trainLoss: 1, testLoss: 1.1, testAccuracy: 60 };
+  const points = [1, 2].map((epoch) => ({ epoch, ...point }));
+  for (const spec of [
+    trainingSpec(points, titles),
+    confusionSpec(
+      [
+        [3, 1],
+        [0, 4],
+      ],
+      titles,
+    ),
+  ]) {
+    const svg = await renderSvg(spec);
+    for (const text of Object.values(titles)) assert.ok(svg.includes(`>${text}<`), text);
+  }
+});
 
 test.run();
