@@ -353,7 +353,7 @@ test('an exception inside profile: it comes through, and the engine is as before
     assert.is(engine.memory.inUse, before);
     const profiled = (): void => engine.tidy(() => void exp(x));
     const [first, second] = [engine.profile(profiled), engine.profile(profiled)];
-    await fails(() => second, 'ARGUMENT', /another one is under way/);
+    await fails(() => second, 'ARGUMENT', /another profile is running/);
     assert.is((await first).length, 1);
   });
 });

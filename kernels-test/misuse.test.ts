@@ -88,7 +88,7 @@ test('an engine disposed while it is read: what was under way is said', async ()
   short.dispose();
   const [read, sync] = await Promise.allSettled(pending);
   for (const [end, what] of [
-    [read, /disposed before a tensor was read\n.*await what is under way/],
+    [read, /disposed before a tensor was read\n.*await pending work/],
     [sync, /disposed before the work was done/],
   ] as const) {
     await refused('DISPOSED', what, () => {

@@ -8,9 +8,9 @@
 //   cut-out      0 in a square of side `hole` at a random centre, cut by the border (DeVries and Taylor, 2017)
 //   mixture      λ times this plus 1 − λ times what image i + 1 of the minibatch (after the last: the first) became,
 //                λ of Beta(α, α) (Zhang et al., mixup, 2018)
-// in this order. A data set larger than a binding may be lies in two parts (PARTS = 2), of which the first has `first`
-// images. What an image draws depends on its place i and the step only. One invocation makes four neighbouring
-// columns of a row in all channels, so that the random bits of an image are worked out once for twelve pixels.
+// in this order. A data set too large for one binding is split into two parts (PARTS = 2), of which the first has `first`
+// images. The random numbers of an image depend only on its place i and the step. One invocation makes four neighbouring
+// columns of a row in all channels, so that the random bits of an image are computed once for twelve pixels.
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 //!include lib/augment.wgsl
@@ -107,7 +107,7 @@ fn inside(at: vec2i) -> bool {
   return at.x >= 0 && at.x < params.size.x && at.y >= 0 && at.y < params.size.y;
 }
 
-// The word that holds byte 4 i of a part; what lies outside it is not used.
+// The word that holds byte 4 i of a part; what is outside it is not used.
 fn word(part: u32, i: i32) -> u32 {
   if (PARTS == 2u && part == 1u) {
     return images_1[clamp(i + i32(params.offset_1), 0, i32(arrayLength(&images_1)) - 1)];
@@ -130,7 +130,7 @@ fn bilinear(part: u32, plane: i32, at: vec2f) -> f32 {
   return mix(top, bottom, f.x);
 }
 
-// Columns x … x + 3 of row `line` of channel c, all of it but the mixture.
+// Columns x … x + 3 of row `line` of channel c, with everything but the mixture.
 fn four(view: View, c: u32, line: i32, x: i32) -> vec4f {
   let plane = view.first_byte + i32(c) * params.size.x * params.size.y;
   let columns = vec4i(x, x + 1, x + 2, x + 3) * view.turn + view.shift.y;
@@ -186,7 +186,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (MIX == 1u) {
     share = mix_share(draw(source, u32(i), PURPOSE_MIX), params.inverse_alpha);
   }
-  // Loops of a length known here only: unrolled they would make the code, and the time to compile it, many times longer.
+  // The length of these loops is hidden from the compiler: unrolled, the code would take many times longer to compile.
   var total = array<vec4f, MAX_CHANNELS>();
   for (var k = 0u; k < params.sources; k++) {
     let next = select(i + 1, 0, i + 1 == i32(params.n));

@@ -1,5 +1,5 @@
 // Targets of mixed images: y[i, k] = λ_i [labels[i] = k] + (1 − λ_i) [labels[i + 1] = k], i + 1 modulo n, with the λ_i of
-// augment.wgsl for the same step, stream and seed. One invocation an element.
+// augment.wgsl for the same step, stream and seed. One invocation per element.
 //!include lib/index.wgsl
 //!include lib/augment.wgsl
 

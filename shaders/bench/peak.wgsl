@@ -1,5 +1,5 @@
-// The most multiply-adds an adapter does: ROUNDS × 8 on each of 8 independent numbers, few enough for any register file
-// and enough to hide the latency. The result is stored so that nothing can be left out. One invocation an element of y.
+// The highest rate of multiply-adds that an adapter reaches: ROUNDS × 8 on each of 8 independent numbers, few enough for
+// any register file and enough to hide the latency. The result is stored so that nothing can be left out. One invocation per element of y.
 
 override ROUNDS: u32 = 64u;
 

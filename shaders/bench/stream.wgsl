@@ -1,4 +1,4 @@
-// y = x, four values an invocation: what an adapter's memory does at best.
+// y = x, four values an invocation: the highest memory bandwidth that an adapter reaches.
 //!include lib/index.wgsl
 
 struct Params {

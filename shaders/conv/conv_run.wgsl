@@ -5,8 +5,8 @@ enable subgroups;
 //
 // Each of the LANES invocations of a subgroup keeps TM rows × a run of TN neighbouring positions of one image row. For
 // each row of taps (a row of the window in one channel) it loads the ACROSS elements of X that the windows of its run
-// meet, once for all taps; the TM · KW weights are loaded one a lane and go round by shuffles. Rows of C outside, taps
-// inside: a row then stays in registers for all taps. One subgroup a workgroup. Needs subgroups of exactly LANES.
+// touch, once for all taps; the TM · KW weights are loaded one per lane and passed round by shuffles. The loop over rows of C is
+// outside the one over taps: a row then stays in registers for all taps. One subgroup per workgroup. Needs subgroups of exactly LANES.
 
 //!include lib/conv.wgsl
 
@@ -29,7 +29,7 @@ alias Tile = array<array<f32, TN>, TM>;
 alias Weights = array<f32, SHARE>;
 alias Elements = array<f32, ACROSS>;
 
-// Half of the rows, from `first` on, for one row of taps: Mesa unrolls a loop up to some cost only, and one that is not
+// Half of the rows, from `first` on, for one row of taps: Mesa unrolls a loop only up to some cost, and one that is not
 // unrolled indexes `acc` by a variable, which is about eight times as slow.
 fn add_rows(
   acc: ptr<function, Tile>,
@@ -68,7 +68,7 @@ fn main(
   let ox = (run - row * runs) * i32(TN);
   let place = position_place(min(row, last_row) * params.grid_width + ox);
 
-  // Elements of an image row that the run meets, −1 outside.
+  // Elements of an image row that the run touches, −1 outside.
   let left = place.z - select(0, i32((KW - 1u) * TAP), FLIP == 1u);
   var columns: array<i32, ACROSS>;
   for (var s = 0u; s < ACROSS; s++) {
@@ -122,7 +122,7 @@ fn main(
   }
 
   if (row <= last_row) {
-    // One store in a loop whose length compilers do not know, with the row picked out of the registers: software
+    // One store in a loop whose length compilers do not know, with the row selected from the registers: software
     // drivers take some 10 ms to compile each store.
     let end = min(m0 + TM, params.m);
     for (var m = m0; m < end; m++) {

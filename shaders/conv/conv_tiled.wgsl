@@ -1,7 +1,7 @@
 // C[m, column] = Σ_k A[m, k] · X(column, k) (+ bias[m]): the three passes of a convolution, see lib/conv.wgsl. For GPUs.
 //
 // A workgroup of WX × WY invocations computes WY · TM rows × WX · TN columns; each invocation keeps TM × TN of them in
-// registers. For TK values of k at a time the workgroup works out their places, then loads both tiles into workgroup
+// registers. For TK values of k at a time the workgroup computes their positions, then loads both tiles into workgroup
 // memory: an element of X and its bounds check serve all rows of the tile. An invocation loads X for one column only,
 // so WX · WY must be a multiple of WX · TN (TN divides WY), and of TK.
 

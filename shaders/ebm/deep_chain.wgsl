@@ -1,5 +1,5 @@
 enable subgroups;
-// The analysis does not see that all lanes of a subgroup go through the loops together.
+// The analysis cannot see that all lanes of a subgroup go through the loops together.
 diagnostic(off, subgroup_uniformity);
 // Langevin chains without noise of energies with two or more hidden layers, in the first of them (src/ebm/deep.ts).
 // A step x ← x + ε W1ᵀ δ, with δ = ∂f/∂h the gradient at the first layer's pre-activations h = W1 x + b1, is exactly
@@ -7,7 +7,7 @@ diagnostic(off, subgroup_uniformity);
 // through G: products of one vector [H] with matrices [H, H], whose length does not depend on that of the latents.
 //
 // One subgroup of LANES invocations runs CHAINS chains side by side; lane l holds the units l · UNITS … + UNITS − 1 of
-// every vector, and hands them round by shuffles. Each value of a matrix is loaded once for all chains.
+// every vector, and shares them by shuffles. Each value of a matrix is loaded once for all chains.
 // Writes Σ_t δ_t per chain: total [rows, H].
 
 const H: u32 = 64u;
@@ -79,7 +79,7 @@ fn add_unit(s: ptr<function, State>, q: u32, v: u32, l: u32, at: u32) {
   }
 }
 
-// One call for each unit: software drivers unroll no loop of so many products, and an index that is not a constant would
+// One call for each unit: software drivers do not unroll a loop of so many products, and an index that is not a constant would
 // put x into memory.
 fn add_pack(s: ptr<function, State>, q: u32, l: u32, at: u32) {
   add_unit(s, q, 0u, l, at);
@@ -100,7 +100,7 @@ struct State {
   signs: array<vec4u, CHAINS>,
 }
 
-// What becomes of a product y.
+// What is done with a product y.
 struct Stage {
   // All bits set where it goes up, to the pre-activations of a layer; else down, to the gradient there.
   up: bool,
@@ -110,8 +110,8 @@ struct Stage {
   counts: f32,
   // ε where y is G δ, else 0.
   gain: f32,
-  // Where the layer's signs are: all bits set in one of four words, and the first bit there. No index that is not
-  // constant: it would put what is indexed into memory.
+  // Where the layer's signs are: all bits set in one of four words, and the first bit there. An index that is
+  // not constant would put the indexed array into memory.
   words: vec4u,
   shift: u32,
   // Packs of its biases and of the output's weights.
@@ -259,7 +259,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
   }
 
-  // One chain's stores in a loop whose length compilers do not know, with the chain picked out of the registers:
+  // One chain's stores in a loop whose length compilers do not know, with the chain selected from the registers:
   // software drivers take some 17 ms to compile each store of a vector.
   let end = min(row0 + CHAINS, params.rows);
   for (var row = row0; row < end; row++) {

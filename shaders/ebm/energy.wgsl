@@ -1,4 +1,4 @@
-// energy[r] = -f(x_r) and gradient[r, k] = ∂ energy[r] / ∂ x[r, k] for latents x [rows, D]. One workgroup a row.
+// energy[r] = -f(x_r) and gradient[r, k] = ∂ energy[r] / ∂ x[r, k] for latents x [rows, D]. One workgroup per row.
 //!include lib/energy.wgsl
 
 @group(0) @binding(2) var<storage, read_write> energy: array<f32>;

@@ -1,16 +1,16 @@
 enable subgroups;
 // Flow depends on masks that are equal in all lanes of a subgroup (subgroupOr makes them so); the analysis cannot see it.
 diagnostic(off, subgroup_uniformity);
-// Second of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole).
+// Second of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts describes them all).
 // Runs each Langevin chain without noise on its pre-activations h [H] instead of its latent [d]. With
 // s = w2 ∘ (h > 0 ? 1 : slope), a step x ← x + ε W1ᵀ s is exactly h ← h + ε G s with G = W1 W1ᵀ, and
 // x_T = x_0 + ε W1ᵀ Σ_t s_t.  G s changes only where a sign of h flips, which is rare: each flip adds one row of G.
 //
 // One subgroup of LANES invocations runs CHAINS chains side by side; lane l holds the hidden units l · UNITS …
-// + UNITS - 1. Each unit that has flipped in any of the chains costs one read of its row of G, and one multiplication
+// + UNITS - 1. Each unit that has flipped in any chain costs one read of its row of G, and one multiplication
 // by 0 or the change for each chain. Flips are found with one bit a unit, so that all lanes add the same row.
 // Writes per chain b:  ends[b, H]  h at the end,  total[j, b]  Σ_t s_t, transposed: [H, pitch].
-// Hands on what hidden_update.wgsl needs and overwrites: counter[1] = counter[0], and w2 as the row of ends that follows.
+// Passes on what hidden_update.wgsl needs and overwrites: counter[1] = counter[0], and w2 as the row of ends that follows.
 
 const H: u32 = 64u;
 const LANES: u32 = 8u;
@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   // G s of each chain.
   var g: array<array<f32, UNITS>, CHAINS>;
   var sum: array<array<f32, UNITS>, CHAINS>;
-  // Bit u: unit u of this lane has h > 0. Bit u + 16: it was so a step before.
+  // Bit u: unit u of this lane has h > 0. Bit u + 16: the same one step earlier.
   var signs: array<u32, CHAINS>;
   for (var u = 0u; u < UNITS; u++) {
     w[u] = model[params.out + unit0 + u];
@@ -131,7 +131,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
   }
 
-  // One chain's stores in a loop whose length compilers do not know, with the chain picked out of the registers:
+  // One chain's stores in a loop whose length compilers do not know, with the chain selected from the registers:
   // software drivers take some 10 ms to compile each store.
   let end = min(row0 + CHAINS, params.current);
   for (var row = row0; row < end; row++) {

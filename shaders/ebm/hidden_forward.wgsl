@@ -1,5 +1,5 @@
 enable subgroups;
-// First of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole).
+// First of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts describes them all).
 // Z = R W1ᵀ for three kinds of rows R of length d, W1 [H, d]:
 //   `current` rows    current[i_r] · W1ᵀ + b1       pre-activations where the chains start
 //   `previous` rows   previous[i_r] · W1ᵀ + b1      pre-activations of the previous model's latents
@@ -129,7 +129,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     multiply(k0, pack0);
   }
 
-  // One store in a loop whose length compilers do not know, with the row picked out of the registers: software drivers
+  // One store in a loop whose length compilers do not know, with the row selected from the registers: software drivers
   // take some 17 ms to compile each store of a vector.
   let row0 = tile * TM;
   let end = min(row0 + TM, rows);

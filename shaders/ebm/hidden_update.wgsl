@@ -1,5 +1,5 @@
 enable subgroups;
-// Last of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts tells the whole): gradient
+// Last of the kernels of an aligner iteration in the hidden layer (src/ebm/hidden.ts describes them all): gradient
 // of
 //   L = mean f(x_sampled) - mean f(x_previous)        (f = minus the energy)
 // with respect to W1 [H, d], b1 [H], w2 [H] (that of b2 is exactly 0), then RMSprop and the moving average in place.
@@ -153,7 +153,7 @@ fn update_columns(k0: u32, lane: u32, place: u32) {
       }
     }
   }
-  // One store in a loop whose length compilers do not know, with the column picked out of the registers: software
+  // One store in a loop whose length compilers do not know, with the column selected from the registers: software
   // drivers take some 17 ms to compile each store of a vector.
   let end = min(k0 + COLUMNS, params.d);
   for (var k = k0; k < end; k++) {

@@ -1,7 +1,7 @@
 // All steps of a Langevin chain from each latent x_r [D] in one dispatch (Joseph et al., CVPR 2022, equation 6):
 //   x ← clamp(x - ε_t ∂E(x)/∂x + σ_t ξ),   ξ normal
 // with ε and σ from Params, or with SCHEDULED = 1 ε_t = schedule[2t], σ_t = schedule[2t + 1].
-// One workgroup of 64 a chain, x and the activations in workgroup memory. ξ is what randomNormal draws for shape
+// One workgroup of 64 per chain, x and the activations in workgroup memory. ξ is what randomNormal draws for shape
 // [rows, D], the same seed and stream, and step t. With TRAJECTORY = 1 every x_t goes to trajectory[t, rows, D] and its
 // energy to energies[t, rows], the start included.
 //!include lib/energy.wgsl

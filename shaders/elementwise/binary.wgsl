@@ -1,5 +1,5 @@
 // y[i] = f(a[i], b[i]) with a and b broadcast to the shape of y by their strides; y is dense.
-// One invocation an element. OP selects f (lib/binary.wgsl).
+// One invocation per element. OP selects f (lib/binary.wgsl).
 //!include lib/binary_walk.wgsl
 
 @group(0) @binding(0) var<storage, read> a: array<Real>;

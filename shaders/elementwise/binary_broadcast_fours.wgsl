@@ -1,4 +1,4 @@
-// As binary.wgsl where the last dimension of y is a multiple of 4: one invocation four neighbours of y, which share the
+// As binary.wgsl where the last dimension of y is a multiple of 4: one invocation per four neighbours of y, which share the
 // walk over the dimensions and one store.
 //!include lib/binary_walk.wgsl
 

@@ -1,4 +1,4 @@
-// y[i] = f(a[i], b[i]) for dense operands of a multiple of 4 elements, and y: one invocation four neighbours, since loads and
+// y[i] = f(a[i], b[i]) for dense operands and y of a multiple of 4 elements: one invocation per four neighbours, since loads and
 // stores of vectors cost software drivers little more than those of one element. n and offsets count fours.
 //!include lib/index.wgsl
 //!include lib/binary.wgsl

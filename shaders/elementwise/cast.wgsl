@@ -1,4 +1,4 @@
-// y[i] = Result(x[i]): between f32 and f16, or from u32 or i32. One invocation an element.
+// y[i] = Result(x[i]): between f32 and f16, or from u32 or i32. One invocation per element.
 //!include lib/index.wgsl
 
 alias Source = f32;

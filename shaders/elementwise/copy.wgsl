@@ -1,5 +1,5 @@
 // y[offset_y + Σ k_d stride_y[d]] = x[offset_x + Σ k_d stride_x[d]] for every index k of `shape`: copies
-// elements between two strided views of different buffers. One invocation an element.
+// elements between two strided views of different buffers. One invocation per element.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 

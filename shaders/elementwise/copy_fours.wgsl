@@ -1,5 +1,5 @@
-// As copy.wgsl for a dense y whose last dimension is a multiple of 4: one invocation four neighbours of y, since a
-// store costs software drivers more than all the rest.
+// As copy.wgsl for a dense y whose last dimension is a multiple of 4: one invocation per four neighbours of y,
+// since a store costs software drivers more than all the rest.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 

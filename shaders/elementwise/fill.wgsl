@@ -1,5 +1,5 @@
 // y[offset + i] = bits, i < n: those of an f32, i32 or u32. With HALF = 1, y holds f16 and gets `value`.
-// One invocation an element.
+// One invocation per element.
 //!include lib/index.wgsl
 
 // f16 with HALF = 1.

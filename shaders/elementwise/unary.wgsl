@@ -1,4 +1,4 @@
-// y[i] = f(x[i]) for every element of a strided x; y is dense. One invocation an element.
+// y[i] = f(x[i]) for every element of a strided x; y is dense. One invocation per element.
 // OP selects f (lib/unary.wgsl).
 //!include lib/divide.wgsl
 //!include lib/index.wgsl

@@ -1,9 +1,9 @@
 // y[i] = c[i] != 0 ? a[i] : b[i], all three broadcast to the shape of y by their strides; y is dense.
-// One invocation an element.
+// One invocation per element.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
+// Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 // Dimensions, 1 to 8.

@@ -1,5 +1,5 @@
 // y[i] = order[(counter mod batches) · n + i], i < n: the indices of the next minibatch, the counter kept on the device.
-// One invocation an element.
+// One invocation per element.
 
 struct Params {
   n: u32,

@@ -1,4 +1,4 @@
-// y[i, j] = [i = j], n × n. One invocation an element.
+// y[i, j] = [i = j], n × n. One invocation per element.
 
 struct Params {
   n: u32,

@@ -1,5 +1,5 @@
 // y[i, j] = table[index[i], j] for i < rows, j < width; elements of any type. An index past the table reads its
-// last row. One invocation an element of y.
+// last row. One invocation per element of y.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 

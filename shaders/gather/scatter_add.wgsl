@@ -1,10 +1,10 @@
 // y[r, j] += Σ over i with index[i] = r of x[i, j], in the order of i: the same bits each time, without atomics.
-// y starts at zero. One invocation an element (i, j) of x; the one of the first i with a given index adds them all.
+// y starts at zero. One invocation per element (i, j) of x; the one of the first i with a given index adds them all.
 // Work grows with rows², which suits minibatches.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
+// Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 struct Params {

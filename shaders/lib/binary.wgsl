@@ -1,7 +1,7 @@
 // What the kernels of elementwise functions of two operands share: their params, and the function by its number OP.
 //!include lib/functions.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
+// Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 override OP: u32 = 0u;

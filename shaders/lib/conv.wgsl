@@ -73,7 +73,7 @@ override CHECK: u32 = 1u;
 override BIAS: u32 = 0u;
 
 // What a position or a tap adds to the index into X (x), to the row (y) and column (z) in the image, and to the
-// index into the tensor of its own, A or C (w).
+// index into its own tensor, A or C (w).
 fn position_place(p: i32) -> vec4i {
   let n = divide(p, params.grid);
   let rest = p - n * params.grid;
@@ -131,7 +131,7 @@ fn load_x(base: i32, column: vec4i, k: vec3i) -> f32 {
 }
 
 // Which tile a workgroup computes: column tile (x), row tile (y), group of channels (z), part of the sum (w). Column
-// tiles beyond the limit of one dimension go on in y.
+// tiles beyond the limit of one dimension continue in y.
 fn tile_of(group: vec3u, groups: vec3u) -> vec4u {
   let fold = group.y / params.row_tiles;
   return vec4u(

@@ -1,5 +1,5 @@
 // ⌊v / d⌋ for 0 ≤ v < 2³¹, d ≥ 1, in vector operations: software drivers divide integers lane by lane. The first
-// quotient is off by at most v / d · 2⁻²¹, the second, of what is left, by at most one.
+// quotient is off by at most v / d · 2⁻²¹, the second, of the remainder, by at most one.
 fn divide(v: i32, d: i32) -> i32 {
   let inverse = 1.0 / f32(d);
   let rough = i32(f32(v) * inverse);

@@ -1,4 +1,4 @@
-// Flat element index of kernels with one invocation an element, workgroups of 64 laid out in x and y.
+// Flat element index of kernels with one invocation per element, workgroups of 64 laid out in x and y.
 
 const FLAT_WORKGROUP: u32 = 64u;
 

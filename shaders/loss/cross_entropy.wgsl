@@ -1,7 +1,7 @@
 // Softmax cross-entropy over logits x [rows, n] (dense) and targets t [rows] (class indices):
 //   BACKWARD = 0:  y[r] = log Σ_i e^(x[r,i]) - x[r, t[r]]
 //   BACKWARD = 1:  y[r, i] = (softmax(x[r])[i] - [i = t[r]]) · g[r]
-// One invocation a row: the classes of a classifier are few. A target outside 0..n-1 gives NaN, which is then caught
+// One invocation per row: the classes of a classifier are few. A target outside 0..n-1 gives NaN, which is then caught
 // as a loss that is not finite.
 
 override BACKWARD: u32 = 0u;

@@ -69,8 +69,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
   }
 
-  // One store in a loop whose length compilers do not know, with the row picked out of the registers: a software driver
-  // compiles each store of a vector for some 17 ms.
+  // One store in a loop whose length compilers do not know, with the row selected from the registers: software drivers
+  // take some 17 ms to compile each store of a vector.
   let end = min(m0 + TM, params.m);
   for (var row = m0; row < end; row++) {
     for (var j = 0u; j < TV; j++) {

@@ -2,7 +2,7 @@
 //   dx = w r (h - (Σ h + x̂ Σ h x̂) / count),  and with RESIDUAL = 1 the gradient of the residual: dresidual = h.
 // Workgroup (i, c, n) has 64 elements of one plane.
 
-// What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
+// Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
 alias Real = f32;
 
 override RELU: u32 = 0u;

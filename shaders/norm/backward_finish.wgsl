@@ -1,4 +1,4 @@
-// Sums the parts of backward_sums.wgsl: dw[c] = Σ h x̂ and db[c] = Σ h, one after the other. One invocation a channel.
+// Sums the parts of backward_sums.wgsl: dw[c] = Σ h x̂ and db[c] = Σ h, one after the other. One invocation per channel.
 //!include lib/index.wgsl
 
 struct Params {

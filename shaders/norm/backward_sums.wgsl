@@ -2,7 +2,7 @@
 // x̂ = (x - mean) r and r = 1 / √(var + ε):  partial[c, p] = (Σ h, Σ h x̂) over the images of part p. Laid out as moments.wgsl.
 //!include lib/reduce.wgsl
 
-// What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
+// Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
 alias Real = f32;
 
 override RELU: u32 = 0u;

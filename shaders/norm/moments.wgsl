@@ -4,7 +4,7 @@
 // THREADS invocations work on one (c, p).
 //!include lib/reduce.wgsl
 
-// What x and its like are stored as: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
+// Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
 alias Real = f32;
 
 struct Params {

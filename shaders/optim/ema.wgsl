@@ -1,5 +1,5 @@
 // average[i] = decay · average[i] + (1 - decay) · p[i], i < n; not with SCALED = 1 and hyper[3] = 0, see
-// loss_scale.wgsl. One invocation an element.
+// loss_scale.wgsl. One invocation per element.
 //!include lib/index.wgsl
 
 override SCALED: u32 = 0u;

@@ -1,8 +1,8 @@
 // Dynamic loss scaling (Micikevicius et al., Mixed Precision Training, ICLR 2018), with the rule of PyTorch's GradScaler.
 // Gradients g came out multiplied by the scale s; squares holds ‖s g‖². If that is finite,
 //   hyper[3] = min(1, limit / (‖g‖ + 1e-6)) / s  (without CLIP = 1:  1 / s),
-// and after `interval` such steps in a row s doubles. Else hyper[3] = 0, by which the other kernels know that this step
-// is left out, and s halves. state = (s, steps since the last change of s, steps left out). One invocation.
+// and after `interval` such steps in a row s doubles. Otherwise hyper[3] = 0, which tells the other kernels to skip this
+// step, and s halves. state = (s, steps since the last change of s, steps left out). One invocation.
 
 override CLIP: u32 = 0u;
 
@@ -23,7 +23,7 @@ const LARGEST = 0x1p+60;
 @compute @workgroup_size(1)
 fn main() {
   let scale = state[0];
-  // By its bits: compilers may take it that a float is neither infinite nor NaN.
+  // By its bits: compilers may assume that a float is neither infinite nor NaN.
   let finite = (bitcast<u32>(squares[0]) & 0x7f800000u) != 0x7f800000u;
   if (!finite) {
     hyper[3] = 0.0;

@@ -1,6 +1,6 @@
 // packed[place_s + i] = source_s[start_s + i], i < size_s, for up to six sources in one dispatch: gathers the gradients of
 // separate parameters into one flat buffer. Sources are dense; start and place are multiples of 4, and what follows a
-// source up to the next multiple of 4 is zero. One invocation four elements, of all sources together.
+// source up to the next multiple of 4 is zero. One invocation per four elements, of all sources together.
 //!include lib/index.wgsl
 
 struct Params {

@@ -5,8 +5,8 @@
 //   AdamW:      p *= 1 - lr wd;  then as Adam without wd
 // as in PyTorch 1.13 (torch.optim). hyper holds lr, so that it can change without a new capture, Adam's bias
 // corrections c₁ = 1 - β₁ᵗ, c₂ = 1 - β₂ᵗ, and with CLIP = 1 the factor of g that clip.wgsl or loss_scale.wgsl found; with
-// SCALED = 1 a factor of 0 leaves the step out. With GROUPED = 1 each
-// block of 64 elements, of which a parameter has whole ones, has its own factor of lr and its own wd. One invocation
+// SCALED = 1 a factor of 0 skips the step. With GROUPED = 1 each
+// block of 64 elements, which never holds parts of two parameters, has its own factor of lr and its own wd. One invocation
 // four elements.
 //!include lib/index.wgsl
 

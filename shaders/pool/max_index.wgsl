@@ -1,10 +1,10 @@
 // index[plane, oy, ox] = height · width position of the largest element of x in the window of an output, the first of
 // equals in row-major order; x is [planes, height, width], dense. Padding counts as −∞: taps outside are left out, and
-// every window has one inside. One invocation an output.
+// every window has at least one inside. One invocation per output.
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
+// Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 struct Params {

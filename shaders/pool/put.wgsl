@@ -1,10 +1,10 @@
 // x[plane, p] = Σ y[plane, o] over the windows o that reach p and have index[plane, o] = p: the transpose of take.wgsl
 // for indices that lie in their windows. x is [planes, height, width], y and index [planes, out_height, out_width],
-// dense. One invocation an element of x; it asks the windows that can reach it, so no atomics are needed.
+// dense. One invocation per element of x; it checks the windows that can reach it, so no atomics are needed.
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
+// Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 struct Params {
@@ -24,7 +24,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> x: array<Real>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-// Constants of the pipeline, so that the loops unroll and nothing is divided by a number that is not known.
+// Constants of the pipeline, so that the loops unroll and every divisor is a constant.
 override STRIDE_Y: i32 = 2;
 override STRIDE_X: i32 = 2;
 // Elements from the first to the last tap of a window.

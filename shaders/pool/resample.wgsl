@@ -10,7 +10,7 @@
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
+// Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 override MODE: u32 = 0u;

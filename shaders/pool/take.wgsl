@@ -3,7 +3,7 @@
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
+// Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 struct Params {

@@ -1,7 +1,7 @@
-// y[r] = smallest index of the largest element of row r; x is [rows, n], dense. One invocation a row.
+// y[r] = smallest index of the largest element of row r; x is [rows, n], dense. One invocation per row.
 //!include lib/index.wgsl
 
-// What numbers are stored as: f32, or f16 with f32 arithmetic.
+// Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 
 struct Params {

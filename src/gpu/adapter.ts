@@ -2,21 +2,21 @@ import { totalmem } from 'node:os';
 import { EliError } from '../errors.ts';
 import { dawn } from './instance.ts';
 
-/** Which adapter an engine takes. */
+/** Which adapter an engine uses. */
 export interface AdapterChoice {
   /** Part of an adapter's name, such as `llvmpipe` or `H100`. Default: the variable ELI_ADAPTER, else the best GPU. */
   readonly adapter?: string;
   /**
-   * Whether to use subgroup matrices (tensor cores) where the device has them: an experimental feature of Dawn, for
-   * which it must be asked. Variants on them are taken once the autotuner has found them right and fastest. Default: the
-   * variable ELI_SUBGROUP_MATRICES being `on`.
+   * Whether to use subgroup matrices (tensor cores) where the device has them: an experimental feature of Dawn that must
+   * be requested. Variants that use them are chosen once the autotuner has found them correct and fastest. Default:
+   * whether the variable ELI_SUBGROUP_MATRICES is `on`.
    */
   readonly subgroupMatrices?: boolean;
 }
 
 /** A product that a subgroup computes in one instruction: M × K by K × N. */
 export interface SubgroupMatrix {
-  /** Of the operands and of the result, such as `f16` and `f32`. */
+  /** Types of the operands and of the result, such as `f16` and `f32`. */
   readonly componentType: string;
   readonly resultComponentType: string;
   readonly M: number;
@@ -33,7 +33,7 @@ export interface AdapterReport {
   readonly software: boolean;
   /** Smallest and largest subgroup (wave, warp) size in invocations; 0 where subgroups are not offered. */
   readonly subgroup: { readonly min: number; readonly max: number };
-  /** Products of subgroup matrices; none unless they were asked for. */
+  /** Supported products of subgroup matrices; empty unless they were requested. */
   readonly subgroupMatrices: readonly SubgroupMatrix[];
   readonly features: readonly string[];
 }
@@ -56,7 +56,7 @@ export async function requestAdapter(choice: AdapterChoice = {}): Promise<GPUAda
   return adapter;
 }
 
-/** Not in the standard yet; only there where experimental features were asked for. */
+/** Not in the standard yet; present only where experimental features were requested. */
 export const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix';
 
 function isNull(adapter: GPUAdapter): boolean {
@@ -70,14 +70,14 @@ function noAdapter(name: string, cause?: unknown): EliError {
         cause,
       })
     : new EliError('NO_ADAPTER', `no adapter has "${name}" in its name`, {
-        hint: `leave out --adapter and ELI_ADAPTER to take the best one. Dawn says: ${String((cause as Error | undefined)?.message ?? 'nothing')}`,
+        hint: `leave out --adapter and ELI_ADAPTER to use the best one. Dawn says: ${String((cause as Error | undefined)?.message ?? 'nothing')}`,
         cause,
       });
 }
 
 /**
- * Opens a device with every limit the adapter offers and those of the features that it has.
- * @throws EliError `NO_ADAPTER` when it gives none.
+ * Opens a device with every limit that the adapter offers, and those of `features` that it has.
+ * @throws EliError `NO_ADAPTER` when the adapter provides no device.
  */
 export async function requestDevice(adapter: GPUAdapter, features: readonly string[]): Promise<GPUDevice> {
   const requiredLimits: Record<string, number> = {};
@@ -89,7 +89,7 @@ export async function requestDevice(adapter: GPUAdapter, features: readonly stri
   try {
     return await adapter.requestDevice({ requiredLimits, requiredFeatures });
   } catch (cause) {
-    throw new EliError('NO_ADAPTER', `${adapter.info.device} gives no device: ${String(cause)}`, {
+    throw new EliError('NO_ADAPTER', `${adapter.info.device} provides no device: ${String(cause)}`, {
       hint: 'is its memory used up? `npx eli doctor` says what the engine finds',
       cause,
     });

@@ -40,9 +40,9 @@ export interface Launch {
 /** How an engine is created: the adapter, optional features and limits. */
 export interface EngineOptions extends AdapterChoice {
   /**
-   * Bytes that the engine's buffers may take together; buffers that wait to be used again are given up first. Default:
-   * what the device gives, on software drivers three quarters of the machine's memory, as those grant any amount and
-   * the process is killed when it is used.
+   * Bytes that the engine's buffers may take together; buffers that wait to be used again are freed first. Default: no
+   * limit but the device's; on software drivers three quarters of the machine's memory, since they grant any amount, and
+   * the process is killed when it uses too much.
    */
   readonly memoryLimit?: number;
 }
@@ -50,7 +50,7 @@ export interface EngineOptions extends AdapterChoice {
 /**
  * A GPU device with its buffer pool, pipeline cache and recorder. Several engines can live in one process, and in worker
  * threads. A thread must not end while it waits for its engine (`worker.terminate()`, an uncaught error): Dawn then
- * aborts the process. Send it a message upon which it calls `dispose`; what it waits for rejects with `DISPOSED`.
+ * aborts the process. Send it a message that makes it call `dispose`; what it awaits then rejects with `DISPOSED`.
  *
  * Dispatches are recorded and submitted together; reading a tensor submits what is pending. Errors the device finds
  * later reject the next `sync` or read.
@@ -128,7 +128,7 @@ export class Engine {
     return this.has('subgroups') && min === max && min >= 4 && min <= 32 ? min : undefined;
   }
 
-  /** Buffers and bytes of this engine, now and at most. */
+  /** Buffers and bytes of this engine, now and at their peak. */
   get memory(): PoolStats {
     return this.#pool.stats;
   }
@@ -166,7 +166,7 @@ export class Engine {
   }
 
   /**
-   * Runs `fn` and disposes every tensor made inside, but for those it returns (alone, or in arrays and plain
+   * Runs `fn` and disposes every tensor made inside, except those it returns (alone, or in arrays and plain
    * objects). `fn` must not be async: a scope belongs to one stretch of synchronous code.
    */
   tidy<T>(fn: () => T): T {
@@ -313,7 +313,7 @@ export class Engine {
         hint: 'use wall time',
       });
     }
-    if (this.#profiling) throw new EliError('ARGUMENT', 'engine.profile while another one is under way');
+    if (this.#profiling) throw new EliError('ARGUMENT', 'engine.profile while another profile is running');
     this.#profiling = true;
     let timer: GpuTimer | undefined;
     try {

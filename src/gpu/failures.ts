@@ -6,10 +6,10 @@ interface Waiting {
   failure: EliError | undefined;
 }
 
-/** What a device reported to be wrong, and who is told of it: Dawn reports errors later than the call that caused them. */
+/** Errors that a device reported, and who is told: Dawn reports errors later than the call that caused them. */
 export class Failures {
   readonly #waiting = new Set<Waiting>();
-  /** What the device reported and nobody was told yet. */
+  /** An error that nobody was told of yet. */
   #failure: EliError | undefined;
   #lost: EliError | undefined;
   #disposed = false;
@@ -40,7 +40,7 @@ export class Failures {
   /** @throws EliError `DISPOSED` or `DEVICE_LOST`. */
   check(): void {
     if (this.#disposed) throw new EliError('DISPOSED', 'this engine was disposed');
-    // Other errors wait for the next read or sync: what explains them may still be on its way.
+    // Other errors wait for the next read or sync: the error that explains them may not have arrived yet.
     if (this.#lost !== undefined) throw this.#lost;
   }
 
@@ -58,7 +58,7 @@ export class Failures {
         (value) => ({ value }),
         (cause: unknown) => ({ cause }),
       );
-      // Errors come through other promises: lets them arrive.
+      // Errors arrive through other promises: give them a turn.
       await new Promise((resolve) => setImmediate(resolve));
       if (this.#failure !== undefined) {
         for (const each of this.#waiting) each.failure ??= this.#failure;
@@ -69,7 +69,7 @@ export class Failures {
     }
     if (this.#disposed) {
       throw new EliError('DISPOSED', `this engine was disposed before ${what}`, {
-        hint: 'await what is under way before engine.dispose()',
+        hint: 'await pending work before engine.dispose()',
       });
     }
     if (this.#lost !== undefined) throw this.#lost;

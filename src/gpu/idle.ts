@@ -1,12 +1,12 @@
 /*
  * Node's binding of Dawn asks a device at every turn of the event loop whether it is done, and has the loop turn as long
- * as anything is awaited: a core at 100 %, which a software driver wants for itself. So the loop sleeps a little in each
- * turn that had nothing else to do.
+ * as anything is awaited: a core at 100 %, which a software driver needs. So the loop sleeps a little in each turn that
+ * had nothing else to do.
  */
 
 /** Waits that are over sooner are not delayed, in milliseconds. */
 const AT_ONCE = 2;
-/** Longest sleep in milliseconds: what events that come meanwhile wait. */
+/** Longest sleep in milliseconds: the delay of events that arrive meanwhile. */
 const LONGEST = 1;
 /** Longest sleep as a share of the wait so far. */
 const SHARE = 0.05;

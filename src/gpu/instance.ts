@@ -19,7 +19,7 @@ export function dawn(adapterName: string, experimental = false): GPU {
   if (gpu === undefined) {
     Object.assign(globalThis, globals);
     const flags = [
-      // Timestamps as the driver gives them: kernels are timed here, no web page is to be protected.
+      // Timestamps as the driver gives them: kernels are timed here, and there is no web page to guard against.
       'disable-dawn-features=timestamp_quantization',
     ];
     const enabled: string[] = [];

@@ -17,7 +17,7 @@ export interface PoolHooks {
   readonly limit: number;
   /** Called before buffers that wait to be used again are destroyed. */
   readonly beforeTrim: () => void;
-  /** Told when the device has no memory for a buffer that was handed out. */
+  /** Called when the device has no memory for a buffer that was handed out. */
   readonly onError: (error: EliError) => void;
 }
 
@@ -119,7 +119,7 @@ export class BufferPool {
     return true;
   }
 
-  /** Gives buffers that wait to be used again back to the device. */
+  /** Returns buffers that wait to be used again to the device. */
   #trim(): void {
     this.#hooks.beforeTrim();
     for (const list of this.#free.values()) {
@@ -165,7 +165,7 @@ export class BufferPool {
   }
 }
 
-const HINT = 'dispose tensors (engine.tidy), take a smaller batch, or an adapter with more memory';
+const HINT = 'dispose tensors (engine.tidy), use a smaller batch or an adapter with more memory';
 
 /** Size classes: 256 bytes at least, then eighths of a power of two, so at most 1/8 of a buffer is unused. */
 function sizeClass(bytes: number): number {

@@ -22,7 +22,7 @@ export class ParamArena {
   readonly #view: DataView;
   readonly #words: Uint32Array;
   readonly #align: number;
-  /** The latest slot by the hash of its words; another of the same hash takes its place here. */
+  /** The latest slot by the hash of its words; another with the same hash replaces it. */
   readonly #slots = new Map<number, { readonly offset: number; readonly words: number }>();
   #used = 0;
   #uploaded = 0;
@@ -50,7 +50,7 @@ export class ParamArena {
     const offset = this.#used;
     const size = kernel.layout.uniform?.size ?? 0;
     const [at, words] = [offset / 4, size / 4];
-    // What lies between the fields counts in the comparison.
+    // Padding between the fields counts in the comparison.
     this.#words.fill(0, at, at + words);
     packParams(kernel.file, kernel.layout, values, this.#view, offset);
     let hash = words;

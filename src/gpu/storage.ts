@@ -1,6 +1,6 @@
 /** Where released buffers go: the engine's pool, or a captured program while it is traced. */
 export interface Memory {
-  /** Whether its buffers were given up: what is read from them means nothing any more. */
+  /** Whether its buffers were freed: their contents are no longer meaningful. */
   readonly closed: boolean;
   acquire(bytes: number): GPUBuffer;
   release(buffer: GPUBuffer): void;

@@ -62,7 +62,7 @@ type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boole
 
 /**
  * Sum along `axes` (all by default); reduced axes are dropped unless `keepDims`. Fixed order: same bits each run. Sums
- * and means of f16 are taken in f32 and stored as f16.
+ * and means of f16 are computed in f32 and stored as f16.
  */
 export const sum: Reduction = reduction('sum', sumOp);
 /** Mean along `axes`; like `sum` otherwise. */

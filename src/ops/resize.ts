@@ -173,7 +173,7 @@ export interface ResizeOptions {
 }
 
 /**
- * Images x [n, c, h, w] at another size → [n, c, ...size]. `nearest` takes pixel ⌊o · h / size⌋, worked out in whole
+ * Images x [n, c, h, w] at another size → [n, c, ...size]. `nearest` takes pixel ⌊o · h / size⌋, computed in whole
  * numbers; `bilinear` is PyTorch's interpolate, without antialiasing.
  * @throws EliError `SHAPE` unless x has four dimensions, `ARGUMENT` for a size that is not positive.
  */

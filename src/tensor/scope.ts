@@ -15,7 +15,7 @@ export class Scope {
     return item;
   }
 
-  /** Adds the new tensor that `make` returns; what was made on the way is freed at once. */
+  /** Adds the new tensor that `make` returns; intermediate tensors are freed at once. */
   own(make: () => Tensor): Tensor {
     return this.add(this.#engine.tidy(make));
   }

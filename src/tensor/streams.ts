@@ -1,5 +1,5 @@
 /**
- * Random streams by use: a seed serves many uses, and each draws from streams of its own. An `Initializer` takes one
+ * Random streams by use: a seed serves many uses, and each draws from its own streams. An `Initializer` takes one
  * stream after the other from its first on.
  */
 export const STREAM = {
@@ -8,7 +8,7 @@ export const STREAM = {
   task2Order: 101,
   /** Order of the samples of a trainer. */
   trainOrder: 102,
-  /** Augmentation of images, and affine maps drawn on their own. */
+  /** Augmentation of images, and standalone affine maps. */
   augmentation: 200,
   affineMaps: 201,
   /** Order of the pairs that an aligner learns from, and of the images that a transform gate learns from. */

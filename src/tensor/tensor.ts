@@ -22,7 +22,7 @@ export const ARRAY_OF = { f32: Float32Array, f16: Float32Array, i32: Int32Array,
 
 export const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4, u32: 4 };
 
-/** What copies to and from a device come in multiples of, bytes. */
+/** Copies to and from a device come in multiples of this many bytes. */
 const WORD = 4;
 
 export interface TensorInit {
@@ -100,7 +100,7 @@ export class Tensor {
       throw gone('the captured program of this tensor', 'dispose the program when its results are read');
   }
 
-  /** Another view of the same elements; it holds the storage on its own. */
+  /** Another view of the same elements; it keeps the storage alive by itself. */
   view(shape: Shape, strides: readonly number[], offset: number): Tensor {
     return new Tensor({ storage: this.storage.retain(), shape, strides, offset, dtype: this.dtype });
   }
@@ -163,7 +163,7 @@ export class Tensor {
 
   /**
    * The elements in row-major order, after everything recorded so far has run; those of f16 as float32.
-   * @throws EliError of any failure the device met on the way.
+   * @throws EliError of any earlier failure of the device.
    */
   async read(): Promise<Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>> {
     this.#alive();

@@ -43,7 +43,7 @@ export interface BufferBinding {
 /** What an entry point of any shader binds, calls included: not only of kernels written for this engine. */
 export interface ShaderInterface {
   readonly entry: string;
-  /** As far as it does not depend on overrides that are set. */
+  /** Overrides that are set are ignored. */
   readonly workgroup: readonly [number, number, number];
   readonly buffers: readonly BufferBinding[];
   /** The key by which a pipeline knows an override, by its name. */
@@ -150,7 +150,7 @@ function leavesOf(where: string, type: TypeInfo, at: number): Leaf[] {
     const vector = (n: number) => (offset: number) =>
       Array.from({ length: n }, (_, i): Leaf => ({ offset: offset + i * bytes, scalar }));
     if (base === 'vec') return vector(Number(columns))(at);
-    // A column of three numbers takes the room of four.
+    // A column of three numbers takes the space of four.
     if (base === 'mat') return repeat(Number(columns), bytes * (rows === '2' ? 2 : 4), vector(Number(rows)));
     return vector(1)(at);
   }

@@ -42,7 +42,7 @@ export function reflectShader(source: ShaderSource): KernelLayout {
   return layout;
 }
 
-/** What a shader hides from the reflection library: functions and types in which there is WGSL that it does not know. */
+/** What a shader hides from the reflection library: functions and types that use WGSL it does not know. */
 const UNREFLECTED = /^\/\/!unreflected[\s\S]*?^\/\/!reflected$/gm;
 
 /** @throws EliError `WGSL` with the line that cannot be parsed. */

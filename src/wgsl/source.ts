@@ -12,7 +12,7 @@ export interface ShaderSource {
 
 /**
  * Values for `const` declarations that WGSL does not allow an `override` for (lengths of private arrays), and types for
- * `alias` declarations (of what a kernel keeps in storage buffers, and computes with).
+ * `alias` declarations (in which a kernel stores its data and computes).
  */
 export type Consts = Readonly<Record<string, number | AliasType>>;
 
@@ -27,7 +27,7 @@ const cache = new Map<string, ShaderSource>();
  * Loads `shaders/<file>` and puts the files it names with `//!include lib/x.wgsl` in place, each at most once.
  * `consts` replaces the value of `const NAME: type = value;` lines of the file, or the type of its `alias NAME = type;`
  * lines: the file as written is valid and is the default variant. Absolute paths are read as they are (a kernel of
- * one's own); such a file may also include `./x.wgsl` that lies beside it.
+ * your own); such a file may also include `./x.wgsl` that lies beside it.
  * @throws EliError `WGSL` for a missing file or include, or a const or alias that the file does not declare.
  */
 export function loadShader(file: string, consts: Consts = {}): ShaderSource {

@@ -61,15 +61,15 @@ export interface OpDefinition<A> {
   readonly cases: readonly OpCase<A>[];
   readonly tolerance: Tolerance;
   /**
-   * Whether it takes f16 too, and gives it: all its inputs of real numbers, or only those at these positions. Tests run
-   * its cases so as well, within `halfTolerance`.
+   * Whether it also takes and returns f16: for all its inputs of real numbers, or only those at these positions. Tests
+   * then run its cases in f16 as well, within `halfTolerance`.
    */
   readonly half?: true | readonly number[];
   /** Of f16 results that are rounded more than once; else see `toleranceIn`. */
   readonly halfTolerance?: Tolerance;
   /** Why the tolerance is what it is, where it is not plain rounding. */
   readonly toleranceNote?: string;
-  /** Cases that `eli bench` times: sizes as they come in use. */
+  /** Cases that `eli bench` times: sizes as they occur in use. */
   readonly bench?: readonly OpCase<A>[];
   /** Floating-point operations and bytes moved for given input and output shapes. */
   readonly cost?: (
@@ -95,7 +95,7 @@ let observer: ((application: Application) => void) | undefined;
 let depth = 0;
 
 /**
- * Calls `fn` after each op that is applied from now on, but for those inside of other ops; `undefined` ends that. For
+ * Calls `fn` after each op that is applied from now on, except inside other ops; `undefined` ends that. For
  * following a computation: recomputing it in float64, looking for the op that makes a NaN.
  */
 export function observeOps(fn: ((application: Application) => void) | undefined): void {

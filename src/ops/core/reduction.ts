@@ -15,7 +15,7 @@ export interface ReductionAxes {
   readonly dtype?: FloatDType;
 }
 
-/** Inner elements one workgroup takes before the work is cut into parts. */
+/** Inner elements that one workgroup reduces before the work is split into parts. */
 const PART = 4096;
 
 /** The shape that is left: reduced dimensions are 1. */

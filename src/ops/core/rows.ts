@@ -11,7 +11,7 @@ export function rowLayout(
 ): { overrides: { THREADS: number; ROWS: number }; groups: [number, number] } {
   const { software } = engine.adapter;
   const plenty = software ? rows >= 16 : rows >= 16384;
-  // On a software device a barrier takes as long as some hundred additions.
+  // On a software device a barrier takes as long as a few hundred additions.
   const threads = length <= (software ? 512 : 32) || plenty ? 1 : length <= 1024 ? 64 : 256;
   const rowsPerGroup = threads === 1 ? (software ? 8 : 64) : 1;
   const count = Math.ceil(rows / rowsPerGroup);

@@ -10,7 +10,7 @@ export interface Operand {
   readonly dtype: FloatDType;
 }
 
-/** What a family of kernels computes: `output` from `inputs`. A family adds what else its kernels must know. */
+/** What a family of kernels computes: `output` from `inputs`. A family adds what else its kernels need to know. */
 export interface Problem {
   readonly inputs: readonly (Operand | undefined)[];
   readonly output: Operand;
@@ -35,7 +35,7 @@ export interface Family<P extends Problem> {
   readonly name: string;
   /** The first is the plainest one: what the others are checked against. */
   readonly variants: readonly Variant<P>[];
-  /** The variant to take where nothing was measured; one that supports the problem. */
+  /** The variant to use where nothing was measured; it supports the problem. */
   readonly rule: (problem: P) => Variant<P>;
   /** Problems of one class are best served by the same variant. */
   readonly classOf: (problem: P) => string;
@@ -46,7 +46,7 @@ export interface Family<P extends Problem> {
 /** Names of the measured best variants by `family: class`, for each engine. */
 const chosen = new WeakMap<Engine, Map<string, string>>();
 
-/** The variants chosen for an engine by class of problem; what is set here is taken from then on. */
+/** The variants chosen for an engine by class of problem; what is set here is used from then on. */
 export function choices(engine: Engine): Map<string, string> {
   let map = chosen.get(engine);
   if (map === undefined) {
