@@ -126,7 +126,8 @@ export class AlignerTrainer {
       iteration.load();
       while (this.#iteration < iterations) {
         const end = Math.min(every * (Math.floor(this.#iteration / every) + 1), iterations);
-        this.#losses.push(...(await loop.run(end - this.#iteration, { signal })));
+        // One by one: a call takes only so many arguments.
+        for (const loss of await loop.run(end - this.#iteration, { signal })) this.#losses.push(loss);
         this.#iteration = loop.step;
         iteration.store();
         yield this.#report(this.#iteration < end);

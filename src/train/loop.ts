@@ -148,18 +148,13 @@ export class TrainingLoop {
       time = now;
       hooks.onProgress?.(done, values.at(-1)!);
     };
-    try {
-      while (submitted < count && hooks.signal?.aborted !== true) {
-        const piece = await this.#submit(count - submitted);
-        pieces.push(piece);
-        submitted += piece.count;
-        if (pieces.length > 1) await finish();
-      }
-      while (pieces.length > 0) await finish();
-    } finally {
-      // After an error the rest is not waited for; its errors are those of the first.
-      for (const { losses: rest } of pieces) rest.catch(() => undefined);
+    while (submitted < count && hooks.signal?.aborted !== true) {
+      const piece = await this.#submit(count - submitted);
+      pieces.push(piece);
+      submitted += piece.count;
+      if (pieces.length > 1) await finish();
     }
+    while (pieces.length > 0) await finish();
     return losses.subarray(0, done);
   }
 
@@ -183,12 +178,12 @@ export class TrainingLoop {
     this.#engine.write(order.storage, 4 * place * batch, indices);
     await this.#replay(count);
     this.#step += count;
-    return {
-      count,
-      losses: this.#engine
-        .read(losses.storage, 4 * place, 4 * count)
-        .then((bytes) => new Float32Array(bytes)),
-    };
+    const read = this.#engine
+      .read(losses.storage, 4 * place, 4 * count)
+      .then((bytes) => new Float32Array(bytes));
+    // An error is thrown where its piece is awaited; after one, no other piece is.
+    read.catch(() => undefined);
+    return { count, losses: read };
   }
 
   async #replay(count: number): Promise<void> {

@@ -75,7 +75,8 @@ async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
       const onProgress = (count: number, loss: number): void =>
         bar.update(first + count, `loss ${loss.toFixed(4)}`);
       const left = steps - state.losses.length;
-      state.losses.push(...(await trainer.run(left, { signal: run.signal, onProgress })));
+      const losses = await trainer.run(left, { signal: run.signal, onProgress });
+      state.losses = [...state.losses, ...losses];
       if (state.losses.length === steps) {
         const loss = state.losses.reduce((a, b) => a + b, 0) / steps;
         const epoch = ++epochs[task - 1]!;

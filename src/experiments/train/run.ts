@@ -170,7 +170,8 @@ class Training {
       const onProgress = (done: number, loss: number): void => {
         bar.update((first + done) * batch, `loss ${loss.toFixed(4)}`);
       };
-      this.#losses.push(...(await this.#trainer.run(steps - first, { signal, onProgress })));
+      const losses = await this.#trainer.run(steps - first, { signal, onProgress });
+      this.#losses = [...this.#losses, ...losses];
       if (this.#losses.length < steps) throw new RunStopped(this.#run.folder);
     } finally {
       bar.done();
