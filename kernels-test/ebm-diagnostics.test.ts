@@ -5,7 +5,6 @@ import { type ChainPoints, diagnose, mixing } from '../src/ebm/diagnostics.ts';
 import { mala } from '../src/ebm/mala.ts';
 import { sample } from '../src/ebm/sample.ts';
 import {
-  constantSchedule,
   cosineSchedule,
   exponentialSchedule,
   linearSchedule,
@@ -26,7 +25,6 @@ test.after(closeEngine);
 
 test('schedules: both ends, the middle, and one step', () => {
   const cases = [
-    [constantSchedule(3), 3, 3, 3],
     [linearSchedule(4, 1), 4, 2.5, 1],
     [cosineSchedule(4, 1), 4, 2.5, 1],
     [exponentialSchedule(4, 1), 4, 2, 1],
@@ -48,7 +46,7 @@ test('schedules that cannot be are refused', async () => {
   await fails(() => exponentialSchedule(0, 1), 'ARGUMENT', /from 0 to 1/);
   await fails(() => exponentialSchedule(1, -1), 'ARGUMENT', /same sign/);
   await fails(() => linearSchedule(1, Number.POSITIVE_INFINITY), 'ARGUMENT', /Infinity/);
-  await fails(() => constantSchedule(Number.NaN), 'ARGUMENT', /NaN/);
+  await fails(() => linearSchedule(Number.NaN, 1), 'ARGUMENT', /NaN/);
   await fails(() => tabulate('size', linearSchedule(1, 0), 3, POSITIVE), 'ARGUMENT', /size is 0 at step 2/);
 });
 

@@ -266,7 +266,7 @@ test('the transform gate knows how its images lie, and is surprised by turned on
   assert.ok(mean(low) < 0.3 && mean(high) > 2, `${mean(low)} on its own, ${mean(high)} on turned images`);
   const again = reload(gate);
   near(await again.score(turned), high, 0);
-  await refused('SHAPE', /are no images of 12 × 12/, () => gate.score({ inputs: near1.x }));
+  await refused('SHAPE', /are not images of 12 × 12/, () => gate.score({ inputs: near1.x }));
   await refused(
     'CONFIG',
     /a pool of 5 does not divide the side 12/,

@@ -57,7 +57,6 @@ export type {
   Transition,
 } from './ebm/sampler.ts';
 export {
-  constantSchedule,
   cosineSchedule,
   exponentialSchedule,
   linearSchedule,
@@ -84,7 +83,7 @@ export * from './eli/maps/closed-forms.ts';
 export { loadMap } from './eli/maps/load.ts';
 export type { LatentMap } from './eli/maps/map.ts';
 export { MeanShift } from './eli/maps/mean-shift.ts';
-export { RIDGE_LAMBDA, RidgeMap } from './eli/maps/ridge.ts';
+export { RidgeMap } from './eli/maps/ridge.ts';
 export * from './eli/measure.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
 export { answersOf } from './eli/policies/answers.ts';

@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { mean } from '../report/stats.ts';
 import type { Chains } from './chains.ts';
 
 /** Points of chains off the device: element ((step · chains) + chain) · dims + dim, as `Trajectory.points` is read. */
@@ -57,15 +58,15 @@ export async function diagnose(chains: Chains): Promise<ChainDiagnostics> {
       Float64Array.from({ length: n }, (_, chain) => values[(t * n + chain) * dims + dim]!),
     );
     return {
-      energy: meanOf(energies.subarray(t * n, (t + 1) * n)),
-      mean: columns.map(meanOf),
+      energy: mean(energies.subarray(t * n, (t + 1) * n)),
+      mean: columns.map(mean),
       variance: columns.map(varianceOf),
     };
   });
   return {
     ...(taken === undefined
       ? {}
-      : { acceptance: { mean: meanOf(taken), least: taken.reduce((a, b) => Math.min(a, b)) } }),
+      : { acceptance: { mean: mean(taken), least: taken.reduce((a, b) => Math.min(a, b)) } }),
     dims: Array.from({ length: dims }, (_, dim) => mixing(points, dim)),
     along,
   };
@@ -95,15 +96,14 @@ export function mixing(points: ChainPoints, dim = 0): Mixing {
     Float64Array.from({ length }, (_, t) => values[((starts[i % 2]! + t) * chains + (i >> 1)) * dims + dim]!),
   );
   const all = Float64Array.from({ length: steps * chains }, (_, i) => values[i * dims + dim]!);
-  const mean = meanOf(all);
   const variance = varianceOf(all);
-  const within = meanOf(halves.map(varianceOf));
-  const pooled = (within * (length - 1)) / length + varianceOf(halves.map(meanOf));
+  const within = mean(halves.map(varianceOf));
+  const pooled = (within * (length - 1)) / length + varianceOf(halves.map(mean));
   const size = (2 * chains * length) / correlationTime(halves, within, pooled);
   // Draws that repel one another may count for more than their number, but a finite sample cannot tell how much more.
   const effectiveSampleSize = Math.min(size, all.length * Math.log10(all.length));
   return {
-    mean,
+    mean: mean(all),
     variance,
     effectiveSampleSize,
     standardError: Math.sqrt(variance / effectiveSampleSize),
@@ -115,12 +115,12 @@ export function mixing(points: ChainPoints, dim = 0): Mixing {
 function correlationTime(halves: readonly Float64Array[], within: number, pooled: number): number {
   const length = halves[0]!.length;
   const centred = halves.map((half) => {
-    const mean = meanOf(half);
-    return half.map((v) => v - mean);
+    const middle = mean(half);
+    return half.map((v) => v - middle);
   });
   const correlation = (lag: number): number => {
     if (lag === 0) return 1;
-    const covariance = meanOf(
+    const covariance = mean(
       centred.map((x) => {
         let sum = 0;
         for (let t = lag; t < length; t++) sum += x[t]! * x[t - lag]!;
@@ -140,16 +140,9 @@ function correlationTime(halves: readonly Float64Array[], within: number, pooled
   return time;
 }
 
-function meanOf(values: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i]!;
-  return sum / values.length;
-}
-
 /** Unbiased. */
 function varianceOf(values: ArrayLike<number>): number {
-  const mean = meanOf(values);
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += (values[i]! - mean) ** 2;
-  return sum / (values.length - 1);
+  const middle = mean(values);
+  const squares = Array.from(values, (value) => (value - middle) ** 2);
+  return squares.reduce((a, b) => a + b, 0) / (values.length - 1);
 }

@@ -11,11 +11,6 @@ export function scheduleAt(schedule: Schedule, t: number, steps: number): number
 /** Share of the schedule that is done at step t: 0 at the first step, 1 at the last. */
 const progress = (t: number, steps: number): number => (steps > 1 ? t / (steps - 1) : 0);
 
-/** The same value at every step. */
-export function constantSchedule(value: number): Schedule {
-  return checked('constantSchedule', [value], () => value);
-}
-
 /** From `first` at step 0 to `last` at the last step in equal differences. */
 export function linearSchedule(first: number, last: number): Schedule {
   return checked('linearSchedule', [first, last], (t, steps) => mix(first, last, progress(t, steps)));

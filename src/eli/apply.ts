@@ -3,6 +3,7 @@ import { writeNpy } from '../files/npy.ts';
 import { prefetch } from '../files/prefetch.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { tensor } from '../tensor/create.ts';
+import { withScope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Gate } from './gates/gate.ts';
 import type { LatentMap } from './maps/map.ts';
@@ -67,16 +68,12 @@ async function alignBatch(
 ): Promise<AlignedBatch> {
   const { latent: d } = map;
   const rows = current.length / d;
-  const made: Tensor[] = [];
-  const keep = <T extends Tensor | undefined>(t: T): T => {
-    if (t !== undefined) made.push(t);
-    return t;
-  };
-  try {
-    const before = keep(tensor(engine, current, [rows, d]));
-    const after = keep(map.align(before));
-    const energy = keep(wanted || gate !== undefined ? map.energy?.(before) : undefined);
-    const energyAfter = keep(wanted ? map.energy?.(after) : undefined);
+  return withScope(engine, async (scope) => {
+    const energyOf = (latents: Tensor) => map.energy && scope.own(() => map.energy!(latents));
+    const before = scope.own(() => tensor(engine, current, [rows, d]));
+    const after = scope.own(() => map.align(before));
+    const energy = wanted || gate !== undefined ? energyOf(before) : undefined;
+    const energyAfter = wanted ? energyOf(after) : undefined;
     const aligned = await after.readFloats();
     const both = energyAfter && (await sideBySide(energy!, energyAfter));
     const decisions = await gate?.decide({ current: before, aligned: after, ...(energy && { energy }) });
@@ -88,9 +85,7 @@ async function alignBatch(
       if (both !== undefined) both[2 * i + 1] = both[2 * i]!;
     });
     return { current, aligned, old, ...(both && { energies: both }) };
-  } finally {
-    for (const t of made) t.dispose();
-  }
+  });
 }
 
 /** Energies [n] before and after as [n, 2]. */

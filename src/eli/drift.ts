@@ -87,10 +87,11 @@ class Sums {
   readonly #p2: Float64Array;
 
   constructor(dim: number) {
-    [this.#shift, this.#squared, this.#product, this.#x2, this.#p2] = Array.from(
-      { length: 5 },
-      () => new Float64Array(dim),
-    ) as [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+    this.#shift = new Float64Array(dim);
+    this.#squared = new Float64Array(dim);
+    this.#product = new Float64Array(dim);
+    this.#x2 = new Float64Array(dim);
+    this.#p2 = new Float64Array(dim);
   }
 
   add(previous: Float32Array, others: Float32Array): void {
@@ -150,12 +151,7 @@ function cosineOf(product: number, x2: number, p2: number): number {
  * lower energy. 1: always; 0.5: the energy sees no difference, as a good alignment leaves it.
  */
 export function energyAuroc(previous: Float32Array, others: Float32Array): number {
-  const scores = new Float32Array(previous.length + others.length);
-  scores.set(previous.map((energy) => -energy));
-  scores.set(
-    others.map((energy) => -energy),
-    previous.length,
-  );
+  const scores = Float32Array.from([...previous, ...others], (energy) => -energy);
   const old = new Uint8Array(scores.length).fill(1, 0, previous.length);
   return auroc(scores, old);
 }

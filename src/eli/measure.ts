@@ -5,6 +5,7 @@ import { tensor } from '../tensor/create.ts';
 import { alignBatches } from './apply.ts';
 import { DriftMeter, type DriftReport, energyAuroc } from './drift.ts';
 import type { LatentMap } from './maps/map.ts';
+import { readOnce } from './moments.ts';
 import { checkSameRows, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
 
 /** Rows whose energies are compared, evenly spread: a rank needs all of them in memory. */
@@ -43,11 +44,8 @@ export async function measureDrift(
   const meter = new DriftMeter(dim);
   const wanted = map.energy !== undefined;
   const stride = Math.ceil(rows / ENERGY_ROWS);
-  const energies = {
-    previous: new Float32Array(Math.ceil(rows / stride)),
-    current: new Float32Array(Math.ceil(rows / stride)),
-    aligned: new Float32Array(Math.ceil(rows / stride)),
-  };
+  const numbers = () => new Float32Array(Math.ceil(rows / stride));
+  const energies = { previous: numbers(), current: numbers(), aligned: numbers() };
   const reference = prefetch(previous.batches(rowsPerBatch(dim)));
   let done = 0;
   try {
@@ -81,12 +79,7 @@ export async function measureDrift(
 }
 
 /** Energies [n] of rows [n, d] by a map that has an energy. */
-async function energyOf(engine: Engine, rows: Float32Array, map: LatentMap): Promise<Float32Array> {
-  const d = map.latent;
-  const values = engine.tidy(() => map.energy!(tensor(engine, rows, [rows.length / d, d])));
-  try {
-    return await values.readFloats();
-  } finally {
-    values.dispose();
-  }
+function energyOf(engine: Engine, rows: Float32Array, map: LatentMap): Promise<Float32Array> {
+  const shape = [rows.length / map.latent, map.latent];
+  return readOnce({ engine }, () => map.energy!(tensor(engine, rows, shape)));
 }

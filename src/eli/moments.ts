@@ -1,3 +1,4 @@
+import type { Engine } from '../gpu/engine.ts';
 import { sub } from '../ops/binary.ts';
 import { matmul } from '../ops/matmul.ts';
 import { mean } from '../ops/reduce.ts';
@@ -35,6 +36,9 @@ export function scatter(x: Tensor, y: Tensor): Promise<Float64Array> {
 }
 
 /** Reads a tensor made by `make` and frees all that was made on the way. */
-export function readOnce(of: Tensor, make: () => Tensor): Promise<Float32Array<ArrayBuffer>> {
+export function readOnce(
+  of: { readonly engine: Engine },
+  make: () => Tensor,
+): Promise<Float32Array<ArrayBuffer>> {
   return withScope(of.engine, (scope) => scope.own(make).readFloats());
 }

@@ -9,6 +9,7 @@ import {
 } from '../ops/pool.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
+import { Activation } from './layers.ts';
 import { Module } from './module.ts';
 
 /** Settings of a convolutional layer. */
@@ -55,51 +56,26 @@ export class Conv2d extends Module {
   }
 }
 
-/** Largest values of windows, see `maxPool2d`. */
-export class MaxPool2d extends Module {
-  readonly #kernel: Pair;
-  readonly #options: MaxPoolOptions;
-
+/** Largest values of windows, see `maxPool2d`: x [n, c, h, w] → [n, c, out h, out w]. */
+export class MaxPool2d extends Activation {
   constructor(kernel: Pair, options: MaxPoolOptions = {}) {
-    super();
-    this.#kernel = kernel;
-    this.#options = options;
-  }
-
-  /** x [n, c, h, w] → [n, c, out h, out w]. */
-  forward(x: Tensor): Tensor {
-    return maxPool2d(x, this.#kernel, this.#options);
+    super((x) => maxPool2d(x, kernel, options));
   }
 }
 
-/** Means of windows, see `avgPool2d`. */
-export class AvgPool2d extends Module {
-  readonly #kernel: Pair;
-  readonly #options: AvgPoolOptions;
-
+/** Means of windows, see `avgPool2d`: x [n, c, h, w] → [n, c, out h, out w]. */
+export class AvgPool2d extends Activation {
   constructor(kernel: Pair, options: AvgPoolOptions = {}) {
-    super();
-    this.#kernel = kernel;
-    this.#options = options;
-  }
-
-  /** x [n, c, h, w] → [n, c, out h, out w]. */
-  forward(x: Tensor): Tensor {
-    return avgPool2d(x, this.#kernel, this.#options);
+    super((x) => avgPool2d(x, kernel, options));
   }
 }
 
-/** Means of windows that cover an image of any size evenly, see `adaptiveAvgPool2d`; size 1 is the global mean. */
-export class AdaptiveAvgPool2d extends Module {
-  readonly #size: Pair;
-
+/**
+ * Means of windows that cover an image of any size evenly, see `adaptiveAvgPool2d`: x [n, c, h, w] → [n, c, ...size];
+ * size 1 is the global mean.
+ */
+export class AdaptiveAvgPool2d extends Activation {
   constructor(size: Pair) {
-    super();
-    this.#size = size;
-  }
-
-  /** x [n, c, h, w] → [n, c, ...size]. */
-  forward(x: Tensor): Tensor {
-    return adaptiveAvgPool2d(x, this.#size);
+    super((x) => adaptiveAvgPool2d(x, size));
   }
 }

@@ -37,7 +37,7 @@ export function copyRows(from: Tensor, to: Tensor): void {
   copyInto(from, to, to.strides, 0);
 }
 
-/** An elementwise function as a layer. */
+/** A function without parameters, such as a ReLU, as a layer. */
 export class Activation extends Module {
   readonly #apply: (x: Tensor) => Tensor;
 
@@ -46,7 +46,7 @@ export class Activation extends Module {
     this.#apply = apply;
   }
 
-  /** The function, elementwise: x of any shape → the same shape. */
+  /** The function of x; of an elementwise one x may have any shape. */
   forward(x: Tensor): Tensor {
     return this.#apply(x);
   }

@@ -6,7 +6,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { Conv2d, MaxPool2d } from './conv.ts';
 import { CosineLinear } from './cosine.ts';
 import type { Initializer } from './init.ts';
-import { Linear, Sequential } from './layers.ts';
+import { Activation, Linear, Sequential } from './layers.ts';
 import { Module } from './module.ts';
 import { type Features, Network } from './network.ts';
 import { BatchNorm2d } from './norm.ts';
@@ -18,6 +18,7 @@ import { BatchNorm2d } from './norm.ts';
 export type Shortcut = 'A' | 'B';
 
 interface BlockOptions {
+  readonly bottleneck: boolean;
   readonly shortcut: Shortcut;
   /** Whether a ReLU ends the block. */
   readonly lastRelu: boolean;
@@ -28,24 +29,6 @@ function conv(init: Initializer, inputs: number, outputs: number, kernel: number
   return new Conv2d(init, inputs, outputs, kernel, { stride, padding, bias: false, weights: 'he' });
 }
 
-/** Option A: it learns nothing. */
-class PadShortcut extends Module {
-  readonly #stride: number;
-  readonly #extra: number;
-
-  constructor(inputs: number, outputs: number, stride: number) {
-    super();
-    this.#stride = stride;
-    this.#extra = outputs - inputs;
-  }
-
-  forward(x: Tensor): Tensor {
-    const before = Math.floor(this.#extra / 2);
-    const fewer = this.#stride === 1 ? x : avgPool2d(x, 1, { stride: this.#stride });
-    return pad(fewer, 1, before, this.#extra - before);
-  }
-}
-
 function shortcut(
   init: Initializer,
   inputs: number,
@@ -54,72 +37,61 @@ function shortcut(
   kind: Shortcut,
 ): Module | undefined {
   if (stride === 1 && inputs === outputs) return undefined;
-  if (kind === 'A') return new PadShortcut(inputs, outputs, stride);
-  return new Sequential([conv(init, inputs, outputs, 1, stride), new BatchNorm2d(init, outputs)]);
+  if (kind === 'B')
+    return new Sequential([conv(init, inputs, outputs, 1, stride), new BatchNorm2d(init, outputs)]);
+  const before = Math.floor((outputs - inputs) / 2);
+  return new Activation((x) => {
+    const fewer = stride === 1 ? x : avgPool2d(x, 1, { stride });
+    return pad(fewer, 1, before, outputs - inputs - before);
+  });
 }
 
-/** Two 3×3 convolutions. */
-class BasicBlock extends Module {
-  static readonly expansion = 1;
-  readonly conv1: Conv2d;
-  readonly bn1: BatchNorm2d;
-  readonly conv2: Conv2d;
-  readonly bn2: BatchNorm2d;
-  readonly downsample: Module | undefined;
+/**
+ * Two 3×3 convolutions, or as a bottleneck a 3×3 convolution between two 1×1, with the stride in the 3×3 as torchvision
+ * has it.
+ */
+class Block extends Module {
+  readonly #layers: readonly (readonly [Conv2d, BatchNorm2d])[];
+  readonly #downsample: Module | undefined;
   readonly #lastRelu: boolean;
 
   constructor(init: Initializer, inputs: number, planes: number, stride: number, options: BlockOptions) {
     super();
-    this.conv1 = conv(init, inputs, planes, 3, stride);
-    this.bn1 = new BatchNorm2d(init, planes);
-    this.conv2 = conv(init, planes, planes, 3);
-    this.bn2 = new BatchNorm2d(init, planes);
-    this.downsample = shortcut(init, inputs, planes, stride, options.shortcut);
-    this.#lastRelu = options.lastRelu;
+    const { bottleneck, lastRelu } = options;
+    const outputs = planes * expansion(bottleneck);
+    const layer = (from: number, to: number, kernel: number, step = 1) =>
+      [conv(init, from, to, kernel, step), new BatchNorm2d(init, to)] as const;
+    this.#layers = bottleneck
+      ? [layer(inputs, planes, 1), layer(planes, planes, 3, stride), layer(planes, outputs, 1)]
+      : [layer(inputs, planes, 3, stride), layer(planes, planes, 3)];
+    this.#downsample = shortcut(init, inputs, outputs, stride, options.shortcut);
+    this.#lastRelu = lastRelu;
+  }
+
+  override children(): [string, Module][] {
+    const layers = this.#layers.flatMap(([conv, bn], i): [string, Module][] => [
+      [`conv${i + 1}`, conv],
+      [`bn${i + 1}`, bn],
+    ]);
+    return this.#downsample === undefined ? layers : [...layers, ['downsample', this.#downsample]];
   }
 
   forward(x: Tensor): Tensor {
-    const residual = this.downsample?.forward(x) ?? x;
-    const y = this.conv2.forward(this.bn1.relu(this.conv1.forward(x)));
-    return this.#lastRelu ? this.bn2.relu(y, residual) : add(this.bn2.forward(y), residual);
+    const residual = this.#downsample?.forward(x) ?? x;
+    const last = this.#layers.length - 1;
+    return this.#layers.reduce((value, [conv, bn], i) => {
+      const y = conv.forward(value);
+      if (i < last) return bn.relu(y);
+      return this.#lastRelu ? bn.relu(y, residual) : add(bn.forward(y), residual);
+    }, x);
   }
 }
 
-/** A 3×3 convolution between two 1×1, with the stride in the 3×3 as torchvision has it. */
-class Bottleneck extends Module {
-  static readonly expansion = 4;
-  readonly conv1: Conv2d;
-  readonly bn1: BatchNorm2d;
-  readonly conv2: Conv2d;
-  readonly bn2: BatchNorm2d;
-  readonly conv3: Conv2d;
-  readonly bn3: BatchNorm2d;
-  readonly downsample: Module | undefined;
-  readonly #lastRelu: boolean;
-
-  constructor(init: Initializer, inputs: number, planes: number, stride: number, options: BlockOptions) {
-    super();
-    const outputs = Bottleneck.expansion * planes;
-    this.conv1 = conv(init, inputs, planes, 1);
-    this.bn1 = new BatchNorm2d(init, planes);
-    this.conv2 = conv(init, planes, planes, 3, stride);
-    this.bn2 = new BatchNorm2d(init, planes);
-    this.conv3 = conv(init, planes, outputs, 1);
-    this.bn3 = new BatchNorm2d(init, outputs);
-    this.downsample = shortcut(init, inputs, outputs, stride, options.shortcut);
-    this.#lastRelu = options.lastRelu;
-  }
-
-  forward(x: Tensor): Tensor {
-    const residual = this.downsample?.forward(x) ?? x;
-    const inner = this.bn2.relu(this.conv2.forward(this.bn1.relu(this.conv1.forward(x))));
-    const y = this.conv3.forward(inner);
-    return this.#lastRelu ? this.bn3.relu(y, residual) : add(this.bn3.forward(y), residual);
-  }
-}
+/** Outputs of a block for each of its planes. */
+const expansion = (bottleneck: boolean): number => (bottleneck ? 4 : 1);
 
 interface Architecture {
-  readonly block: typeof BasicBlock | typeof Bottleneck;
+  readonly bottleneck: boolean;
   /** Blocks of each stage. */
   readonly blocks: readonly number[];
   /** Channels of the first stage; each further one has twice as many. */
@@ -129,7 +101,7 @@ interface Architecture {
 }
 
 const cifar = (depth: number): Architecture => ({
-  block: BasicBlock,
+  bottleneck: false,
   blocks: [0, 1, 2].map(() => (depth - 2) / 6),
   width: 16,
   large: false,
@@ -141,9 +113,9 @@ const ARCHITECTURES = {
   resnet44: cifar(44),
   resnet56: cifar(56),
   resnet110: cifar(110),
-  resnet18: { block: BasicBlock, blocks: [2, 2, 2, 2], width: 64, large: true },
-  resnet34: { block: BasicBlock, blocks: [3, 4, 6, 3], width: 64, large: true },
-  resnet50: { block: Bottleneck, blocks: [3, 4, 6, 3], width: 64, large: true },
+  resnet18: { bottleneck: false, blocks: [2, 2, 2, 2], width: 64, large: true },
+  resnet34: { bottleneck: false, blocks: [3, 4, 6, 3], width: 64, large: true },
+  resnet50: { bottleneck: true, blocks: [3, 4, 6, 3], width: 64, large: true },
 } as const satisfies Record<string, Architecture>;
 
 /** One of `RESNETS`. */
@@ -185,7 +157,7 @@ export class ResNet extends Network {
     if (!Object.hasOwn(ARCHITECTURES, name)) {
       throw new EliError('ARGUMENT', `unknown network ${name}; known: ${RESNETS.join(', ')}`);
     }
-    const { block: Block, blocks, width, large }: Architecture = ARCHITECTURES[name];
+    const { bottleneck, blocks, width, large }: Architecture = ARCHITECTURES[name];
     const { classes, channels = 3, cosine = false, shortcut: kind = large ? 'B' : 'A' } = options;
     checkWhole(`${name}: classes`, classes, 1);
     this.conv1 = new Conv2d(init, channels, width, large ? 7 : 3, {
@@ -203,8 +175,8 @@ export class ResNet extends Network {
         const last = stage === blocks.length - 1 && i === count - 1;
         const stride = stage > 0 && i === 0 ? 2 : 1;
         const lastRelu = !(last && cosine);
-        const layer = new Block(init, inputs, planes, stride, { shortcut: kind, lastRelu });
-        inputs = planes * Block.expansion;
+        const layer = new Block(init, inputs, planes, stride, { bottleneck, shortcut: kind, lastRelu });
+        inputs = planes * expansion(bottleneck);
         return layer;
       });
       return new Sequential(layers);

@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd/tape.ts';
 import type { Module } from '../nn/module.ts';
-import { tensor } from '../tensor/create.ts';
+import { rangeTensor } from './features.ts';
 import type { LabelledSamples, TrainingSamples } from './labelled-samples.ts';
 import { inPrecision, type Precision } from './precision.ts';
 
@@ -36,10 +36,7 @@ export async function evaluate(
       const rows = Math.min(batch, count - first);
       const [output, labels] = engine.tidy(() =>
         noGrad(engine, () => {
-          const index = tensor(
-            engine,
-            Uint32Array.from({ length: rows }, (_, i) => first + i),
-          );
+          const index = rangeTensor(engine, first, first + rows);
           const output = model.forward(inPrecision(precision, samples.inputs(index)));
           return [output, samples.labels(index)] as const;
         }),

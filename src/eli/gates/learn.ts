@@ -2,6 +2,7 @@ import { EliError } from '../../errors.ts';
 import type { LatentSource } from '../../files/latents.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { checkSeed, permutation } from '../../tensor/random.ts';
+import { withScope } from '../../tensor/scope.ts';
 import { STREAM } from '../../tensor/streams.ts';
 import type { LatentMap } from '../maps/map.ts';
 import { checkLatentSize, maxRows, type RowHooks, readRows } from '../rows.ts';
@@ -46,15 +47,14 @@ export async function learnGate(
       ...(signal && { signal }),
       onProgress: (done) => onProgress?.(i * rows + done),
     });
-    const aligned = map.align(latents);
-    const energy = map.energy?.(latents);
-    try {
+    await withScope(engine, async (scope) => {
+      scope.add(latents);
+      const aligned = scope.own(() => map.align(latents));
+      const energy = map.energy && scope.own(() => map.energy!(latents));
       const batch = { current: latents, aligned, ...(energy && { energy }) };
       if (i === 0) await gate.fit(batch);
       else await gate.calibrate(batch, quantile);
-    } finally {
-      for (const t of [latents, aligned, energy]) t?.dispose();
-    }
+    });
   }
   return held;
 }

@@ -19,8 +19,10 @@ import { adam } from '../../optim/optimizer.ts';
 import { empty, tensor } from '../../tensor/create.ts';
 import { STREAM } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { rangeTensor } from '../../train/features.ts';
 import type { TrainingSamples } from '../../train/labelled-samples.ts';
 import { Trainer } from '../../train/trainer.ts';
+import { readOnce } from '../moments.ts';
 import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 import { fitted } from './novelty.ts';
 
@@ -139,16 +141,10 @@ export class TransformGate extends Gate {
     const network = this.#network(engine);
     network.loadStateDict(weights);
     const [n] = inputs.shape as [number, number];
-    const scores = engine.tidy(() => {
+    const scores = readOnce(inputs, () => {
       const out = empty(engine, [n]);
       const permutation = tensor(engine, permutations(this.settings.side / this.settings.pool));
-      const own = oneHot(
-        tensor(
-          engine,
-          Uint32Array.from({ length: TRANSFORMS }, (_, k) => k),
-        ),
-        TRANSFORMS,
-      );
+      const own = oneHot(rangeTensor(engine, 0, TRANSFORMS), TRANSFORMS);
       for (let first = 0; first < n; first += ROWS) {
         const end = Math.min(first + ROWS, n);
         engine.tidy(() => {
@@ -161,12 +157,7 @@ export class TransformGate extends Gate {
       }
       return out;
     });
-    try {
-      return await scores.readFloats();
-    } finally {
-      scores.dispose();
-      network.dispose();
-    }
+    return scores.finally(() => network.dispose());
   }
 
   /** What the gate is saved as; `fromState` makes it again. */
@@ -180,9 +171,13 @@ export class TransformGate extends Gate {
   #checkImages({ shape: [, p] }: Tensor): void {
     const { side } = this.settings;
     if (p === side ** 2) return;
-    throw new EliError('SHAPE', `gate transforms: inputs of ${p} values are no images of ${side} × ${side}`, {
-      hint: 'set `side` to the images’ side',
-    });
+    throw new EliError(
+      'SHAPE',
+      `gate transforms: inputs of ${p} values are not images of ${side} × ${side}`,
+      {
+        hint: 'set `side` to the images’ side',
+      },
+    );
   }
 
   /** Sizes of the network's input, hidden layers and output. */

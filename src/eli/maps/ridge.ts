@@ -7,9 +7,6 @@ import type { LatentPairs } from '../fit.ts';
 import { meanRow, scatter } from '../moments.ts';
 import { ClosedForm, checkPaired, stateTensor } from './closed-form.ts';
 
-/** λ as a share of the mean diagonal of the Gram matrix. */
-export const RIDGE_LAMBDA = 1e-4;
-
 /** z ↦ W z + b by ridge regression of the previous model's latents on the current one's. */
 export class RidgeMap extends ClosedForm {
   readonly name = 'ridge';
@@ -27,9 +24,10 @@ export class RidgeMap extends ClosedForm {
 
   /**
    * W = Yᵀ X (Xᵀ X + λ · mean(diag Xᵀ X) · I)⁻¹ on centred latents, b what takes the mean to the mean.
+   * @param lambda λ, a share of the mean diagonal of the Gram matrix
    * @throws EliError `SHAPE` when the latents do not pair up, `ARGUMENT` for latents that have no solution
    */
-  static async fit(pairs: LatentPairs, lambda = RIDGE_LAMBDA): Promise<RidgeMap> {
+  static async fit(pairs: LatentPairs, lambda = 1e-4): Promise<RidgeMap> {
     checkPaired('ridge', pairs);
     const { previous, current } = pairs;
     const d = current.shape[1]!;
