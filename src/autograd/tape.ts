@@ -111,13 +111,10 @@ function walkBack(
   const leads = leadingTo(output, wanted);
   const grads = new Map<Tensor, Tensor>([[output, seed]]);
   // Every node comes after the nodes of its inputs, so walking from the newest meets complete gradients only.
-  const nodes = [...leads]
-    .filter((t) => producers.has(t))
-    .sort((a, b) => producers.get(b)!.order - producers.get(a)!.order);
-  for (const tensor of nodes) {
+  for (const tensor of [...leads].reverse()) {
     const gradient = grads.get(tensor);
-    if (gradient === undefined) continue;
-    const node = producers.get(tensor)!;
+    const node = producers.get(tensor);
+    if (gradient === undefined || node === undefined) continue;
     const needs = node.inputs.map((input) => leads.has(input));
     if (!needs.includes(true)) continue;
     const backward = () => node.backward(gradient, needs);
@@ -152,57 +149,41 @@ function walkBack(
     }
   }
   // Each result is a separate tensor, so that the caller may dispose them one by one.
-  const taken = new Set<Tensor>([seed]);
-  return inputs.map((input, i) => {
+  const results = inputs.map((input, i) => {
     const gradient = grads.get(input);
-    if (gradient === undefined) {
-      // Reached through piecewise constant functions only: the gradient is zero.
-      if (leads.has(input) || materialize) return full(input.engine, input.shape, 0, input.dtype);
-      throw new EliError(
-        'NOT_DIFFERENTIABLE',
-        `grad: the output does not depend on input ${i} (shape ${showShape(input.shape)})`,
-      );
-    }
-    if (taken.has(gradient)) return detach(gradient);
-    taken.add(gradient);
-    return gradient;
+    if (gradient !== undefined) return gradient;
+    // Reached through piecewise constant functions only: the gradient is zero.
+    if (leads.has(input) || materialize) return full(input.engine, input.shape, 0, input.dtype);
+    throw new EliError(
+      'NOT_DIFFERENTIABLE',
+      `grad: the output does not depend on input ${i} (shape ${showShape(input.shape)})`,
+    );
   });
+  return distinct(results, [seed]);
 }
 
 /** A backward may pass on what it got, or return one tensor twice: each result becomes a separate tensor to dispose. */
-function distinct(
-  results: readonly (Tensor | undefined)[],
-  others: readonly Tensor[],
-): readonly (Tensor | undefined)[] {
+function distinct<T extends Tensor | undefined>(results: readonly T[], others: readonly Tensor[]): T[] {
   const seen = new Set(others);
   return results.map((result) => {
-    if (result === undefined) return undefined;
-    if (seen.has(result)) return detach(result);
-    seen.add(result);
-    return result;
+    if (result === undefined || !seen.has(result)) {
+      if (result !== undefined) seen.add(result);
+      return result;
+    }
+    return detach(result) as T;
   });
 }
 
-/** The tensors between `output` and `targets`, both included, along which a gradient flows. */
+/** The tensors between `output` and `targets`, both included, along which a gradient flows; inputs come before outputs. */
 function leadingTo(output: Tensor, targets: ReadonlySet<Tensor>): Set<Tensor> {
+  const inputsOf = (tensor: Tensor): readonly Tensor[] => producers.get(tensor)?.inputs ?? [];
+  const orderOf = (tensor: Tensor): number => producers.get(tensor)?.order ?? -1;
+  const reached = new Set([output]);
+  // What is added on the way is visited too.
+  for (const tensor of reached) for (const input of inputsOf(tensor)) reached.add(input);
   const leads = new Set<Tensor>();
-  const visited = new Set<Tensor>();
-  const stack: { tensor: Tensor; entered: boolean }[] = [{ tensor: output, entered: false }];
-  while (stack.length > 0) {
-    const top = stack.at(-1)!;
-    const inputs = producers.get(top.tensor)?.inputs ?? [];
-    if (!top.entered) {
-      top.entered = true;
-      if (visited.has(top.tensor)) {
-        stack.pop();
-        continue;
-      }
-      visited.add(top.tensor);
-      for (const input of inputs) if (!visited.has(input)) stack.push({ tensor: input, entered: false });
-    } else {
-      stack.pop();
-      if (targets.has(top.tensor) || inputs.some((input) => leads.has(input))) leads.add(top.tensor);
-    }
+  for (const tensor of [...reached].sort((a, b) => orderOf(a) - orderOf(b))) {
+    if (targets.has(tensor) || inputsOf(tensor).some((input) => leads.has(input))) leads.add(tensor);
   }
   return leads;
 }

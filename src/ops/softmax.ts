@@ -59,7 +59,7 @@ const largestOf = (x: Tensor): Tensor => detach(max(x, -1, true));
 type RowFunction = Pick<OpDefinition<null>, 'backward' | 'plain' | 'reference' | 'cost'>;
 
 /** Defines the op of a kind along the last axis; the result applies it along any. */
-function rowOp(kind: Kind, definition: RowFunction): (x: Tensor, axis: number) => Tensor {
+function rowOp(kind: Kind, definition: RowFunction): (x: Tensor, axis?: number) => Tensor {
   const op = defineOp<null>({
     name: kind,
     dense: true,
@@ -67,7 +67,7 @@ function rowOp(kind: Kind, definition: RowFunction): (x: Tensor, axis: number) =
     ...ROWS,
     ...definition,
   });
-  return (x, axis) => {
+  return (x, axis = -1) => {
     const last = x.rank - 1;
     const target = normalizeAxis(kind, axis, x.shape);
     if (target === last) return op([contiguous(x)], null);
@@ -76,7 +76,8 @@ function rowOp(kind: Kind, definition: RowFunction): (x: Tensor, axis: number) =
   };
 }
 
-const softmaxOp = rowOp('softmax', {
+/** e^x / Σ e^x along `axis` (by default the last), without overflow; shape of x. */
+export const softmax: (x: Tensor, axis?: number) => Tensor = rowOp('softmax', {
   backward: ({ grad, output: y }) => [mul(y, sub(grad, sum(mul(grad, y), -1, true)))],
   plain: ([x]) => {
     const powers = exp(sub(x!, largestOf(x!)));
@@ -86,7 +87,8 @@ const softmaxOp = rowOp('softmax', {
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 
-const logSoftmaxOp = rowOp('logSoftmax', {
+/** log softmax along `axis` (by default the last); shape of x. */
+export const logSoftmax: (x: Tensor, axis?: number) => Tensor = rowOp('logSoftmax', {
   backward: ({ grad, output: y }) => [sub(grad, mul(exp(y), sum(grad, -1, true)))],
   plain: ([x]) => {
     const shifted = sub(x!, largestOf(x!));
@@ -105,16 +107,6 @@ const logSumExpOp = rowOp('logSumExp', {
   reference: ([x]) => build(x!.shape.with(-1, 1), (index) => logSumExpRow(x!, index)),
   cost: ([x]) => ({ flops: 3 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
-
-/** e^x / Σ e^x along `axis`, without overflow; shape of x. */
-export function softmax(x: Tensor, axis = -1): Tensor {
-  return softmaxOp(x, axis);
-}
-
-/** log softmax along `axis`; shape of x. */
-export function logSoftmax(x: Tensor, axis = -1): Tensor {
-  return logSoftmaxOp(x, axis);
-}
 
 /** log Σ e^x along `axis`; that axis is dropped. */
 export function logSumExp(x: Tensor, axis = -1): Tensor {

@@ -1,13 +1,15 @@
 import type { Tensor } from '../tensor/tensor.ts';
 import { add, affine, div, mul, neg } from './core/arithmetic.ts';
 import { binaryOp } from './core/binary-op.ts';
-import { EXACT, type Tolerance } from './core/define.ts';
+import { EXACT } from './core/define.ts';
 import { unaryOp } from './core/unary-op.ts';
 
 export { affine, neg, reciprocal } from './core/arithmetic.ts';
 
-const LOG_NOTE = 'WGSL allows log an absolute error of 2^-21 near 1, and exp 3 + 2|x| ulp';
-const LOOSE: Tolerance = { abs: 3e-6, rel: 1e-5 };
+const LOOSE = {
+  tolerance: { abs: 3e-6, rel: 1e-5 },
+  toleranceNote: 'WGSL allows log an absolute error of 2^-21 near 1, and exp 3 + 2|x| ulp',
+};
 
 /** erf by its Taylor series: error below 1e-9 (cancellation grows with x; beyond 4.5 erf is 1 within 2e-10). */
 function erfReference(x: number): number {
@@ -37,7 +39,6 @@ export const leakyReluBackward: (g: Tensor, x: Tensor, slope: number) => Tensor 
 export const abs: (x: Tensor) => Tensor = unaryOp('abs', {
   value: Math.abs,
   backward: (g, x) => mul(g, sign(x)),
-  range: [-3, 3],
   tolerance: EXACT,
 });
 /** e^x. */
@@ -45,16 +46,14 @@ export const exp: (x: Tensor) => Tensor = unaryOp('exp', {
   value: Math.exp,
   backward: (g, _x, y) => mul(g, y),
   range: [-4, 4],
-  tolerance: LOOSE,
-  toleranceNote: LOG_NOTE,
+  ...LOOSE,
 });
 /** Natural logarithm. */
 export const log: (x: Tensor) => Tensor = unaryOp('log', {
   value: Math.log,
   backward: (g, x) => div(g, x),
   range: [0.05, 9],
-  tolerance: LOOSE,
-  toleranceNote: LOG_NOTE,
+  ...LOOSE,
 });
 /** Square root; NaN where x < 0. */
 export const sqrt: (x: Tensor) => Tensor = unaryOp('sqrt', {
@@ -67,8 +66,7 @@ export const sigmoid: (x: Tensor) => Tensor = unaryOp('sigmoid', {
   value: (x) => 1 / (1 + Math.exp(-x)),
   backward: (g, _x, y) => mul(g, mul(y, affine(y, -1, 1))),
   range: [-6, 6],
-  tolerance: LOOSE,
-  toleranceNote: LOG_NOTE,
+  ...LOOSE,
 });
 /** Hyperbolic tangent. */
 export const tanh: (x: Tensor) => Tensor = unaryOp('tanh', {
@@ -82,7 +80,6 @@ export const tanh: (x: Tensor) => Tensor = unaryOp('tanh', {
 export const relu: (x: Tensor) => Tensor = unaryOp('relu', {
   value: (x) => Math.max(x, 0),
   backward: (g, x) => leakyReluBackward(g, x, 0),
-  range: [-3, 3],
   tolerance: EXACT,
 });
 /** log(1 + e^x). */
@@ -90,8 +87,7 @@ export const softplus: (x: Tensor) => Tensor = unaryOp('softplus', {
   value: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   backward: (g, x) => mul(g, sigmoid(x)),
   range: [-6, 6],
-  tolerance: LOOSE,
-  toleranceNote: LOG_NOTE,
+  ...LOOSE,
 });
 /** x · sigmoid(x). */
 export const silu: (x: Tensor) => Tensor = unaryOp('silu', {
@@ -102,8 +98,7 @@ export const silu: (x: Tensor) => Tensor = unaryOp('silu', {
     return mul(g, mul(s, affine(mul(x, affine(s, -1, 1)), 1, 1)));
   },
   range: [-6, 6],
-  tolerance: LOOSE,
-  toleranceNote: LOG_NOTE,
+  ...LOOSE,
 });
 /** Φ(x), the distribution function of the standard normal. */
 const normalCdf = (x: Tensor): Tensor => affine(erf(mul(x, SQRT_HALF)), 0.5, 0.5);
@@ -117,35 +112,31 @@ export const gelu: (x: Tensor) => Tensor = unaryOp('gelu', {
     return mul(g, add(normalCdf(x), mul(x, density)));
   },
   range: [-5, 5],
-  tolerance: LOOSE,
+  tolerance: LOOSE.tolerance,
   toleranceNote: 'erf is an approximation with an absolute error of 1.5e-7',
 });
 /** −1, 0 or 1. No gradient. */
 export const sign: (x: Tensor) => Tensor = unaryOp('sign', {
   value: Math.sign,
-  range: [-3, 3],
   tolerance: EXACT,
 });
 /** Error function. */
 export const erf: (x: Tensor) => Tensor = unaryOp('erf', {
   value: erfReference,
   backward: (g, x) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
-  range: [-3, 3],
-  tolerance: LOOSE,
+  tolerance: LOOSE.tolerance,
   toleranceNote: 'an approximation with an absolute error of 1.5e-7',
 });
 /** A copy on the tape. */
 export const identity: (x: Tensor) => Tensor = unaryOp('identity', {
   value: (x) => x,
   backward: (g) => g,
-  range: [-3, 3],
   tolerance: EXACT,
 });
 
 const leakyReluOp = unaryOp('leakyRelu', {
   value: (x, { alpha }) => (x > 0 ? x : alpha * x),
   backward: (g, x, _y, { alpha }) => leakyReluBackward(g, x, alpha),
-  range: [-3, 3],
   scalars: { alpha: 0.2, beta: 0 },
 });
 /** x where positive, else slope · x; at 0 the gradient is `slope`, as in PyTorch. */
@@ -156,7 +147,6 @@ export function leakyRelu(x: Tensor, slope = 0.01): Tensor {
 const clampOp = unaryOp('clamp', {
   value: (x, { alpha, beta }) => Math.min(Math.max(x, alpha), beta),
   backward: (g, x, _y, { alpha, beta }) => mul(g, inside(x, alpha, beta)),
-  range: [-3, 3],
   scalars: { alpha: -1.1, beta: 1.3 },
   // The bounds are rounded to f32.
   tolerance: { abs: 1e-7, rel: 1e-7 },
@@ -168,7 +158,6 @@ export function clamp(x: Tensor, low: number, high: number): Tensor {
 
 const insideOp = unaryOp('inside', {
   value: (x, { alpha, beta }) => (x >= alpha && x <= beta ? 1 : 0),
-  range: [-3, 3],
   scalars: { alpha: -1, beta: 2 },
   tolerance: EXACT,
 });

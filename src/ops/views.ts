@@ -9,28 +9,18 @@ import { build, ndarray, ravel, unravel, valueAt } from './core/ndarray.ts';
 export { compact, contiguous, copyInto, reshape } from './core/layout.ts';
 export { expand } from './core/sum.ts';
 
+/** The elements of a list at `axes`. */
+const pick = (list: readonly number[], axes: readonly number[]): number[] => axes.map((axis) => list[axis]!);
+
+/** What brings permuted dimensions back. */
+const inverse = (axes: readonly number[]): number[] => axes.map((_, i) => axes.indexOf(i));
+
 const permuteOp = defineOp<{ axes: readonly number[] }>({
   name: 'permute',
-  forward: ([x], { axes }) =>
-    x!.view(
-      axes.map((a) => x!.shape[a]!),
-      axes.map((a) => x!.strides[a]!),
-      x!.offset,
-    ),
-  backward: ({ grad, attrs }) => [
-    permute(
-      grad,
-      attrs.axes.map((_, i) => attrs.axes.indexOf(i)),
-    ),
-  ],
+  forward: ([x], { axes }) => x!.view(pick(x!.shape, axes), pick(x!.strides, axes), x!.offset),
+  backward: ({ grad, attrs: { axes } }) => [permute(grad, inverse(axes))],
   reference: ([x], { axes }) =>
-    build(
-      axes.map((a) => x!.shape[a]!),
-      (index) => {
-        const from = axes.map((_, d) => index[axes.indexOf(d)]!);
-        return valueAt(x!, from);
-      },
-    ),
+    build(pick(x!.shape, axes), (index) => valueAt(x!, pick(index, inverse(axes)))),
   cases: [{ inputs: [{ shape: [3, 5, 7] }], attrs: { axes: [2, 0, 1] } }],
   half: true,
   tolerance: EXACT,

@@ -74,7 +74,10 @@ export function randomNormal(engine: Engine, shape: Shape, source: RandomSource,
 }
 
 /** The four words of Philox4x32-10 for a counter and a key, on the CPU. */
-export function philox(counter: readonly [number, number, number, number], seed: number): Uint32Array {
+export function philox(
+  counter: readonly [number, number, number, number],
+  seed: number,
+): Uint32Array<ArrayBuffer> {
   let [c0, c1, c2, c3] = counter;
   let k0 = seed >>> 0;
   let k1 = Math.floor(seed / 2 ** 32) >>> 0;
@@ -113,16 +116,10 @@ export function permutation(
   const order = Uint32Array.from({ length: n }, (_, i) => i);
   let block = new Uint32Array(4);
   for (let i = n - 1, drawn = 0; i > 0; i--, drawn++) {
-    if (drawn % 4 === 0)
-      block = philox(
-        [drawn / 4, source.step ?? 0, source.stream ?? 0, 0],
-        source.seed,
-      ) as Uint32Array<ArrayBuffer>;
+    if (drawn % 4 === 0) block = philox([drawn / 4, source.step ?? 0, source.stream ?? 0, 0], source.seed);
     // 32 bits onto 0..i by multiplication: the bias is below i / 2^32.
     const j = Math.floor((block[drawn % 4]! / 2 ** 32) * (i + 1));
-    const swap = order[i]!;
-    order[i] = order[j]!;
-    order[j] = swap;
+    [order[i], order[j]] = [order[j]!, order[i]!];
   }
   return order;
 }

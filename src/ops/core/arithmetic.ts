@@ -8,14 +8,12 @@ import { unaryOp } from './unary-op.ts';
 export const neg: (x: Tensor) => Tensor = unaryOp('neg', {
   value: (x) => -x,
   backward: (g) => neg(g),
-  range: [-3, 3],
   tolerance: EXACT,
 });
 
 const affineOp = unaryOp('affine', {
   value: (x, { alpha, beta }) => alpha * x + beta,
   backward: (g, _x, _y, { alpha }) => mul(g, alpha),
-  range: [-3, 3],
   scalars: { alpha: -1.7, beta: 0.3 },
 });
 /** scale · x + shift with two numbers. */

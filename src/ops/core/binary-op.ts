@@ -70,14 +70,12 @@ export function binaryOp(
     tolerance: ROUNDING,
     ...rounding,
     forward: ([a, b], { alpha }) => launchBinary(name, a!, b!, alpha),
-    ...(backward === undefined
-      ? {}
-      : {
-          backward: ({ grad, inputs, output, attrs: { alpha }, needs }) =>
-            backward(grad, inputs[0]!, inputs[1]!, output, alpha).map((make, i) =>
-              needs[i] === true && make !== undefined ? sumTo(make(), inputs[i]!.shape) : undefined,
-            ),
-        }),
+    ...(backward && {
+      backward: ({ grad, inputs, output, attrs: { alpha }, needs }) =>
+        backward(grad, inputs[0]!, inputs[1]!, output, alpha).map((make, i) =>
+          needs[i] === true && make !== undefined ? sumTo(make(), inputs[i]!.shape) : undefined,
+        ),
+    }),
     reference: (xs, { alpha }) => mapBroadcast(name, xs, (a, b) => value(a!, b!, alpha)),
     cases,
     bench,

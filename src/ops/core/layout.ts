@@ -13,24 +13,20 @@ export function copyInto(x: Tensor, target: Tensor, strides: readonly number[], 
   const place = target.offset + offset;
   const dense = denseStrides(shape);
   const fours = to.every((stride, d) => stride === dense[d]) && shape.at(-1)! % 4 === 0 && place % 4 === 0;
-  launch1d(
-    x.engine,
-    fours ? 'elementwise/copy_fours.wgsl' : 'elementwise/copy.wgsl',
-    fours ? x.size / 4 : x.size,
-    {
-      storages: [x.storage, target.storage],
-      overrides: { RANK: rank },
-      consts: movedAs(x.dtype),
-      params: {
-        shape,
-        stride_x: from,
-        n: fours ? x.size / 4 : x.size,
-        offset_x: x.offset,
-        offset_y: fours ? place / 4 : place,
-        ...(fours ? {} : { stride_y: to }),
-      },
+  const [file, pack] = fours ? ['copy_fours', 4] : ['copy', 1];
+  launch1d(x.engine, `elementwise/${file}.wgsl`, x.size / pack, {
+    storages: [x.storage, target.storage],
+    overrides: { RANK: rank },
+    consts: movedAs(x.dtype),
+    params: {
+      shape,
+      stride_x: from,
+      n: x.size / pack,
+      offset_x: x.offset,
+      offset_y: place / pack,
+      ...(fours ? {} : { stride_y: to }),
     },
-  );
+  });
 }
 
 const contiguousOp = defineOp<null>({

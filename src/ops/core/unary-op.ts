@@ -42,8 +42,8 @@ export interface UnaryFunction {
   readonly backward?: (g: Tensor, x: Tensor, y: Tensor, scalars: Scalars) => Tensor;
   /** Of a fused function: the same made of plainer ones. */
   readonly plain?: (x: Tensor, scalars: Scalars) => Tensor;
-  /** Where test inputs lie; also how `value` is meant to be used. */
-  readonly range: readonly [number, number];
+  /** Where test inputs lie; also how `value` is meant to be used. Default: −3 to 3. */
+  readonly range?: readonly [number, number];
   readonly scalars?: Scalars;
   readonly tolerance?: Tolerance;
   readonly toleranceNote?: string;
@@ -54,21 +54,18 @@ const NO_SCALARS: Scalars = { alpha: 0, beta: 0 };
 /** Defines the op of a function; the result applies it. */
 export function unaryOp(
   name: keyof typeof UNARY_CODES,
-  { value, backward, plain, range, scalars = NO_SCALARS, ...rounding }: UnaryFunction,
+  { value, backward, plain, range = [-3, 3], scalars = NO_SCALARS, ...rounding }: UnaryFunction,
 ): (x: Tensor, scalars?: Scalars) => Tensor {
-  const inputs = (input: CaseInput) => ({
-    inputs: [{ range, ...input }],
-    attrs: scalars,
-  });
+  const inputs = (input: CaseInput) => ({ inputs: [{ range, ...input }], attrs: scalars });
   const apply = defineOp<Scalars>({
     name,
     tolerance: ROUNDING,
     ...rounding,
     forward: ([x], { alpha, beta }) => launchUnary(name, x!, alpha, beta),
-    ...(backward === undefined
-      ? {}
-      : { backward: ({ grad, inputs: [x], output, attrs }) => [backward(grad, x!, output, attrs)] }),
-    ...(plain === undefined ? {} : { plain: ([x], scalars) => plain(x!, scalars) }),
+    ...(backward && {
+      backward: ({ grad, inputs: [x], output, attrs }) => [backward(grad, x!, output, attrs)],
+    }),
+    ...(plain && { plain: ([x], scalars) => plain(x!, scalars) }),
     reference: ([x], scalars) => mapped(x!, (v) => value(v, scalars)),
     cases: [
       inputs({ shape: [129] }),
