@@ -248,28 +248,33 @@ function uniformOf(
   );
 }
 
+/** A storage buffer on the device, and its bytes at the start. */
+interface Storage {
+  readonly buffer: BufferBinding;
+  readonly start: Uint8Array<ArrayBuffer>;
+  readonly at: ReturnType<Engine['allocate']>;
+}
+
 async function prepare(engine: Engine, one: Resolved): Promise<Prepared> {
   const { spec, shader, settings, groups } = one;
   const { device } = engine;
   const kernel = await pipelineOf(engine, one);
-  const storages: { buffer: BufferBinding; bytes: number; start: Uint8Array<ArrayBuffer>; at: GpuBuffer }[] =
-    [];
+  const storages: Storage[] = [];
   const uniforms: GPUBuffer[] = [];
   const free = (): void => {
     for (const { at } of storages) at.release();
     for (const uniform of uniforms) uniform.destroy();
   };
   try {
-    const entries: GPUBindGroupEntry[] = [];
-    for (const buffer of shader.buffers) {
+    const entries = shader.buffers.map((buffer): GPUBindGroupEntry => {
       const { binding, name, kind } = buffer;
-      const bytes = bytesOf(buffer, settings.size[name] ?? 0);
       if (kind === 'uniform') {
         const uniform = writeUniform(device, buffer, one.uniforms.get(buffer)!);
         uniforms.push(uniform);
-        entries.push({ binding, resource: { buffer: uniform } });
-        continue;
+        return { binding, resource: { buffer: uniform } };
       }
+      const elements = settings.size[name] ?? 0;
+      const bytes = bytesOf(buffer, elements);
       const limit = device.limits.maxStorageBufferBindingSize;
       if (bytes > limit) {
         throw new EliError(
@@ -278,46 +283,18 @@ async function prepare(engine: Engine, one: Resolved): Promise<Prepared> {
         );
       }
       const at = engine.allocate(bytes);
-      const start = fillBuffer(buffer, settings.size[name] ?? 0, settings.fill[name], settings.seed ?? 1);
-      storages.push({ buffer, bytes, start, at });
-      entries.push({ binding, resource: { buffer: at.buffer, offset: 0, size: bytes } });
+      const start = fillBuffer(buffer, elements, settings.fill[name], settings.seed ?? 1);
+      storages.push({ buffer, start, at });
       engine.write(at, 0, start);
-    }
+      return { binding, resource: { buffer: at.buffer, offset: 0, size: bytes } };
+    });
     const bindGroup = device.createBindGroup({ layout: kernel.bindGroupLayout, entries });
     const program = new Program(engine, undefined, [{ kernel, bindGroup, groups }], free);
-    const check = async (): Promise<void> => {
-      const expect = await checkOf(settings.check!);
-      for (const { at, start } of storages) engine.write(at, 0, start);
-      program.run();
-      const inputs = storages.map(({ buffer, start }) => [
-        buffer.name,
-        contentsOf(buffer, start.slice().buffer),
-      ]);
-      const want = await expect({
-        inputs: Object.fromEntries(inputs),
-        uniforms: Object.fromEntries([...one.uniforms].map(([b, fields]) => [b.name, valuesOf(fields)])),
-        overrides: settings.override,
-        groups,
-      });
-      if (want === null || typeof want !== 'object' || Object.keys(want).length === 0) {
-        throw new EliError('ARGUMENT', `${settings.check} returned no expected buffers`, {
-          hint: 'return an object such as { y: Float32Array }',
-        });
-      }
-      for (const [name, values] of Object.entries(want)) {
-        const storage = storages.find(({ buffer }) => buffer.name === name);
-        const known = storages.map(({ buffer }) => buffer.name);
-        if (storage === undefined)
-          throw unknownName(`${settings.check}: ${spec.name} has no`, 'fill', name, known);
-        const got = contentsOf(storage.buffer, await engine.read(storage.at, 0, storage.bytes));
-        compareContents(`${spec.name}: ${name}`, got, values, settings.tolerance ?? DEFAULT_TOLERANCE);
-      }
-    };
     return {
       run: (times) => program.run(times),
-      ...(settings.check === undefined ? {} : { check }),
-      ...(settings.flops === undefined ? {} : { flops: settings.flops }),
-      ...(settings.bytes === undefined ? {} : { bytes: settings.bytes }),
+      ...(settings.check && { check: () => check(engine, one, program, storages) }),
+      ...(settings.flops !== undefined && { flops: settings.flops }),
+      ...(settings.bytes !== undefined && { bytes: settings.bytes }),
       dispose: () => program.dispose(),
     };
   } catch (error) {
@@ -326,7 +303,37 @@ async function prepare(engine: Engine, one: Resolved): Promise<Prepared> {
   }
 }
 
-type GpuBuffer = ReturnType<Engine['allocate']>;
+/** Runs the shader once from its start, and compares what it wrote with what its check expects. */
+async function check(
+  engine: Engine,
+  { spec, settings, uniforms, groups }: Resolved,
+  program: Program<void>,
+  storages: readonly Storage[],
+): Promise<void> {
+  const expect = await checkOf(settings.check!);
+  for (const { at, start } of storages) engine.write(at, 0, start);
+  program.run();
+  const inputs = storages.map(({ buffer, start }) => [buffer.name, contentsOf(buffer, start.slice().buffer)]);
+  const want = await expect({
+    inputs: Object.fromEntries(inputs),
+    uniforms: Object.fromEntries([...uniforms].map(([b, fields]) => [b.name, valuesOf(fields)])),
+    overrides: settings.override,
+    groups,
+  });
+  if (want === null || typeof want !== 'object' || Object.keys(want).length === 0) {
+    throw new EliError('ARGUMENT', `${settings.check} returned no expected buffers`, {
+      hint: 'return an object such as { y: Float32Array }',
+    });
+  }
+  for (const [name, values] of Object.entries(want)) {
+    const storage = storages.find(({ buffer }) => buffer.name === name);
+    const known = storages.map(({ buffer }) => buffer.name);
+    if (storage === undefined)
+      throw unknownName(`${settings.check}: ${spec.name} has no`, 'fill', name, known);
+    const got = contentsOf(storage.buffer, await engine.read(storage.at, 0, storage.start.length));
+    compareContents(`${spec.name}: ${name}`, got, values, settings.tolerance ?? DEFAULT_TOLERANCE);
+  }
+}
 
 async function pipelineOf(engine: Engine, one: Resolved): Promise<Kernel> {
   const { source, module, shader, settings } = one;
