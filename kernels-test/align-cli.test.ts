@@ -308,7 +308,7 @@ test('refused, with nothing written', async () => {
     out,
   );
   await refused(
-    1,
+    2,
     /aligner option steps is -1/,
     'fit',
     '--prev',
@@ -321,7 +321,7 @@ test('refused, with nothing written', async () => {
     -1,
   );
   await refused(
-    1,
+    2,
     /--max-pairs is 0/,
     'fit',
     '--prev',
@@ -334,7 +334,7 @@ test('refused, with nothing written', async () => {
     0,
   );
   await refused(
-    1,
+    2,
     /it has no --steps/,
     'fit',
     '--prev',
@@ -385,8 +385,8 @@ test('refused, with nothing written', async () => {
     out,
   );
   await refused(1, /cur\.npy is already there/, 'apply', '--aligner', a, '--in', prev, '--out', cur);
-  await refused(1, /name it so/, 'apply', '--aligner', a, '--in', cur, '--out', at('new.npz'));
-  await refused(1, /the same file/, 'apply', '--aligner', a, '--in', cur, '--out', out, '--energies', out);
+  await refused(2, /name it so/, 'apply', '--aligner', a, '--in', cur, '--out', at('new.npz'));
+  await refused(2, /the same file/, 'apply', '--aligner', a, '--in', cur, '--out', out, '--energies', out);
   await refused(
     1,
     /gate-energy\.safetensors .* is "eli-webgpu gate", expected "eli-webgpu aligner" or/,
@@ -426,7 +426,7 @@ test('refused, with nothing written', async () => {
   await refused(1, /no such file/, 'apply', '--aligner', at('no.safetensors'), '--in', cur, '--out', out);
   await refused(1, /no such file/, 'apply', '--aligner', a, '--in', cur, '--out', at('no/folder/x.npy'));
   await refused(
-    1,
+    2,
     /--quantile is 2/,
     'gate',
     '--aligner',

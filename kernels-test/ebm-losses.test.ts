@@ -342,7 +342,7 @@ test('replay buffer: batches take turns, and only their rows change', async () =
   await fails(
     () => new ReplayBuffer(zeros(engine, [6, 2]), 4),
     'ARGUMENT',
-    /6 is no multiple of the batch 4/,
+    /capacity 6 is not a multiple of batch 4/,
   );
   await fails(() => new ReplayBuffer(zeros(engine, [6]), 2), 'SHAPE', /\[6\]/);
   const before = engine.memory.inUse;
@@ -508,7 +508,7 @@ test('misuse of the losses is refused', async () => {
   const flat: Energy = { energy: (points) => sum(points, 1) };
   await fails(() => slicedScoreMatching(flat, x, { random }), 'NOT_DIFFERENTIABLE');
   await fails(() => persistent({ freshFraction: 1.5 }), 'ARGUMENT', /freshFraction is 1\.5/);
-  await fails(() => persistent({ chains: 4, capacity: 6 }), 'ARGUMENT', /6 is no multiple/);
+  await fails(() => persistent({ chains: 4, capacity: 6 }), 'ARGUMENT', /6 is not a multiple/);
   await fails(() => persistent({ chains: 0 }), 'ARGUMENT', /chains is 0/);
   await fails(() => persistent({ random: { seed: 0.5 } }), 'ARGUMENT', /seed is 0\.5/);
 });

@@ -133,7 +133,8 @@ async function killAndResume(command: Command, name: string, kills: number): Pro
       const ended = await run(command, folder, (child) => WAYS[way]!(child, folder, times));
       // It was faster than the signal: nothing was killed, the next run resumes one that is done.
       if (ended.code === 0) continue;
-      const stopped = ended.code === 75 || ended.signal === 'SIGINT' || ended.signal === 'SIGKILL';
+      // By its signal where it came before the run listened, or after its end.
+      const stopped = ended.code === 75 || ['SIGINT', 'SIGTERM', 'SIGKILL'].includes(ended.signal ?? '');
       assert.ok(stopped, `${way}: ${ended.code} ${ended.stderr}`);
       left--;
       done++;

@@ -55,7 +55,7 @@ const STOPS = [
   { label: 'task 2', done: 20 },
   { label: 'aligner', done: 200 },
   { label: 'aligner', after: 0 },
-  { label: 'aligner', after: 300 },
+  { label: 'aligner', after: 40 },
 ];
 for (const { label, done = Number.POSITIVE_INFINITY, after } of STOPS) {
   const where = `${label} ${after === undefined ? `at ${done}` : `after ${after} ms`}`;

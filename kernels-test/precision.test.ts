@@ -141,9 +141,17 @@ test('gradients of a scaled loss move parameters as those of the loss do, clippe
   }
 });
 
-test('a scale that is none is refused', async () => {
-  await fails(() => new LossScaler(engine, { initial: 0 }), 'ARGUMENT', /loss scale of 0/);
-  await fails(() => new LossScaler(engine, { interval: 1.5 }), 'ARGUMENT', /every 1\.5 steps/);
+test('a scale or interval out of range is refused', async () => {
+  await fails(
+    () => new LossScaler(engine, { initial: 0 }),
+    'ARGUMENT',
+    /initial is 0, must be finite and above 0/,
+  );
+  await fails(
+    () => new LossScaler(engine, { interval: 1.5 }),
+    'ARGUMENT',
+    /interval is 1\.5, must be a whole number/,
+  );
 });
 
 const samples = new ImageSamples(engine, bars(400, 1));

@@ -147,8 +147,8 @@ test('a captured training step keeps what backward needs and little more; replay
 test('wrong names and classes are refused', async () => {
   const init = new Initializer(engine, 1);
   const make = (name: string, classes: number) => () => new ResNet(init, name as 'resnet20', { classes });
-  await fails(make('resnet21', 10), 'ARGUMENT', /no network resnet21/, /resnet20/);
-  await fails(make('constructor', 10), 'ARGUMENT', /no network/);
+  await fails(make('resnet21', 10), 'ARGUMENT', /unknown network resnet21/, /resnet20/);
+  await fails(make('constructor', 10), 'ARGUMENT', /unknown network/);
   await fails(make('resnet20', 0), 'ARGUMENT', /classes is 0/);
 });
 

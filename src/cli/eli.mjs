@@ -3,6 +3,12 @@
 // package has no sources, only dist.
 import { existsSync } from 'node:fs';
 
+// A reader that has seen enough (`eli … --help | head`) is not an error.
+process.stdout.on('error', (error) => {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
+});
+
 /** Makes Node read TypeScript; false when the clone's packages are not installed. */
 async function readTypeScript() {
   try {
