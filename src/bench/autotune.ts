@@ -128,11 +128,9 @@ async function timeClass(
     }
     const fastest = Math.min(...runners.map((runner) => runner.milliseconds));
     const hopeful = runners.filter((runner) => runner.milliseconds <= HOPELESS * fastest);
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const runner of hopeful) {
+    for (let round = 0; round < ROUNDS; round++)
+      for (const runner of hopeful)
         runner.milliseconds = Math.min(runner.milliseconds, await timed(engine, runner));
-      }
-    }
   } finally {
     for (const { program } of runners) program.dispose();
     for (const tensor of tensors) tensor.dispose();
@@ -242,34 +240,28 @@ export async function autotune(
 ): Promise<ClassTimings[]> {
   const { cache } = options;
   const known: Tuning = cache === undefined ? new Map() : await readTuning(cache, engine.adapter);
-  const launched = await launchesOf(() =>
-    engine.tidy(() => {
-      fn();
-    }),
-  );
-  const timings = await timeVariants(
-    engine,
-    launched.filter(({ key }) => !known.has(key)),
-    options,
-  );
-  for (const [key, name] of known) choices(engine).set(key, name);
-  for (const { key, best } of timings) choices(engine).set(key, best);
+  const launched = await launchesOf(() => engine.tidy(() => void fn()));
+  const unknown = launched.filter(({ key }) => !known.has(key));
+  const timings = await timeVariants(engine, unknown, options);
+  for (const { key, best } of timings) known.set(key, best);
+  take(engine, known);
   if (cache !== undefined && timings.length > 0) await addToTuning(engine, cache, timings);
   return timings;
 }
 
-/** Takes the best variants of `timings` from now on, and adds them to a file. */
+/** Adds the best variants of `timings` to a file. */
 export async function addToTuning(
   engine: Engine,
   file: string,
   timings: readonly ClassTimings[],
 ): Promise<void> {
   const known = await readTuning(file, engine.adapter);
-  for (const { key, best } of timings) {
-    known.set(key, best);
-    choices(engine).set(key, best);
-  }
+  for (const { key, best } of timings) known.set(key, best);
   await saveTuning(file, engine.adapter, known);
+}
+
+function take(engine: Engine, tuning: Tuning): void {
+  for (const [key, name] of tuning) choices(engine).set(key, name);
 }
 
 /**
@@ -279,6 +271,6 @@ export async function addToTuning(
  */
 export async function loadTuning(engine: Engine, file: string): Promise<number> {
   const known = await readTuning(file, engine.adapter, { missing: 'error' });
-  for (const [key, name] of known) choices(engine).set(key, name);
+  take(engine, known);
   return known.size;
 }

@@ -44,9 +44,7 @@ export async function measure(
   const start = performance.now();
   const prepared = await workload.prepare(engine);
   try {
-    await once(engine, prepared, prepared.times ?? 1);
-    const first = performance.now() - start;
-    await prepared.check?.();
+    const first = await firstRun(engine, prepared, start);
     const times = prepared.times ?? (await timesOf(engine, prepared));
     const bench = new Bench({ time, warmup: false, iterations: 3 });
     bench.add(workload.name, () => once(engine, prepared, times));
@@ -58,19 +56,13 @@ export async function measure(
       });
     }
     const { p50, p25, p75, samplesCount } = result.latency as typeof result.latency & { p25?: number };
-    const median = p50 / times;
-    return {
-      name: workload.name,
-      unit: workload.unit ?? 'runs',
-      median,
+    return await rowOf(engine, workload, prepared, {
+      median: p50 / times,
       low: (p25 ?? result.latency.min) / times,
       high: p75 / times,
       samples: samplesCount,
       first,
-      ...(await gpuTime(engine, prepared)),
-      ...(prepared.flops ? { gflops: prepared.flops / median / 1e6 } : {}),
-      ...(prepared.bytes ? { gbs: prepared.bytes / median / 1e6 } : {}),
-    };
+    });
   } finally {
     prepared.dispose();
   }
@@ -80,6 +72,32 @@ export async function measure(
 export async function once(engine: Engine, prepared: Prepared, times: number): Promise<void> {
   await prepared.run(times);
   await engine.sync();
+}
+
+/** Does it for the first time, and checks it: milliseconds since `start`, when its preparation began. */
+export async function firstRun(engine: Engine, prepared: Prepared, start: number): Promise<number> {
+  await once(engine, prepared, prepared.times ?? 1);
+  const first = performance.now() - start;
+  await prepared.check?.();
+  return first;
+}
+
+/** A row from its times: what it reaches in them, and where the time goes. */
+export async function rowOf(
+  engine: Engine,
+  { name, unit = 'runs' }: Workload,
+  prepared: Prepared,
+  times: Pick<BenchRow, 'median' | 'low' | 'high' | 'samples' | 'first' | 'ratio'>,
+): Promise<BenchRow> {
+  const { flops, bytes } = prepared;
+  return {
+    name,
+    unit,
+    ...times,
+    ...(await gpuTime(engine, prepared)),
+    ...(flops ? { gflops: flops / times.median / 1e6 } : {}),
+    ...(bytes ? { gbs: bytes / times.median / 1e6 } : {}),
+  };
 }
 
 /** How often it is done in a sample. */
@@ -93,7 +111,7 @@ export async function timesOf(engine: Engine, prepared: Prepared): Promise<numbe
 }
 
 /** One run with timestamps, where the adapter has them. */
-export async function gpuTime(
+async function gpuTime(
   engine: Engine,
   prepared: Prepared,
 ): Promise<Pick<BenchRow, 'gpu' | 'dispatches' | 'kernel'>> {

@@ -41,10 +41,7 @@ const step784: Workload = {
       optimizer.step(grad(loss, parameters));
       logStep(loss, losses, counter);
     };
-    return captured(engine, step, () => {
-      optimizer.dispose();
-      for (const t of [images, labels, order, counter, losses]) t.dispose();
-    });
+    return captured(engine, step, [optimizer, images, labels, order, counter, losses]);
   },
 };
 
@@ -63,12 +60,7 @@ const resnet: Workload = {
       const loss = crossEntropy(model.forward(images), labels);
       optimizer.step(grad(loss, optimizer.flat.parameters));
     };
-    return captured(engine, step, () => {
-      optimizer.dispose();
-      model.dispose();
-      images.dispose();
-      labels.dispose();
-    });
+    return captured(engine, step, [optimizer, model, images, labels]);
   },
 };
 
@@ -83,9 +75,7 @@ const convolution = (n: number, c: number, size: number, o: number): Workload =>
     w.requiresGrad = true;
     const both = () => grad(conv2d(x, w, undefined, { padding: 1 }), [x, w], { gradOutput: dy });
     return {
-      ...captured(engine, both, () => {
-        for (const t of [x, w, dy]) t.dispose();
-      }),
+      ...captured(engine, both, [x, w, dy]),
       flops: 3 * 2 * n * o * size ** 2 * c * 9,
     };
   },
@@ -99,14 +89,7 @@ const optimizerStep: Workload = {
     const gradient = randomNormal(engine, [n], { seed: 2 });
     const optimizer = adam([randomNormal(engine, [n], { seed: 1 })], { learningRate: 1e-3 });
     return {
-      ...captured(
-        engine,
-        () => optimizer.step([gradient]),
-        () => {
-          optimizer.dispose();
-          gradient.dispose();
-        },
-      ),
+      ...captured(engine, () => optimizer.step([gradient]), [optimizer, gradient]),
       // The gradient is packed (read, written), then it, p, m and v are read, and the last three written.
       bytes: 4 * n * 9,
     };
@@ -120,10 +103,7 @@ const sampler = (latent: number): Workload => ({
     const model = new EnergyModel(new Initializer(engine, 1), { latent, hidden: 64, layers: 1, slope: 0.2 });
     const start = randomNormal(engine, [1024, latent], { seed: 2 });
     const chains = () => sample(model, start, gradientDescent({ stepSize: 0.1 }), { steps: 30 });
-    return captured(engine, chains, () => {
-      model.dispose();
-      start.dispose();
-    });
+    return captured(engine, chains, [model, start]);
   },
 });
 

@@ -37,10 +37,7 @@ function opWorkloads(op: OpDefinition<unknown>): Workload[] {
         const apply = (): Tensor => noGrad(engine, () => run(inputs, c.attrs));
         const shape = engine.tidy(() => apply().shape);
         const shapes = c.inputs.map((input) => input.shape);
-        const program = captured(engine, apply, () => {
-          for (const input of inputs) input.dispose();
-        });
-        return { ...program, ...op.cost?.(shapes, shape, c.attrs) };
+        return { ...captured(engine, apply, inputs), ...op.cost?.(shapes, shape, c.attrs) };
       },
     });
     return [workload('', op.forward), ...(plain === undefined ? [] : [workload(' (plain ops)', plain)])];

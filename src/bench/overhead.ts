@@ -84,12 +84,7 @@ function raw(engine: Engine, prepared: boolean): Prepared {
 
 function ops(engine: Engine, way: 'captured' | 'eager'): Prepared {
   const x = zeros(engine, [SIZE]);
-  if (way === 'captured')
-    return captured(
-      engine,
-      () => chain(engine, x),
-      () => x.dispose(),
-    );
+  if (way === 'captured') return captured(engine, () => chain(engine, x), [x]);
   return {
     run: (times) => {
       for (let t = 0; t < times; t++) {

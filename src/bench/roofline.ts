@@ -26,7 +26,7 @@ const peak: Workload = {
       });
     };
     // 8 numbers, 8 times a round.
-    return { ...captured(engine, run, () => y.dispose()), flops: n * ROUNDS * 8 * 8 * 2 };
+    return { ...captured(engine, run, [y]), flops: n * ROUNDS * 8 * 8 * 2 };
   },
 };
 
@@ -41,11 +41,7 @@ const stream: Workload = {
         params: { n: n / 4 },
       });
     };
-    const dispose = (): void => {
-      x.dispose();
-      y.dispose();
-    };
-    return { ...captured(engine, run, dispose), bytes: 8 * n };
+    return { ...captured(engine, run, [x, y]), bytes: 8 * n };
   },
 };
 

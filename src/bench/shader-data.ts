@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { halvesToFloats } from '../files/floats.ts';
+import { floatsToHalves, halvesToFloats } from '../files/floats.ts';
 import { philox } from '../tensor/random.ts';
 import type { BufferBinding, Leaf, Scalar } from '../wgsl/interface.ts';
 
@@ -36,7 +36,7 @@ export function bytesOf(buffer: BufferBinding, elements: number): number {
 /** Writes one number as its type has it. */
 function setNumber(view: DataView, offset: number, scalar: Scalar, value: number): void {
   if (scalar === 'f32') view.setFloat32(offset, value, true);
-  else if (scalar === 'f16') view.setUint16(offset, halfOf(value), true);
+  else if (scalar === 'f16') view.setUint16(offset, floatsToHalves([value])[0]!, true);
   else view.setUint32(offset, value, true);
 }
 
@@ -144,22 +144,4 @@ export function compareContents(
     `${where}${at(first)}; ${wrong} of ${got.length} are wrong${worst === first ? '' : `, the worst: ${at(worst)}`}`,
     { hint: `not timed. Allowed is ${allowed} · (1 + |expected|)${allowed > 0 ? ': see --tolerance' : ''}` },
   );
-}
-
-/** float32 to the nearest binary16 (ties to even), as bits. */
-function halfOf(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const magnitude = Math.abs(value);
-  if (Number.isNaN(value)) return 0x7e00;
-  if (magnitude >= 65520) return sign | 0x7c00;
-  // Below 2⁻¹⁴ the steps are 2⁻²⁴; above they are 2⁻¹⁰ of the power of two beneath the number.
-  if (magnitude < 2 ** -14) return sign | roundEven(magnitude * 2 ** 24);
-  let exponent = Math.floor(Math.log2(magnitude));
-  if (2 ** exponent > magnitude) exponent--;
-  return sign | (((exponent + 14) << 10) + roundEven(magnitude * 2 ** (10 - exponent)));
-}
-
-function roundEven(x: number): number {
-  const nearest = Math.round(x);
-  return nearest - x === 0.5 && nearest % 2 === 1 ? nearest - 1 : nearest;
 }

@@ -1,5 +1,5 @@
 import type { Engine } from '../gpu/engine.ts';
-import { type BenchRow, gpuTime, type MeasureOptions, once, timesOf } from './measure.ts';
+import { type BenchRow, firstRun, type MeasureOptions, once, rowOf, timesOf } from './measure.ts';
 import type { Prepared, Workload } from './workload.ts';
 
 /** Rounds at least, however long one takes: quartiles of fewer say little. */
@@ -26,9 +26,7 @@ export async function measureTogether(
       const prepared = await workload.prepare(engine);
       const run = { workload, prepared, first: 0, times: prepared.times ?? 1, samples: [] };
       runs.push(run);
-      await once(engine, prepared, run.times);
-      run.first = performance.now() - start;
-      await prepared.check?.();
+      run.first = await firstRun(engine, prepared, start);
     }
     for (const run of runs) run.times = run.prepared.times ?? (await timesOf(engine, run.prepared));
     const end = performance.now() + time * runs.length;
@@ -40,30 +38,18 @@ export async function measureTogether(
         samples.push((performance.now() - start) / times);
       }
     }
-    const base = runs[0]?.samples ?? [];
     const rows: BenchRow[] = [];
     for (const { workload, prepared, first, samples } of runs) {
-      const median = quantile(samples, 0.5);
-      rows.push({
-        name: workload.name,
-        unit: workload.unit ?? 'runs',
-        median,
+      const ratios = samples.map((ms, i) => ms / runs[0]!.samples[i]!);
+      const row = await rowOf(engine, workload, prepared, {
+        median: quantile(samples, 0.5),
         low: quantile(samples, 0.25),
         high: quantile(samples, 0.75),
         samples: samples.length,
         first,
-        ...(rows.length === 0
-          ? {}
-          : {
-              ratio: quantile(
-                samples.map((ms, i) => ms / base[i]!),
-                0.5,
-              ),
-            }),
-        ...(await gpuTime(engine, prepared)),
-        ...(prepared.flops ? { gflops: prepared.flops / median / 1e6 } : {}),
-        ...(prepared.bytes ? { gbs: prepared.bytes / median / 1e6 } : {}),
+        ...(rows.length > 0 && { ratio: quantile(ratios, 0.5) }),
       });
+      rows.push(row);
     }
     return rows;
   } finally {
@@ -73,7 +59,7 @@ export async function measureTogether(
 
 /** Linear between the two nearest of `values`. */
 export function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
+  const sorted = values.toSorted((a, b) => a - b);
   const at = q * (sorted.length - 1);
   const [low, high] = [sorted[Math.floor(at)]!, sorted[Math.ceil(at)]!];
   return low + (at - Math.floor(at)) * (high - low);

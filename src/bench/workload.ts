@@ -25,16 +25,19 @@ export interface Prepared {
   readonly dispose: () => void;
 }
 
-/** A function of ops as a workload: captured once, then replayed. */
-export function captured(engine: Engine, fn: () => unknown, dispose: () => void = () => {}): Prepared {
+/** A function of ops as a workload: captured once, then replayed; at the end, what it `uses` is disposed of. */
+export function captured(
+  engine: Engine,
+  fn: () => unknown,
+  uses: readonly { dispose(): void }[] = [],
+): Prepared {
   const program = engine.capture(() => {
     fn();
   });
   return {
     run: (times) => program.run(times),
     dispose: () => {
-      program.dispose();
-      dispose();
+      for (const item of [program, ...uses]) item.dispose();
     },
   };
 }
