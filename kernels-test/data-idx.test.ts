@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseIdx, readIdx, unpackIdx } from '../src/data/idx.ts';
+import { parseIdx, unpackIdx } from '../src/data/idx.ts';
+import { readFileBytes } from '../src/files/files.ts';
 import { fails, idxBytes, sameBytes, temporaryFolder } from './support/data.ts';
 
 const folder = temporaryFolder();
+const readIdx = async (path: string) => parseIdx(await unpackIdx(await readFileBytes(path), path), path);
 const cube = idxBytes([2, 1, 3], [1, 2, 3, 4, 5, 255]);
 
 async function read(

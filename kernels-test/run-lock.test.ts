@@ -112,7 +112,7 @@ test('who stood still and lost the folder writes nothing more, and leaves the ne
   const folder = newFolder();
   const lock = await RunLock.acquire(folder);
   writeFileSync(join(folder, '.lock-2'), '{"pid":1}');
-  await fails(() => lock.check(), 'RUN_FOLDER', /no longer this process's/);
+  await fails(() => lock.check(), 'RUN_FOLDER', /no longer belongs to this process/);
   rmSync(join(folder, '.lock-1'));
   await fails(() => lock.check(), 'RUN_FOLDER', /no longer/);
   lock.release();

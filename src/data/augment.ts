@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkNumber, checkWhole, EliError, SHARE } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { empty, launch1d, tensor } from '../tensor/create.ts';
 import { checkSeed, type RandomSource } from '../tensor/random.ts';
@@ -57,7 +57,7 @@ export function uploadImages(
     throw new EliError(
       'OUT_OF_MEMORY',
       `${count} images of ${size} bytes do not fit into two buffers of ${most} bytes, the most this adapter takes`,
-      { hint: 'take fewer images, or an adapter with larger limits' },
+      { hint: 'use fewer images, or an adapter with larger limits' },
     );
   }
   const upload = (from: number, to: number): Tensor => {
@@ -215,21 +215,21 @@ function checkAugmentation(
   { height, width }: { readonly height: number; readonly width: number },
 ): void {
   const { crop, flip = 0, affine, brightness = 0, cutout = 0, mixup } = augmentation;
-  const refuse = (what: string): EliError => new EliError('ARGUMENT', `augment: ${what}`);
   if (crop !== undefined) {
     const { padding, size = [height, width] } = crop;
-    if (!Number.isInteger(padding) || padding < 0 || padding > 2 ** 15)
-      throw refuse(`crop.padding is ${padding}, must be a whole number from 0 to ${2 ** 15}`);
+    checkWhole('augment: crop.padding', padding, 0, 2 ** 15);
     const fits = size.every(
       (side, d) => Number.isInteger(side) && side >= 1 && side <= [height, width][d]! + 2 * padding,
     );
     if (!fits || size.length !== 2)
-      throw refuse(`a crop of ${size.join('×')} does not fit ${height}×${width} with ${padding} around`);
+      throw new EliError(
+        'ARGUMENT',
+        `augment: a crop of ${size.join('×')} does not fit ${height}×${width} with ${padding} around`,
+      );
   }
-  if (!(flip >= 0 && flip <= 1)) throw refuse(`flip is ${flip}, must be a probability from 0 to 1`);
-  if (!(brightness >= 0 && brightness <= 1)) throw refuse(`brightness is ${brightness}, must be from 0 to 1`);
-  if (!Number.isInteger(cutout) || cutout < 0 || cutout > 2 ** 15)
-    throw refuse(`cutout is ${cutout}, must be a whole number of pixels from 0`);
+  checkNumber('augment: flip', flip, SHARE);
+  checkNumber('augment: brightness', brightness, SHARE);
+  checkWhole('augment: cutout', cutout, 0, 2 ** 15);
   if (mixup !== undefined) checkAlpha(mixup);
   if (affine !== undefined) {
     checkDType('augment', affine, 'f32');
@@ -243,8 +243,8 @@ function checkAugmentation(
 
 function checkAlpha(alpha: number): void {
   // Beyond these, u^(1/α) leaves the range of f32 and shares are 0, ½ or 1 anyway.
-  if (!(alpha >= 1e-3 && alpha <= 1e3))
-    throw new EliError('ARGUMENT', `augment: mixup is ${alpha}, must be an α from 0.001 to 1000`);
+  const accepts = (v: number): boolean => v >= 1e-3 && v <= 1e3;
+  checkNumber('augment: mixup', alpha, { accepts, words: 'an α from 0.001 to 1000' });
 }
 
 /** Constants of each channel. @throws EliError `ARGUMENT` unless there is one a channel, all finite, std above 0. */

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EliError } from '../errors.ts';
-import { fileError, readFileBytes } from '../files/files.ts';
+import { formatError, readFileBytes, system } from '../files/files.ts';
 import type { ImageData, ImageSet } from './image-set.ts';
 
 /** The two data sets, and which labels of the second are taken: its 100 classes or their 20 superclasses. */
@@ -68,10 +68,8 @@ export async function loadCifar(dir: string, kind: CifarKind): Promise<ImageData
     });
   }
   const names = present.has(layout.names) ? await readNames(join(folder, layout.names), layout) : undefined;
-  const train = await readCifar(
-    layout.train.map((name) => join(folder, name)),
-    kind,
-  );
+  const paths = layout.train.map((name) => join(folder, name));
+  const train = await readCifar(paths, kind);
   const test = await readCifar([join(folder, layout.test)], kind);
   return { train: { ...train, names }, test: { ...test, names }, source: folder };
 }
@@ -85,6 +83,7 @@ export async function readCifar(paths: readonly string[], kind: CifarKind): Prom
   const parts: ImageSet[] = [];
   for (const path of paths) parts.push(parseCifar(await readFileBytes(path), kind, path));
   if (parts.length === 1) return parts[0]!;
+  const concat = (arrays: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(arrays));
   return {
     ...parts[0]!,
     images: concat(parts.map((part) => part.images)),
@@ -104,11 +103,10 @@ export function parseCifar(bytes: Uint8Array, kind: CifarKind, name: string): Im
   if (bytes.length === 0 || bytes.length % record !== 0) {
     const other = layout.labels.length === 1 ? 'cifar100' : 'cifar10';
     const fits = bytes.length > 0 && bytes.length % recordOf(LAYOUTS[other]) === 0;
-    throw new EliError(
-      'FORMAT',
+    throw formatError(
       `${name}: ${bytes.length} bytes are no whole number of ${kind} records of ${record} bytes ` +
         `(${layout.labels.map((label) => label.what).join(', ')}, ${PIXELS} pixels)`,
-      { hint: fits ? `it would fit ${other}` : 'the file is cut off, damaged or of another format' },
+      fits ? `it would fit ${other}` : 'the file is cut off, damaged or of another format',
     );
   }
   const count = bytes.length / record;
@@ -119,10 +117,9 @@ export function parseCifar(bytes: Uint8Array, kind: CifarKind, name: string): Im
     for (const [place, { what, classes }] of layout.labels.entries()) {
       const value = bytes[start + place]!;
       if (value < classes) continue;
-      throw new EliError(
-        'FORMAT',
+      throw formatError(
         `${name}: ${what} of image ${image} (byte ${start + place}) is ${value}, expected 0 to ${classes - 1}`,
-        { hint: 'the file is damaged or of another format' },
+        'the file is damaged or of another format',
       );
     }
     labels[image] = bytes[start + layout.taken]!;
@@ -142,13 +139,7 @@ function layoutOf(kind: CifarKind): Layout {
 
 /** `dir`, or the archive's folder in it, with the names of the files there. */
 async function findFolder(dir: string, layout: Layout): Promise<{ folder: string; present: Set<string> }> {
-  const list = async (folder: string): Promise<Set<string>> => {
-    try {
-      return new Set(await readdir(folder));
-    } catch (cause) {
-      throw fileError('read', folder, cause);
-    }
-  };
+  const list = async (folder: string) => new Set(await system('read', folder, () => readdir(folder)));
   const present = await list(dir);
   if (present.has(layout.test) || !present.has(layout.folder)) return { folder: dir, present };
   const folder = join(dir, layout.folder);
@@ -161,19 +152,10 @@ async function readNames(path: string, layout: Layout): Promise<string[]> {
   const found = names.filter((name) => name !== '');
   const { classes } = layout.labels[layout.taken]!;
   if (found.length !== classes) {
-    throw new EliError('FORMAT', `${path} has ${found.length} class names, expected ${classes}`, {
-      hint: 'one name a line; the file may also be left out',
-    });
+    throw formatError(
+      `${path} has ${found.length} class names, expected ${classes}`,
+      'one name a line; the file may also be left out',
+    );
   }
   return found;
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }

@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { formatError } from '../files/files.ts';
 import type { ImageData, ImageSet } from './image-set.ts';
 import { loadMnist } from './mnist.ts';
 
@@ -32,19 +32,17 @@ export async function loadFashionMnist(dir: string): Promise<ImageData> {
 
 function checked(set: ImageSet, part: string, count: number, dir: string): ImageSet {
   if (set.count !== count || set.height !== 28 || set.width !== 28) {
-    throw new EliError(
-      'FORMAT',
+    throw formatError(
       `${dir}: ${set.count} ${part} images of ${set.height}×${set.width}; Fashion-MNIST has ${count} of 28×28`,
-      { hint: 'download the four files again; other data of the same layout is read by loadMnist' },
+      'download the four files again; other data of the same layout is read by loadMnist',
     );
   }
   const counts = new Array<number>(set.classes).fill(0);
   for (const label of set.labels) counts[label]!++;
   if (counts.some((n) => n !== count / set.classes)) {
-    throw new EliError(
-      'FORMAT',
+    throw formatError(
       `${dir}: the ${part} classes have ${counts.join(', ')} images; Fashion-MNIST has ${count / set.classes} of each`,
-      { hint: 'are these the files of MNIST?' },
+      'are these the files of MNIST?',
     );
   }
   return set;

@@ -1,9 +1,9 @@
 import { createGunzip } from 'node:zlib';
 import { EliError } from '../errors.ts';
-import { MAX_FILE_BYTES, readFileBytes } from '../files/files.ts';
+import { formatError, MAX_FILE_BYTES } from '../files/files.ts';
 
 /** An array of unsigned bytes in row-major order; `data` has as many elements as the product of `shape`. */
-export interface IdxArray {
+interface IdxArray {
   readonly shape: readonly number[];
   readonly data: Uint8Array;
 }
@@ -22,14 +22,6 @@ const MAX_DIMENSIONS = 8;
 const MAX_HEADER_BYTES = 4 + 4 * MAX_DIMENSIONS;
 /** A deflate stream cannot expand by more than this (RFC 1951: 258 bytes from two bits, and block headers). */
 const MAX_DEFLATE_RATIO = 1032;
-
-/**
- * Reads an IDX file of unsigned bytes, plain or gzipped (told apart by content, not by name).
- * @throws EliError `FILE` when it cannot be read, `FORMAT` when it is not such a file or is damaged.
- */
-export async function readIdx(path: string): Promise<IdxArray> {
-  return parseIdx(await unpackIdx(await readFileBytes(path), path), path);
-}
 
 /**
  * Parses the uncompressed bytes of an IDX file: 0, 0, type code, number of dimensions, the dimensions as big-endian
@@ -60,16 +52,13 @@ export async function unpackIdx(bytes: Uint8Array, name: string): Promise<Uint8A
         append(target, chunk, name);
         continue;
       }
-      head = concat(head, chunk);
+      head = new Uint8Array(Buffer.concat([head, chunk]));
       if (head.length >= MAX_HEADER_BYTES) target = begin(head, bytes.length, name);
     }
   } catch (cause) {
     if (cause instanceof EliError) throw cause;
-    throw new EliError(
-      'FORMAT',
-      `${name}: the gzip data is damaged or cut off (${(cause as Error).message})`,
-      { hint: 'download the file again', cause },
-    );
+    const what = `the gzip data is damaged or cut off (${(cause as Error).message})`;
+    throw formatError(`${name}: ${what}`, 'download the file again', cause);
   }
   target ??= begin(head, bytes.length, name);
   if (target.length !== target.bytes.length)
@@ -103,9 +92,10 @@ function append(target: Target, chunk: Uint8Array, name: string): void {
 
 function parseHeader(bytes: Uint8Array, name: string): { shape: number[]; offset: number; total: number } {
   const wrong = (found: string): EliError =>
-    new EliError('FORMAT', `${name} is not an IDX file of bytes: ${found}`, {
-      hint: 'expected are 0, 0, 8 (uint8), the number of dimensions, their sizes as big-endian uint32, then the data',
-    });
+    formatError(
+      `${name} is not an IDX file of bytes: ${found}`,
+      'expected are 0, 0, 8 (uint8), the number of dimensions, their sizes as big-endian uint32, then the data',
+    );
   if (bytes.length < 4) throw wrong(`${bytes.length} bytes, expected at least 4 for the magic number`);
   const [zero, zero2, type, rank] = bytes as unknown as [number, number, number, number];
   const magic = Array.from(bytes.subarray(0, 4), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
@@ -137,16 +127,8 @@ function wrongLength(
   found: number | string,
 ): EliError {
   const short = typeof found === 'number' && found < expected;
-  return new EliError(
-    'FORMAT',
+  return formatError(
     `${name}: its header says shape [${shape}], that is ${expected} bytes in all; found ${found}`,
-    { hint: short ? 'the file is cut off: download it again' : 'the file is damaged or of another format' },
+    short ? 'the file is cut off: download it again' : 'the file is damaged or of another format',
   );
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
 }

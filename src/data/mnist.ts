@@ -3,8 +3,8 @@ import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { EliError } from '../errors.ts';
-import { fileError, readFileBytes } from '../files/files.ts';
-import { type IdxArray, parseIdx, unpackIdx } from './idx.ts';
+import { formatError, readFileBytes, system } from '../files/files.ts';
+import { parseIdx, unpackIdx } from './idx.ts';
 import type { ImageData, ImageSet } from './image-set.ts';
 
 export interface MnistOptions {
@@ -50,17 +50,15 @@ const SETS = {
  * @throws EliError `FILE` for a missing package, folder or file, `FORMAT` for content that is not as expected.
  */
 export async function loadMnist(options: MnistOptions = {}): Promise<ImageData> {
-  const verify = options.verify ?? true;
-  const { dir, source } =
-    options.dir === undefined ? findMnistPackage() : { dir: options.dir, source: options.dir };
+  const { verify = true, dir: named } = options;
+  const { dir, source } = named === undefined ? findMnistPackage() : { dir: named, source: named };
   const files = await findFiles(dir);
   const train = await loadSet('train', files, verify);
   const test = await loadSet('test', files, verify);
   if (train.height !== test.height || train.width !== test.width) {
-    throw new EliError(
-      'FORMAT',
+    throw formatError(
       `${dir}: train images are ${train.height}×${train.width}, test images ${test.height}×${test.width}; expected one size`,
-      { hint: 'the files are of two data sets' },
+      'the files are of two data sets',
     );
   }
   return { train, test, source };
@@ -86,12 +84,7 @@ export function findMnistPackage(from: string = import.meta.url): { dir: string;
 
 /** The path of each of the four files in `dir`, by its part. Names all that are missing at once. */
 async function findFiles(dir: string): Promise<Map<Part, string>> {
-  let present: Set<string>;
-  try {
-    present = new Set(await readdir(dir));
-  } catch (cause) {
-    throw fileError('read', dir, cause);
-  }
+  const present = new Set(await system('read', dir, () => readdir(dir)));
   const files = new Map<Part, string>();
   const missing: string[] = [];
   for (const wanted of [SETS.train.images, SETS.train.labels, SETS.test.images, SETS.test.labels]) {
@@ -122,26 +115,23 @@ async function loadSet(
   const [count, rows, cols] = images.array.shape as [number, number, number];
 
   if (labels.array.shape[0] !== count) {
-    throw new EliError(
-      'FORMAT',
+    throw formatError(
       `${imagePath} has ${count} images, ${labelPath} has ${labels.array.shape[0]} labels; expected as many labels as images`,
-      { hint: 'the files are of two data sets, or one is damaged' },
+      'the files are of two data sets, or one is damaged',
     );
   }
   const foreign = labels.array.data.findIndex((label) => label >= CLASSES);
   if (foreign >= 0) {
-    throw new EliError(
-      'FORMAT',
+    throw formatError(
       `${labelPath}: label ${foreign} is ${labels.array.data[foreign]}, expected 0 to ${CLASSES - 1}`,
-      { hint: `only data of ${CLASSES} classes, numbered from 0, is read` },
+      `only data of ${CLASSES} classes, numbered from 0, is read`,
     );
   }
   if (verify) {
     if (count !== expected.count || rows !== SIDE || cols !== SIDE) {
-      throw new EliError(
-        'FORMAT',
+      throw formatError(
         `${imagePath} has shape [${images.array.shape}], expected [${expected.count},${SIDE},${SIDE}]`,
-        { hint: NOT_MNIST },
+        NOT_MNIST,
       );
     }
     checkMd5(imagePath, images.bytes, expected.images.md5);
@@ -160,18 +150,13 @@ async function loadSet(
 
 const NOT_MNIST = 'download MNIST again; other data of the same layout is read with `verify: false`';
 
-async function load(
-  path: string,
-  rank: number,
-  layout: string,
-): Promise<{ bytes: Uint8Array; array: IdxArray }> {
+async function load(path: string, rank: number, layout: string) {
   const bytes = await unpackIdx(await readFileBytes(path), path);
   const array = parseIdx(bytes, path);
   if (array.shape.length !== rank) {
-    throw new EliError(
-      'FORMAT',
+    throw formatError(
       `${path} has shape [${array.shape}], expected ${rank} dimensions: ${layout}`,
-      { hint: 'are images and labels mixed up?' },
+      'are images and labels mixed up?',
     );
   }
   return { bytes, array };
@@ -179,9 +164,6 @@ async function load(
 
 function checkMd5(path: string, bytes: Uint8Array, expected: string): void {
   const found = createHash('md5').update(bytes).digest('hex');
-  if (found !== expected) {
-    throw new EliError('FORMAT', `${path}: MD5 of the content is ${found}, expected ${expected}`, {
-      hint: NOT_MNIST,
-    });
-  }
+  if (found !== expected)
+    throw formatError(`${path}: MD5 of the content is ${found}, expected ${expected}`, NOT_MNIST);
 }

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, open, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { EliError } from '../errors.ts';
-import { fileError } from './files.ts';
+import { checkRegular, fileError, system } from './files.ts';
 
 export type Chunk = string | Uint8Array;
 /** Text (written as UTF-8), bytes, or pieces of either that are written one after the other. */
@@ -22,19 +21,20 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
   const target = await resolveTarget(path);
   // A short name, so that a target with a name of the greatest length can be written too.
   const temporary = join(dirname(target), `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
-  const handle = await system(path, () => open(temporary, 'wx'));
+  const handle = await system('write', path, () => open(temporary, 'wx'));
   try {
     try {
-      for await (const chunk of pieces(content)) {
+      const whole = typeof content === 'string' || content instanceof Uint8Array;
+      for await (const chunk of whole ? [content] : content) {
         // `writeFile` of a handle goes on after partial writes and appends at the current position.
-        await system(path, () => handle.writeFile(chunk));
+        await system('write', path, () => handle.writeFile(chunk));
       }
-      await system(path, () => handle.sync());
+      await system('write', path, () => handle.sync());
     } finally {
-      await system(path, () => handle.close());
+      await system('write', path, () => handle.close());
     }
     // The folder need not be flushed: if the power fails now, the name leads to the old file or the new one.
-    await system(path, () => rename(temporary, target));
+    await system('write', path, () => rename(temporary, target));
   } catch (error) {
     // What went wrong first is what the caller must hear of.
     await rm(temporary, { force: true }).catch(() => {});
@@ -47,8 +47,8 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
  * @throws EliError `FILE`
  */
 export async function removeTemporaries(folder: string): Promise<void> {
-  const left = (await system(folder, () => readdir(folder))).filter(isTemporary);
-  for (const name of left) await system(folder, () => rm(join(folder, name), { force: true }));
+  const left = (await system('write', folder, () => readdir(folder))).filter(isTemporary);
+  for (const name of left) await system('write', folder, () => rm(join(folder, name), { force: true }));
 }
 
 /** Whether a name is that of a file that `writeFileAtomic` had not completed. */
@@ -60,29 +60,10 @@ export function isTemporary(name: string): boolean {
 async function resolveTarget(path: string): Promise<string> {
   try {
     const target = await realpath(path);
-    const info = await lstat(target);
-    if (!info.isFile()) {
-      const found = info.isDirectory() ? 'it is a folder' : 'it is a device, pipe or socket';
-      throw new EliError('FILE', `cannot write ${path}: ${found}, not a regular file`, {
-        hint: 'name a file',
-      });
-    }
+    checkRegular('write', path, await lstat(target));
     return target;
   } catch (cause) {
-    if (cause instanceof EliError) throw cause;
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return path;
-    throw fileError('write', path, cause);
-  }
-}
-
-function pieces(content: FileContent): Iterable<Chunk> | AsyncIterable<Chunk> {
-  return typeof content === 'string' || content instanceof Uint8Array ? [content] : content;
-}
-
-async function system<T>(path: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (cause) {
     throw fileError('write', path, cause);
   }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isRecord } from '../errors.ts';
+import { jsonRecord } from './json.ts';
 
 /** Keys of a safetensors file's metadata that are ours: digests of its tensors by name (JSON), and of its header. */
 export const TENSOR_DIGESTS = 'eli_tensor_sha256';
@@ -38,11 +38,6 @@ export function takeDigests(
   const open = header.replace(`"${HEADER_DIGEST}":"${own}"`, `"${HEADER_DIGEST}":"${NO_DIGEST}"`);
   if (tensors === undefined || own === undefined || sealHeader(open) !== header)
     return { wrong: 'the checksum of its header does not match' };
-  try {
-    const digests: unknown = JSON.parse(tensors);
-    if (isRecord(digests)) return { digests };
-  } catch {
-    // Not by us, then.
-  }
-  return { wrong: 'its checksums are not a JSON object' };
+  const digests = jsonRecord(tensors);
+  return digests === undefined ? { wrong: 'its checksums are not a JSON object' } : { digests };
 }

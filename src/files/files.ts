@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EliError } from '../errors.ts';
@@ -19,12 +20,45 @@ const REASONS: Readonly<Record<string, readonly [found: string, hint: string]>> 
   EMFILE: ['too many open files', 'close some, or raise the limit (ulimit -n)'],
 };
 
-/** An `EliError` of code `FILE` for a system error met while `doing` ("read", "write") the file `path`. */
+/**
+ * An `EliError` of code `FILE` for a system error met while `doing` ("read", "write") the file `path`; an `EliError` is
+ * given back as it is.
+ */
 export function fileError(doing: string, path: string, cause: unknown): EliError {
+  if (cause instanceof EliError) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
   const reason = code === undefined ? undefined : REASONS[code];
   if (reason === undefined) return new EliError('FILE', `cannot ${doing} ${path}: ${message}`, { cause });
   return new EliError('FILE', `cannot ${doing} ${path}: ${reason[0]} (${code})`, { hint: reason[1], cause });
+}
+
+/** What `action` gives. @throws EliError `FILE` for its system errors, as `fileError` words them */
+export async function system<T>(doing: string, path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (cause) {
+    throw fileError(doing, path, cause);
+  }
+}
+
+/** @throws EliError `FILE` unless it is a regular file: a pipe would block and a device may never end. */
+export function checkRegular(doing: string, path: string, info: Stats): void {
+  if (info.isFile()) return;
+  const found = info.isDirectory() ? 'it is a folder' : 'it is a device, pipe or socket';
+  throw new EliError('FILE', `cannot ${doing} ${path}: ${found}, not a regular file`, {
+    hint: 'name a file',
+  });
+}
+
+/** An `EliError` of code `FORMAT` for content that is not what the format wants. */
+export function formatError(message: string, hint: string, cause?: unknown): EliError {
+  return new EliError('FORMAT', message, { hint, cause });
+}
+
+/** The same for a file that breaks the rules of its `format`, such as "ZIP archive". */
+export function notValid(name: string, format: string, what: string): EliError {
+  const hint = 'the file is cut off, damaged or of another format: write or download it again';
+  return formatError(`${name} is not a valid ${format}: ${what}`, hint);
 }
 
 /**
@@ -32,15 +66,9 @@ export function fileError(doing: string, path: string, cause: unknown): EliError
  * @throws EliError `FILE` when it is missing, unreadable, not a regular file or over `MAX_FILE_BYTES`.
  */
 export async function readFileBytes(path: string): Promise<Uint8Array> {
-  try {
+  return system('read', path, async () => {
     const info = await stat(path);
-    // Said before the first byte is read: a pipe would block and a device may never end.
-    if (!info.isFile()) {
-      const found = info.isDirectory() ? 'it is a folder' : 'it is a device, pipe or socket';
-      throw new EliError('FILE', `cannot read ${path}: ${found}, not a regular file`, {
-        hint: 'name a file',
-      });
-    }
+    checkRegular('read', path, info);
     if (info.size > MAX_FILE_BYTES) {
       throw new EliError(
         'FILE',
@@ -51,10 +79,7 @@ export async function readFileBytes(path: string): Promise<Uint8Array> {
     // Not as a Buffer, whose `slice` is a view where that of every other array is a copy.
     const { buffer, byteOffset, length } = await readFile(path);
     return new Uint8Array(buffer, byteOffset, length);
-  } catch (cause) {
-    if (cause instanceof EliError) throw cause;
-    throw fileError('read', path, cause);
-  }
+  });
 }
 
 /**

@@ -1,6 +1,6 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { EliError } from '../errors.ts';
-import { fileError } from './files.ts';
+import type { EliError } from '../errors.ts';
+import { checkRegular, formatError, system } from './files.ts';
 
 /** Bytes that can be read from any place, as often as wanted: a file, or a member of an archive. */
 export interface ByteSource {
@@ -28,43 +28,30 @@ export class InputFile implements ByteSource {
 
   /** @throws EliError `FILE` when it is missing, unreadable or not a regular file. */
   static async open(path: string): Promise<InputFile> {
-    try {
+    return system('read', path, async () => {
       // Looked at before it is opened: opening a pipe would block.
       const info = await stat(path);
-      if (!info.isFile()) {
-        const found = info.isDirectory() ? 'it is a folder' : 'it is a device, pipe or socket';
-        throw new EliError('FILE', `cannot read ${path}: ${found}, not a regular file`, {
-          hint: 'name a file',
-        });
-      }
+      checkRegular('read', path, info);
       return new InputFile(path, info.size, await open(path, 'r'));
-    } catch (cause) {
-      if (cause instanceof EliError) throw cause;
-      throw fileError('read', path, cause);
-    }
+    });
   }
 
   /** Bytes `start` … `start + length − 1`. @throws EliError `FORMAT` when the file ends before, `FILE`. */
   async read(start: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     const cut = (): EliError =>
-      new EliError(
-        'FORMAT',
+      formatError(
         `${this.name} is cut off or damaged: it has ${this.size} bytes, ${length} were to be read from byte ${start}`,
-        { hint: 'write or download it again' },
+        'write or download it again',
       );
     // Checked before memory is taken: both numbers may come from a damaged file.
     if (!(start >= 0 && length >= 0 && start + length <= this.size)) throw cut();
     const bytes = new Uint8Array(length);
     for (let done = 0; done < length; ) {
-      let count: number;
-      try {
-        ({ bytesRead: count } = await this.#handle.read(bytes, done, length - done, start + done));
-      } catch (cause) {
-        throw fileError('read', this.name, cause);
-      }
+      const read = () => this.#handle.read(bytes, done, length - done, start + done);
+      const { bytesRead } = await system('read', this.name, read);
       // Somebody has shortened the file since it was opened.
-      if (count === 0) throw cut();
-      done += count;
+      if (bytesRead === 0) throw cut();
+      done += bytesRead;
     }
     return bytes;
   }

@@ -1,4 +1,14 @@
-import { brief, EliError } from '../errors.ts';
+import { brief, EliError, isRecord } from '../errors.ts';
+
+/** The JSON object that a text is, `undefined` if it is anything else. */
+export function jsonRecord(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 const QUOTE = 34;
 const COLON = 58;

@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { formatError } from './files.ts';
 import { FLOAT_BYTES, type FloatDtype, floatsOf } from './floats.ts';
 import { type ByteSource, InputFile } from './input.ts';
 import { readNpyLayout } from './npy.ts';
@@ -48,16 +49,16 @@ export async function openLatents(path: string): Promise<LatentSource> {
     const { source, dtype, shape, start } = await findArray(file, key);
     const [rows, dim] = shape as [number, number];
     if (shape.length !== 2 || rows === 0 || dim === 0) {
-      throw new EliError(
-        'FORMAT',
+      throw formatError(
         `${source.name} has the shape [${shape.slice(0, 8).join(', ')}], expected [n, d] with n and d from 1`,
-        { hint: 'write latents as an array of two dimensions, a row for each sample' },
+        'write latents as an array of two dimensions, a row for each sample',
       );
     }
     if (dim > MAX_DIM) {
-      throw new EliError('FORMAT', `${source.name} has rows of ${dim} numbers, at most ${MAX_DIM} are read`, {
-        hint: 'write latents as [n, d], a row for each sample',
-      });
+      throw formatError(
+        `${source.name} has rows of ${dim} numbers, at most ${MAX_DIM} are read`,
+        'write latents as [n, d], a row for each sample',
+      );
     }
     const rowBytes = dim * FLOAT_BYTES[dtype];
     return {
@@ -88,33 +89,23 @@ async function findArray(file: InputFile, key: string | undefined): Promise<Arra
   if (kind === 'npz') {
     const archive = await ZipArchive.open(file);
     const arrays = archive.names.filter((name) => name.endsWith('.npy'));
-    const chosen = choose(
-      file.name,
-      'array',
-      arrays,
-      key === undefined || key.endsWith('.npy') ? key : `${key}.npy`,
-    );
-    return npyArray(await archive.member(chosen));
+    const wanted = key === undefined || key.endsWith('.npy') ? key : `${key}.npy`;
+    return npyArray(await archive.member(choose(file.name, 'array', arrays, wanted)));
   }
   if (kind === 'safetensors') {
     const layout = await readSafetensorsLayout(file);
     const chosen = choose(file.name, 'tensor', Object.keys(layout), key);
     const { dtype, shape, start } = layout[chosen]!;
-    const source: ByteSource = {
-      name: `${file.name}:${chosen}`,
-      size: file.size,
-      pieces: file.pieces.bind(file),
-    };
-    if (!Object.hasOwn(FLOAT_BYTES, dtype)) {
-      throw new EliError('FORMAT', `${source.name} is ${dtype}, expected F16, BF16, F32 or F64`, {
-        hint: 'write it as float32',
-      });
-    }
+    const name = `${file.name}:${chosen}`;
+    const source: ByteSource = { name, size: file.size, pieces: file.pieces.bind(file) };
+    if (!Object.hasOwn(FLOAT_BYTES, dtype))
+      throw formatError(`${name} is ${dtype}, expected F16, BF16, F32 or F64`, 'write it as float32');
     return { source, dtype: dtype as FloatDtype, shape, start };
   }
-  throw new EliError('FORMAT', `${file.name} is neither .npy, .npz nor .safetensors by its name`, {
-    hint: 'write latents with numpy.save, numpy.savez or safetensors, and name the file so',
-  });
+  throw formatError(
+    `${file.name} is neither .npy, .npz nor .safetensors by its name`,
+    'write latents with numpy.save, numpy.savez or safetensors, and name the file so',
+  );
 }
 
 async function npyArray(source: ByteSource): Promise<ArrayLayout> {
@@ -124,19 +115,15 @@ async function npyArray(source: ByteSource): Promise<ArrayLayout> {
 
 /** The array that was asked for, or the only one. */
 function choose(file: string, what: string, names: readonly string[], key: string | undefined): string {
-  const known = `it has ${names.length}${
-    names.length === 0
-      ? ''
-      : `: ${names
-          .slice(0, 8)
-          .map((n) => n.slice(0, 80))
-          .join(', ')}`
-  }${names.length > 8 ? ', …' : ''}`;
+  const shown = names.slice(0, 8).map((n) => n.slice(0, 80));
+  if (names.length > 8) shown.push('…');
+  const known = `it has ${names.length}${names.length === 0 ? '' : `: ${shown.join(', ')}`}`;
   if (key === undefined) {
     if (names.length === 1) return names[0]!;
-    throw new EliError('FORMAT', `${file} does not say which ${what} is meant; ${known}`, {
-      hint: `name it after a colon, as in ${file}:${names[0] ?? 'name'}`,
-    });
+    throw formatError(
+      `${file} does not say which ${what} is meant; ${known}`,
+      `name it after a colon, as in ${file}:${names[0] ?? 'name'}`,
+    );
   }
   if (!names.includes(key)) throw new EliError('FORMAT', `${file} has no ${what} ${key}; ${known}`);
   return key;

@@ -1,7 +1,9 @@
 import { EliError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
+import { formatError, notValid } from './files.ts';
 import { FLOAT_BYTES, type FloatDtype } from './floats.ts';
 import type { ByteSource } from './input.ts';
+import { duplicateKey, jsonRecord } from './json.ts';
 
 const MAGIC = '\x93NUMPY';
 /** Magic, version, and the longest header length. */
@@ -28,10 +30,7 @@ export interface NpyLayout {
  *   or trailing data.
  */
 export async function readNpyLayout(source: ByteSource): Promise<NpyLayout> {
-  const wrong = (what: string): EliError =>
-    new EliError('FORMAT', `${source.name} is not a valid .npy file: ${what}`, {
-      hint: 'the file is cut off, damaged or of another format: write or download it again',
-    });
+  const wrong = (what: string): EliError => notValid(source.name, '.npy file', what);
   const bytes = await firstBytes(source, PREFIX_BYTES + MAX_HEADER_BYTES);
   const magic = new TextDecoder('latin1').decode(bytes.subarray(0, MAGIC.length));
   if (magic !== MAGIC) throw wrong('it does not begin with \\x93NUMPY');
@@ -59,18 +58,16 @@ export async function readNpyLayout(source: ByteSource): Promise<NpyLayout> {
   const header = parseDict(text);
   if (header === undefined)
     throw wrong(`its header is no Python dict of plain values: ${brief(text.trim())}`);
-  const keys = [...header.keys()].sort().join(', ');
+  const keys = Object.keys(header).sort().join(', ');
   if (keys !== 'descr, fortran_order, shape')
     throw wrong(`its header has the keys ${brief(keys)}, expected descr, fortran_order, shape`);
-  const shape = header.get('shape');
-  const fortran = header.get('fortran_order');
-  if (!Array.isArray(shape)) throw wrong('its shape is no tuple of whole numbers');
+  const { shape, fortran_order: fortran, descr } = header;
+  if (!Array.isArray(shape) || Array.isArray(shape[0])) throw wrong('its shape is no tuple of whole numbers');
   if (typeof fortran !== 'boolean') throw wrong('its fortran_order is neither True nor False');
-  const dtype = dtypeOf(source.name, header.get('descr'));
+  const dtype = dtypeOf(source.name, descr);
   if (fortran) {
-    throw new EliError('FORMAT', `${source.name} is in Fortran order (column by column), expected C order`, {
-      hint: 'write numpy.ascontiguousarray(array)',
-    });
+    const what = 'is in Fortran order (column by column), expected C order';
+    throw formatError(`${source.name} ${what}`, 'write numpy.ascontiguousarray(array)');
   }
   if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
     throw wrong(`shape (${brief(shape.join(', '))}), expected whole numbers from 0`);
@@ -83,15 +80,14 @@ export async function readNpyLayout(source: ByteSource): Promise<NpyLayout> {
   return { dtype, shape, dataStart };
 }
 
-function dtypeOf(name: string, descr: Value | undefined): FloatDtype {
+function dtypeOf(name: string, descr: unknown): FloatDtype {
   const dtype = typeof descr === 'string' && Object.hasOwn(DTYPES, descr) ? DTYPES[descr] : undefined;
   if (dtype !== undefined) return dtype;
   const shown = typeof descr === 'string' ? JSON.stringify(brief(descr)) : 'a structured dtype';
   const bigEndian = typeof descr === 'string' && /^>f[248]$/.test(descr);
-  throw new EliError(
-    'FORMAT',
+  throw formatError(
     `${name} holds ${bigEndian ? `big-endian numbers (${shown})` : shown}, expected <f2, <f4 or <f8 (float16, float32, float64, little-endian)`,
-    { hint: "write array.astype('<f4')" },
+    "write array.astype('<f4')",
   );
 }
 
@@ -102,69 +98,38 @@ async function firstBytes(source: ByteSource, n: number): Promise<Uint8Array<Arr
   return new Uint8Array(0);
 }
 
-/** null: a list, which only structured dtypes have. */
-type Value = string | boolean | number[] | null;
-
 /** A token of Python: a string without escapes, a whole number (of Python 2 with an L), a name, a sign. */
 const TOKEN = /\s*(?:'([^'\\\n]*)'|"([^"\\\n]*)"|(-?\d+)L?\b|(True|False)\b|([{}()[\],:])|$)/y;
+/** Signs as JSON writes them: a list, which only structured dtypes have, becomes an array in an array. */
+const SIGNS: Readonly<Record<string, string>> = { '(': '[', ')': ']', '[': '[[', ']': ']]' };
 
-/**
- * A Python dict of strings, booleans and tuples of whole numbers; `undefined` when the text is anything else. Lists are
- * passed over.
- */
-function parseDict(text: string): Map<string, Value> | undefined {
-  TOKEN.lastIndex = 0;
-  const next = (): { string?: string; number?: number; truth?: boolean; sign?: string } | undefined => {
+/** A Python dict of strings, booleans, whole numbers, tuples and lists; `undefined` when the text is anything else. */
+function parseDict(text: string): Record<string, unknown> | undefined {
+  const json: string[] = [];
+  for (TOKEN.lastIndex = 0; ; ) {
     const match = TOKEN.exec(text);
     if (match === null) return undefined;
     const [, single, double, number, truth, sign] = match;
     const string = single ?? double;
-    if (string !== undefined) return { string };
-    if (number !== undefined) return { number: Number(number) };
-    if (truth !== undefined) return { truth: truth === 'True' };
-    return sign === undefined ? {} : { sign };
-  };
-  /** The rest of a tuple of numbers. */
-  const tuple = (): number[] | undefined => {
-    const numbers: number[] = [];
-    for (let token = next(); token !== undefined; token = next()) {
-      if (token.sign === ')') return numbers;
-      if (token.number === undefined) return undefined;
-      numbers.push(token.number);
-      const after = next();
-      if (after?.sign === ')') return numbers;
-      if (after?.sign !== ',') return undefined;
+    if (string !== undefined) json.push(JSON.stringify(string));
+    else if (number !== undefined) json.push(String(Number(number)));
+    else if (truth !== undefined) json.push(truth.toLowerCase());
+    else if (sign === undefined) break;
+    else {
+      // Python allows a comma after the last item.
+      if (')]}'.includes(sign) && json.at(-1) === ',' && !/[[{,:]$/.test(json.at(-2)!)) json.pop();
+      json.push(SIGNS[sign] ?? sign);
     }
-    return undefined;
-  };
-  const list = (): Value | undefined => {
-    let open = 1;
-    for (let token = next(); token !== undefined && Object.keys(token).length > 0; token = next()) {
-      if (token.sign === '[') open++;
-      if (token.sign === ']' && --open === 0) return null;
-    }
-    return undefined;
-  };
-  const value = (): Value | undefined => {
-    const token = next();
-    if (token?.sign === '(') return tuple();
-    if (token?.sign === '[') return list();
-    return token?.string ?? token?.truth;
-  };
-  const dict = new Map<string, Value>();
-  if (next()?.sign !== '{') return undefined;
-  for (let token = next(); token?.sign !== '}'; token = next()) {
-    const key = token?.string;
-    if (key === undefined || dict.has(key) || next()?.sign !== ':') return undefined;
-    const found = value();
-    if (found === undefined) return undefined;
-    dict.set(key, found);
-    const after = next();
-    if (after?.sign === '}') break;
-    if (after?.sign !== ',') return undefined;
   }
-  const end = next();
-  return end !== undefined && Object.keys(end).length === 0 ? dict : undefined;
+  // With spaces, so that two numbers in a row stay two.
+  const converted = json.join(' ');
+  const dict = jsonRecord(converted);
+  if (dict === undefined || duplicateKey(converted) !== undefined) return undefined;
+  const plain = (value: unknown): boolean =>
+    Array.isArray(value)
+      ? Array.isArray(value[0]) || value.every((item) => typeof item === 'number')
+      : typeof value === 'string' || typeof value === 'boolean';
+  return Object.values(dict).every(plain) ? dict : undefined;
 }
 
 function brief(text: string): string {

@@ -1,7 +1,7 @@
 import { brief, EliError, isRecord } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { digest, HEADER_DIGEST, NO_DIGEST, sealHeader, TENSOR_DIGESTS, takeDigests } from './checksums.ts';
-import { MAX_FILE_BYTES, readFileBytes } from './files.ts';
+import { MAX_FILE_BYTES, notValid, readFileBytes } from './files.ts';
 import { halvesToFloats, upperHalvesToFloats } from './floats.ts';
 import type { InputFile } from './input.ts';
 import { duplicateKey } from './json.ts';
@@ -256,9 +256,7 @@ interface Located {
 }
 
 function formatError(name: string, what: string): EliError {
-  return new EliError('FORMAT', `${name} is not a valid safetensors file: ${what}`, {
-    hint: 'the file is cut off, damaged or of another format: write or download it again',
-  });
+  return notValid(name, 'safetensors file', what);
 }
 
 /** Bytes of the header of a file of `fileBytes` bytes, by the first eight. */

@@ -1,6 +1,7 @@
 import { pipeline, Readable } from 'node:stream';
 import { createInflateRaw } from 'node:zlib';
 import { EliError } from '../errors.ts';
+import { formatError, notValid } from './files.ts';
 import type { ByteSource, InputFile } from './input.ts';
 
 const END = 0x06054b50;
@@ -69,14 +70,11 @@ export class ZipArchive {
     const file = this.#file;
     const entry = this.#entries.get(name)!;
     const label = `${file.name}:${name}`;
-    if (entry.encrypted) {
-      throw new EliError('FORMAT', `${label} is encrypted`, { hint: 'write the archive without a password' });
-    }
+    if (entry.encrypted) throw formatError(`${label} is encrypted`, 'write the archive without a password');
     if (entry.method !== STORED && entry.method !== DEFLATED) {
-      throw new EliError(
-        'FORMAT',
+      throw formatError(
         `${label} is packed by method ${entry.method}, only stored (0) and deflated (8) members are read`,
-        { hint: 'write it with numpy.savez or numpy.savez_compressed' },
+        'write it with numpy.savez or numpy.savez_compressed',
       );
     }
     const header = view(await file.read(entry.header, LOCAL_BYTES));
@@ -105,13 +103,18 @@ function view(bytes: Uint8Array<ArrayBuffer>): DataView {
 }
 
 function wrong(file: InputFile, what: string): EliError {
-  return new EliError('FORMAT', `${file.name} is not a valid ZIP archive: ${what}`, {
-    hint: 'the file is cut off, damaged or of another format: write or download it again',
-  });
+  return notValid(file.name, 'ZIP archive', what);
+}
+
+/** Where the directory is and how many entries it has. */
+interface Directory {
+  readonly start: number;
+  readonly bytes: number;
+  readonly count: number;
 }
 
 /** Finds the directory from the record at the end of the file, which a comment may follow. */
-async function findDirectory(file: InputFile): Promise<{ start: number; bytes: number; count: number }> {
+async function findDirectory(file: InputFile): Promise<Directory> {
   const length = Math.min(file.size, LOCATOR64_BYTES + END_BYTES + END_COMMENT_BYTES);
   const origin = file.size - length;
   const tail = view(await file.read(origin, length));
@@ -136,10 +139,7 @@ async function findDirectory(file: InputFile): Promise<{ start: number; bytes: n
   throw wrong(file, 'it has no directory at its end');
 }
 
-async function readEnd64(
-  file: InputFile,
-  at: number,
-): Promise<{ start: number; bytes: number; count: number }> {
+async function readEnd64(file: InputFile, at: number): Promise<Directory> {
   const end = view(await file.read(at, END64_BYTES));
   if (end.getUint32(0, true) !== END64) throw wrong(file, `no ZIP64 end record at byte ${at}`);
   const [count, bytes, start] = [32, 40, 48].map((field) => count64(file, end, field));

@@ -41,11 +41,25 @@ export function createProgress(options: ProgressOptions = {}): Progress {
     now = () => performance.now(),
   } = options;
   if (mode === 'silent') return silentProgress;
-  if (mode === 'bar' || (mode === 'auto' && stream.isTTY)) {
-    return (label, total, unit, from = 0) =>
-      barTask({ label, total, unit, from }, stream as WriteStream, now);
-  }
-  return (label, total, unit, from = 0) => lineTask({ label, total, unit, from }, stream, interval, now);
+  const asBar = mode === 'bar' || (mode === 'auto' && stream.isTTY);
+  return (label, total, unit, from = 0) => {
+    const work = { label, total, unit, from };
+    const start = now();
+    let last = from;
+    let extra = '';
+    const figures = (): string => describe(work, last, now() - start, extra);
+    const { update, done } = asBar
+      ? barOf(work, stream as WriteStream, figures)
+      : linesOf(work, stream, figures, interval, now);
+    return {
+      update(units, text = '') {
+        last = units;
+        extra = text;
+        update(units);
+      },
+      done: () => done(last),
+    };
+  };
 }
 
 interface Work {
@@ -55,11 +69,13 @@ interface Work {
   from: number;
 }
 
-function barTask(work: Work, stream: WriteStream, now: () => number): ProgressTask {
-  const { label, total, unit } = work;
-  const start = now();
-  let last = work.from;
-  let lastExtra = '';
+/** How a piece of work is shown: both are given the units done. */
+interface Show {
+  update(units: number): void;
+  done(units: number): void;
+}
+
+function barOf({ label, total, unit, from }: Work, stream: WriteStream, figures: () => string): Show {
   const bar = new cliProgress.SingleBar({
     stream,
     hideCursor: true,
@@ -71,45 +87,35 @@ function barTask(work: Work, stream: WriteStream, now: () => number): ProgressTa
     format: (settings, { progress, value }, { text }) =>
       `${label.padEnd(LABEL)} ${cliProgress.Format.BarFormat(progress, settings)} ${value}/${total} ${unit}  ${text}`,
   });
-  const figures = (): { text: string } => ({ text: describe(work, last, now() - start, lastExtra) });
-  bar.start(total, last, figures());
+  bar.start(total, from, { text: figures() });
+  const update = (units: number): void => bar.update(units, { text: figures() });
   return {
-    update(done, extra = '') {
-      last = done;
-      lastExtra = extra;
-      bar.update(done, figures());
-    },
-    done() {
-      bar.update(last, figures());
+    update,
+    done(units) {
+      update(units);
       bar.stop();
     },
   };
 }
 
-function lineTask(
-  work: Work,
+function linesOf(
+  { label, total, unit }: Work,
   stream: { write(text: string): unknown },
+  figures: () => string,
   interval: number,
   now: () => number,
-): ProgressTask {
-  const { label, total, unit } = work;
-  const start = now();
-  let shown = start;
-  let last = work.from;
-  let lastExtra = '';
-  const line = (): void => {
-    const percent = total > 0 ? Math.floor((100 * last) / total) : 100;
-    const text = describe(work, last, now() - start, lastExtra);
-    stream.write(`${label}: ${last}/${total} ${unit} (${percent} %)  ${text}\n`);
+): Show {
+  let shown = now();
+  const done = (units: number): void => {
+    const percent = total > 0 ? Math.floor((100 * units) / total) : 100;
+    stream.write(`${label}: ${units}/${total} ${unit} (${percent} %)  ${figures()}\n`);
     shown = now();
   };
   return {
-    update(done, extra = '') {
-      last = done;
-      lastExtra = extra;
-      if (done < total && now() - shown >= interval) line();
+    update(units) {
+      if (units < total && now() - shown >= interval) done(units);
     },
-    done: line,
+    done,
   };
 }
 

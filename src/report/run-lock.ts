@@ -1,20 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import {
-  closeSync,
-  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   statSync,
   utimesSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EliError, isRecord } from '../errors.ts';
+import { EliError } from '../errors.ts';
 import { fileError } from '../files/files.ts';
+import { jsonRecord } from '../files/json.ts';
 
 const NAME = /^\.lock-(\d+)$/;
 const RENEWED_EVERY = 5_000;
@@ -54,9 +53,7 @@ export class RunLock {
     this.#text = text;
     this.#timer = setInterval(() => {
       // A folder that is gone for a while is no reason to stop; `check` says when the lock is lost.
-      try {
-        utimesSync(this.#path, new Date(), new Date());
-      } catch {}
+      unlessItFails(() => utimesSync(this.#path, new Date(), new Date()));
     }, RENEWED_EVERY).unref();
     process.on('exit', this.release);
   }
@@ -92,7 +89,7 @@ export class RunLock {
       // A file system that fails for a moment says nothing of the lock.
       if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') return;
     }
-    throw new EliError('RUN_FOLDER', `the run folder '${this.#folder}' is no longer this process's`, {
+    throw new EliError('RUN_FOLDER', `the run folder '${this.#folder}' no longer belongs to this process`, {
       hint: 'another process has taken it over, or its lock was removed: nothing more is written',
     });
   }
@@ -101,9 +98,9 @@ export class RunLock {
   readonly release = (): void => {
     clearInterval(this.#timer);
     process.off('exit', this.release);
-    try {
+    unlessItFails(() => {
       if (readFileSync(this.#path, 'utf8') === this.#text) rmSync(this.#path);
-    } catch {}
+    });
   };
 }
 
@@ -132,12 +129,7 @@ function numbers(folder: string): number[] {
 /** False where the file is there already. @throws EliError `FILE` */
 function create(path: string, text: string): boolean {
   try {
-    const file = openSync(path, 'wx');
-    try {
-      writeSync(file, text);
-    } finally {
-      closeSync(file);
-    }
+    writeFileSync(path, text, { flag: 'wx' });
     return true;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return false;
@@ -150,8 +142,8 @@ async function livingOwner(path: string): Promise<Owner | undefined> {
   for (let read = 0; ; read++) {
     try {
       const renewed = statSync(path).mtimeMs;
-      const owner = parse(readFileSync(path, 'utf8'));
-      if (owner !== undefined) return isAlive(owner, renewed) ? owner : undefined;
+      const owner = jsonRecord(readFileSync(path, 'utf8')) as Owner | undefined;
+      if (Number.isInteger(owner?.pid)) return isAlive(owner!, renewed) ? owner : undefined;
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw fileError('read', path, cause);
@@ -159,15 +151,6 @@ async function livingOwner(path: string): Promise<Owner | undefined> {
     // It ended before it had written its lock.
     if (read === READS) return undefined;
     await sleep(BETWEEN_READS);
-  }
-}
-
-function parse(text: string): Owner | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isRecord(value) && Number.isInteger(value.pid) ? (value as unknown as Owner) : undefined;
-  } catch {
-    return undefined;
   }
 }
 
@@ -201,21 +184,20 @@ function exists(pid: number): boolean {
 }
 
 function processSpace(): string | undefined {
-  try {
-    return readlinkSync('/proc/self/ns/pid');
-  } catch {
-    return undefined;
-  }
+  return unlessItFails(() => readlinkSync('/proc/self/ns/pid'));
 }
 
 /** Undefined where the system does not say; a process that has ended and waits for its parent has none. */
 function bornOf(pid: number): string | undefined {
+  const stat = unlessItFails(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  // After the name in parentheses, which may hold anything: the state, and 19 fields on when it began.
+  const fields = stat?.replace(/^.*\) /s, '').split(' ');
+  return fields?.[0] === 'Z' ? undefined : fields?.[19];
+}
+
+function unlessItFails<T>(action: () => T): T | undefined {
   try {
-    // After the name in parentheses, which may hold anything: the state, and 19 fields on when it began.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    return fields[0] === 'Z' ? undefined : fields[19];
+    return action();
   } catch {
     return undefined;
   }

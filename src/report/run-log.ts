@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { EliError } from '../errors.ts';
+import { jsonRecord } from '../files/json.ts';
 
 /** One event of a run: a JSON object. */
 export type RunEvent = Record<string, unknown>;
@@ -111,7 +112,7 @@ function keptPart(path: string, data: Buffer, kept: number): { bytes: number; ev
   let bytes = 0;
   const events: RunEvent[] = [];
   for (let end = data.indexOf(10); end >= 0 && events.length < kept; end = data.indexOf(10, bytes)) {
-    const event = parse(data.toString('utf8', bytes, end));
+    const event = jsonRecord(data.toString('utf8', bytes, end));
     if (event === undefined) {
       // A machine that loses power may leave a last line of zeros that ends in a newline: torn as well.
       if (end === data.length - 1) break;
@@ -123,17 +124,6 @@ function keptPart(path: string, data: Buffer, kept: number): { bytes: number; ev
     events.push(event);
   }
   return { bytes, events };
-}
-
-function parse(line: string): RunEvent | undefined {
-  try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as RunEvent)
-      : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** JSON would write a loss of NaN as null, as if it were missing. */
