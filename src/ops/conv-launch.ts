@@ -72,8 +72,6 @@ export function launchConv(
     m,
     columns: n * plane,
     k,
-    parts: 1,
-    part: k,
     groups,
     gridWidth: out[1],
     tapRow: { KW: kw, STEP: stride[1], TAP: dilation[1], FLIP: 0 },
@@ -82,8 +80,6 @@ export function launchConv(
       row_a: k,
       group_a: m * k,
       row_c: plane,
-      group_c: m * plane,
-      part_c: 0,
     },
   });
   return c;
@@ -136,8 +132,6 @@ export function launchConvInputGrad(
         m,
         columns: n * gridHeight * gridWidth,
         k: perGroup * taps,
-        parts: 1,
-        part: perGroup * taps,
         groups,
         gridWidth,
         tapRow: { KW: columns.count, STEP: 1, TAP: (columns.every * dilation[1]) / stride[1], FLIP: 1 },
@@ -165,8 +159,6 @@ export function launchConvInputGrad(
           row_a: kh * kw,
           group_a: perGroup * m * kh * kw,
           row_c: height * width,
-          group_c: m * height * width,
-          part_c: 0,
         },
       });
     }
@@ -211,8 +203,6 @@ export function launchConvWeightGrad(
       row_a: plane,
       group_a: m * plane,
       row_c: perGroup * taps,
-      group_c: m * perGroup * taps,
-      part_c: sizeOf(shape),
     },
   });
   const total = used === 1 ? c.view(shape, c.strides.slice(1), c.offset) : sum(c, 0);

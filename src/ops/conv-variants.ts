@@ -27,14 +27,15 @@ export interface ConvProblem extends Problem {
   readonly m: number;
   readonly columns: number;
   readonly k: number;
-  readonly parts: number;
-  readonly part: number;
+  /** Parts of the sum over k, of at most `part` values; default one of all. C has a result [groups, m, columns] for each. */
+  readonly parts?: number;
+  readonly part?: number;
   readonly groups: number;
   /** Positions in a row of the grid. */
   readonly gridWidth: number;
   /** Absent where columns are not positions. */
   readonly tapRow?: TapRow;
-  readonly params: Readonly<Record<string, number>>;
+  readonly params: Readonly<Record<string, number>> & { readonly row_c: number };
 }
 
 type ConvVariant = Variant<ConvProblem>;
@@ -48,7 +49,8 @@ interface Tile {
 }
 
 function run(file: string, problem: ConvProblem, tile: Tile): void {
-  const { m, k, parts, part, groups, columns, output } = problem;
+  const { m, k, parts = 1, part = k, groups, columns, output, params } = problem;
+  const groupC = m * params.row_c;
   const [a, x, bias] = problem.inputs;
   const { engine } = output.storage;
   const { columnTiles } = tile;
@@ -76,7 +78,9 @@ function run(file: string, problem: ConvProblem, tile: Tile): void {
       offset_bias: bias?.offset ?? 0,
       lanes: engine.subgroupLanes ?? 0,
       grid_width: problem.gridWidth,
-      ...problem.params,
+      group_c: groupC,
+      part_c: problem.parts === undefined ? 0 : groups * groupC,
+      ...params,
     },
     groups: [across, rowTiles * Math.ceil(columnTiles / across), groups * parts],
   });
