@@ -7,11 +7,12 @@ import { grad } from '../src/autograd/tape.ts';
 import { conv2d } from '../src/ops/conv.ts';
 import { cast } from '../src/ops/core/cast.ts';
 import { registry, type Tolerance, toleranceIn } from '../src/ops/core/define.ts';
+import { ndarray } from '../src/ops/core/ndarray.ts';
 import { choices, classKey, observeLaunches } from '../src/ops/core/variants.ts';
 import { matmul } from '../src/ops/matmul.ts';
 import { MATMUL, matmulProblem } from '../src/ops/matmul-launch.ts';
 import { transpose } from '../src/ops/views.ts';
-import { empty, fill } from '../src/tensor/create.ts';
+import { empty, fill, tensor } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
 import { caseInputs, compare, dtypeOfInput, dtypesOf, roundedTo, toTensor } from './support/compare.ts';
@@ -110,6 +111,30 @@ for (const name of ['matmul', 'linear', 'conv2d', 'conv2dInputGrad', 'conv2dWeig
     });
   }
 }
+
+test('no variant of matmul multiplies what lies beyond the last k: infinities there stay infinite', async () => {
+  const [m, k, n] = [9, 13, 24];
+  const at = (i: number, j: number): number => Math.cos(i + 2.3 * j);
+  const a = Float32Array.from({ length: m * k }, (_, i) =>
+    i === k - 1 ? Number.POSITIVE_INFINITY : at(i, 1),
+  );
+  const b = Float32Array.from({ length: k * n }, (_, i) =>
+    i === (k - 1) * n ? Number.NEGATIVE_INFINITY : at(i, 2),
+  );
+  const shapes = [
+    [m, k],
+    [k, n],
+  ] as const;
+  const want = registry.get('matmul')!.reference([ndarray(shapes[0], a), ndarray(shapes[1], b)], null).data;
+  assert.ok(
+    want.every((v, i) => Number.isFinite(v) === (i >= n && i % n > 0)),
+    'first row and column',
+  );
+  const [x, y] = [tensor(engine, a, shapes[0]), tensor(engine, b, shapes[1])];
+  for (const [name, [got]] of await byVariant(() => [matmul(x, y)])) {
+    compare(got!, want, { abs: 1e-5, rel: 1e-5 }, name);
+  }
+});
 
 const SHAPES = [
   { n: 3, c: 5, h: 9, w: 11, o: 7, k: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 },

@@ -68,7 +68,11 @@ export function toTensor(engine: Engine, x: NdArray, input: CaseInput, dtype: Fl
 }
 
 /** Inputs that are piecewise constant or have no gradient by design. */
-const NO_GRADIENT: Readonly<Record<string, readonly number[]>> = { where: [0], leakyReluBackward: [1] };
+const NO_GRADIENT: Readonly<Record<string, readonly number[]>> = {
+  where: [0],
+  leakyReluBackward: [1],
+  reluBackward: [1],
+};
 
 /** Has the inputs of an op that have a gradient require it, and returns those. */
 export function requireGradients(op: OpDefinition<unknown>, inputs: readonly Tensor[]): Tensor[] {

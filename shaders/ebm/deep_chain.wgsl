@@ -106,10 +106,10 @@ struct Stage {
   up: bool,
   // Whether that layer is the last one, whose gradient is the output's weights.
   top: bool,
-  // 1 where y leads to the gradient at the first layer, else 0.
-  counts: f32,
-  // ε where y is G δ, else 0.
-  gain: f32,
+  // Whether y leads to the gradient at the first layer.
+  counts: bool,
+  // Whether y is G δ.
+  gains: bool,
   // Where the layer's signs are: all bits set in one of four words, and the first bit there. An index that is
   // not constant would put the indexed array into memory.
   words: vec4u,
@@ -128,8 +128,8 @@ fn stage_of(number: u32, pack0: u32) -> Stage {
   return Stage(
     up,
     number + 2u == params.layers,
-    select(0.0, 1.0, !up && !last && layer == 0u),
-    select(0.0, params.step_size, last),
+    !up && !last && layer == 0u,
+    last,
     select(vec4u(), vec4u(0xffffffffu), vec4u(0u, 1u, 2u, 3u) == vec4u(layer / 2u)),
     (layer % 2u) * SIGNS,
     min(number, params.layers - 1u) * ROW + pack0,
@@ -146,8 +146,8 @@ fn finish_pack(s: ptr<function, State>, stage: ptr<function, Stage>, c: u32, q: 
   (*s).signs[c] |= (*stage).words & vec4u(select(0u, bits << ((*stage).shift + q * PACK), (*stage).up));
   let x = slopes(bits) * select(z, vectors[(*stage).out + q], (*stage).top);
   (*s).x[c][q] = x;
-  (*s).sum[c][q] = fma(Pack((*stage).counts), x, (*s).sum[c][q]);
-  (*s).h[c][q] = fma(Pack((*stage).gain), y, (*s).h[c][q]);
+  (*s).sum[c][q] = select((*s).sum[c][q], (*s).sum[c][q] + x, (*stage).counts);
+  (*s).h[c][q] = select((*s).h[c][q], fma(Pack(params.step_size), y, (*s).h[c][q]), (*stage).gains);
 }
 
 fn start_pack(s: ptr<function, State>, c: u32, q: u32) {

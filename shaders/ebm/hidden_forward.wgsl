@@ -54,10 +54,11 @@ struct Params {
 var<private> acc: array<array<Pack, PACKS>, TM>;
 var<private> from_row: array<f32, TM>;
 
-// Adds the products of LANES values of k, lane l holding k0 + l of every row (0 past the end).
+// Adds the products of up to LANES values of k, lane l holding k0 + l of every row.
 fn multiply(k0: u32, pack0: u32) {
-  for (var l = 0u; l < params.lanes; l++) {
-    let at = params.weight / PACK + min(k0 + l, params.d - 1u) * ROW + pack0;
+  let count = min(params.lanes, params.d - k0);
+  for (var l = 0u; l < count; l++) {
+    let at = params.weight / PACK + (k0 + l) * ROW + pack0;
     var w: array<Pack, PACKS>;
     for (var q = 0u; q < PACKS; q++) {
       w[q] = packs[at + q * LANES];
@@ -112,18 +113,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
 
   for (var k0 = 0u; k0 < params.d; k0 += LANES) {
     let k = min(k0 + lane, params.d - 1u);
-    let keep = select(0.0, 1.0, k0 + lane == k);
     if (kind == 0u) {
       for (var i = 0u; i < TM; i++) {
-        from_row[i] = keep * current[at[i] + k];
+        from_row[i] = current[at[i] + k];
       }
     } else if (kind == 1u) {
       for (var i = 0u; i < TM; i++) {
-        from_row[i] = keep * previous[at[i] + k];
+        from_row[i] = previous[at[i] + k];
       }
     } else {
       for (var i = 0u; i < TM; i++) {
-        from_row[i] = keep * model[at[i] + k * H];
+        from_row[i] = model[at[i] + k * H];
       }
     }
     multiply(k0, pack0);

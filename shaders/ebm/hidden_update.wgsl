@@ -127,17 +127,17 @@ fn update_columns(k0: u32, lane: u32, place: u32) {
   let w = end_of(params.batch, lane);
   for (var b0 = 0u; b0 < params.batch; b0 += LANES) {
     let mine = min(b0 + lane, params.batch - 1u);
-    let keep = select(0.0, 1.0, b0 + lane < params.batch);
     let sample = order[place * params.batch + mine] * params.d;
     var x: array<f32, COLUMNS>;
     var p: array<f32, COLUMNS>;
     for (var c = 0u; c < COLUMNS; c++) {
       let k = min(k0 + c, params.d - 1u);
-      x[c] = keep * fma(params.step_size, way[k * params.pitch + mine], current[sample + k]);
-      p[c] = -keep * previous[sample + k];
+      x[c] = fma(params.step_size, way[k * params.pitch + mine], current[sample + k]);
+      p[c] = -previous[sample + k];
     }
-    for (var l = 0u; l < params.lanes; l++) {
-      let row = min(b0 + l, params.batch - 1u);
+    let count = min(params.lanes, params.batch - b0);
+    for (var l = 0u; l < count; l++) {
+      let row = b0 + l;
       var s = end_of(row, lane);
       var s_previous = previous_of(row, lane);
       for (var q = 0u; q < PACKS; q++) {

@@ -6,6 +6,7 @@
 // energy to energies[t, rows], the start included.
 //!include lib/energy.wgsl
 //!include lib/philox.wgsl
+//!include lib/nan.wgsl
 
 override SCHEDULED: u32 = 0u;
 override NOISE: u32 = 0u;
@@ -61,7 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
         value = fma(sigma, noise(row * D + k, t), value);
       }
       if (CLAMP == 1u) {
-        value = clamp(value, params.low, params.high);
+        value = smaller(larger(value, params.low), params.high);
       }
       x[k] = value;
     }

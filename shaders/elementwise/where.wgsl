@@ -1,4 +1,4 @@
-// y[i] = c[i] != 0 ? a[i] : b[i], all three broadcast to the shape of y by their strides; y is dense.
+// y[i] = c[i] ≠ 0 ? a[i] : b[i] (NaN is not 0), all three broadcast to the shape of y by their strides; y is dense.
 // One invocation per element.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
@@ -46,5 +46,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     rest = q;
   }
   at += rest * strides(0u);
-  y[i] = select(b[at.z], a[at.y], f32(c[at.x]) != 0.0);
+  y[i] = select(b[at.z], a[at.y], (bitcast<u32>(f32(c[at.x])) & 0x7fffffffu) != 0u);
 }

@@ -30,7 +30,7 @@ fn below(bits: u32, n: u32) -> u32 {
 // (Devroye, Random variate generation in one line of code, 1996: Bailey's Student t with 2α degrees of freedom, mapped).
 fn mix_share(words: vec4u, inverse_alpha: f32) -> f32 {
   let u = (f32(words.x >> 8u) + 1.0) * 5.9604644775390625e-8;
-  let w = exp(log_unit(u) * inverse_alpha);
+  let w = exp(log_normal(u, 0.0) * inverse_alpha);
   let c = turn(unit(words.y)).x;
   let part = (1.0 - w) * c * c;
   return 0.5 + 0.5 * sign(c) * sqrt(part / max(w + part, 1e-30));

@@ -20,6 +20,7 @@ const OP_LESS_EQUAL = 10u;
 const OP_GREATER = 11u;
 const OP_GREATER_EQUAL = 12u;
 const OP_LEAKY_RELU_BACKWARD = 13u;
+const OP_RELU_BACKWARD = 14u;
 
 struct Params {
   shape: array<vec4u, 2>,
@@ -31,23 +32,29 @@ struct Params {
   alpha: f32,
 }
 
+// Whether neither is NaN.
+fn ordered(u: f32, v: f32) -> bool {
+  return !is_nan(u) && !is_nan(v);
+}
+
 fn apply(u: f32, v: f32) -> f32 {
   switch OP {
     case OP_ADD: { return u + v; }
     case OP_SUB: { return u - v; }
     case OP_MUL: { return u * v; }
     case OP_DIV: { return u / v; }
-    case OP_POW_TENSOR: { return power(u, v, params.n); }
-    case OP_MAXIMUM: { return max(u, v); }
-    case OP_MINIMUM: { return min(u, v); }
-    case OP_EQUAL: { return select(0.0, 1.0, u == v); }
-    case OP_NOT_EQUAL: { return select(0.0, 1.0, u != v); }
-    case OP_LESS: { return select(0.0, 1.0, u < v); }
-    case OP_LESS_EQUAL: { return select(0.0, 1.0, u <= v); }
-    case OP_GREATER: { return select(0.0, 1.0, u > v); }
-    case OP_GREATER_EQUAL: { return select(0.0, 1.0, u >= v); }
+    case OP_POW_TENSOR: { return power(u, v); }
+    case OP_MAXIMUM: { return larger(u, v); }
+    case OP_MINIMUM: { return smaller(u, v); }
+    case OP_EQUAL: { return select(0.0, 1.0, ordered(u, v) && u == v); }
+    case OP_NOT_EQUAL: { return select(1.0, 0.0, ordered(u, v) && u == v); }
+    case OP_LESS: { return select(0.0, 1.0, ordered(u, v) && u < v); }
+    case OP_LESS_EQUAL: { return select(0.0, 1.0, ordered(u, v) && u <= v); }
+    case OP_GREATER: { return select(0.0, 1.0, ordered(u, v) && u > v); }
+    case OP_GREATER_EQUAL: { return select(0.0, 1.0, ordered(u, v) && u >= v); }
     // Gradient u through a leaky ReLU at v; at 0 the slope counts, as in PyTorch.
     case OP_LEAKY_RELU_BACKWARD: { return select(params.alpha * u, u, v > 0.0); }
+    case OP_RELU_BACKWARD: { return relu_backward(u, v); }
     default: { return u; }
   }
 }

@@ -1,5 +1,6 @@
 // Philox4x32-10: counter-based random bits (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
 // src/tensor/random.ts computes the same bits on the CPU.
+//!include lib/log.wgsl
 
 fn mul_hi(a: u32, b: u32) -> u32 {
   let al = a & 0xffffu;
@@ -28,30 +29,6 @@ fn unit(bits: u32) -> f32 {
   return f32(bits >> 8u) * 5.9604644775390625e-8;
 }
 
-// Natural logarithm of x in (0, 1], within 2 ulp: WGSL's own may be off by 2^-21 near 1. Polynomial of the Cephes
-// library's logf, on x = m · 2^e with m in [√½, √2).
-fn log_unit(x: f32) -> f32 {
-  let bits = bitcast<u32>(x);
-  var e = f32(i32(bits >> 23u) - 126);
-  var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f000000u);
-  if (m < 0.70710678) {
-    m = m + m;
-    e -= 1.0;
-  }
-  let z = m - 1.0;
-  let z2 = z * z;
-  var p = 7.0376836292e-2;
-  p = p * z - 1.1514610310e-1;
-  p = p * z + 1.1676998740e-1;
-  p = p * z - 1.2420140846e-1;
-  p = p * z + 1.4249322787e-1;
-  p = p * z - 1.6668057665e-1;
-  p = p * z + 2.0000714765e-1;
-  p = p * z - 2.4999993993e-1;
-  p = p * z + 3.3333331174e-1;
-  return ((p * z * z2 - 2.12194440e-4 * e) - 0.5 * z2) + z + 0.693359375 * e;
-}
-
 // cos and sin of 2π u, u in [0, 1), within 2 ulp of their own size or 1e-7: WGSL's own may be off by 2^-11.
 fn turn(u: f32) -> vec2f {
   let t = u * 4.0;
@@ -73,5 +50,5 @@ fn turn(u: f32) -> vec2f {
 // Two normal numbers from two words (Box and Muller, 1958). u1 lies in (0, 1], so the logarithm is finite.
 fn normal_pair(b0: u32, b1: u32) -> vec2f {
   let u1 = (f32(b0 >> 8u) + 1.0) * 5.9604644775390625e-8;
-  return sqrt(-2.0 * log_unit(u1)) * turn(unit(b1));
+  return sqrt(-2.0 * log_normal(u1, 0.0)) * turn(unit(b1));
 }

@@ -1,5 +1,6 @@
 // Tree reductions over one workgroup of THREADS invocations (a power of two), in a fixed order: the same bits each
 // time. With THREADS = 1 they cost nothing. Every invocation of the workgroup must call them.
+//!include lib/nan.wgsl
 
 override THREADS: u32 = 1u;
 
@@ -33,7 +34,7 @@ fn workgroup_max(value: f32, lane: u32) -> f32 {
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (lane < half) {
-      scratch[lane] = max(scratch[lane], scratch[lane + half]);
+      scratch[lane] = larger(scratch[lane], scratch[lane + half]);
     }
   }
   workgroupBarrier();

@@ -26,6 +26,7 @@ const OP_AFFINE = 16u;
 const OP_POW_SCALAR = 17u;
 const OP_ERF = 18u;
 const OP_RECIPROCAL = 19u;
+const OP_NORMAL_CDF = 20u;
 
 struct Params {
   shape: array<vec4u, 2>,
@@ -41,23 +42,24 @@ fn apply(v: f32) -> f32 {
     case OP_IDENTITY: { return v; }
     case OP_NEG: { return -v; }
     case OP_ABS: { return abs(v); }
-    case OP_EXP: { return exp(v); }
-    case OP_LOG: { return log(v); }
+    case OP_EXP: { return exponential(v); }
+    case OP_LOG: { return logarithm(v); }
     case OP_SQRT: { return sqrt(v); }
     case OP_SIGMOID: { return sigmoid(v); }
-    case OP_TANH: { return tanh(clamp(v, -15.0, 15.0)); }
-    case OP_RELU: { return max(v, 0.0); }
+    case OP_TANH: { return hyperbolic_tangent(v); }
+    case OP_RELU: { return relu(v); }
     case OP_LEAKY_RELU: { return select(params.alpha * v, v, v > 0.0); }
     case OP_SOFTPLUS: { return softplus(v); }
     case OP_SILU: { return v * sigmoid(v); }
-    case OP_GELU: { return 0.5 * v * (1.0 + erf(v * 0.70710678118654752)); }
-    case OP_CLAMP: { return clamp(v, params.alpha, params.beta); }
-    case OP_SIGN: { return sign(v); }
-    case OP_INSIDE: { return select(0.0, 1.0, v >= params.alpha && v <= params.beta); }
+    case OP_GELU: { return v * normal_cdf(v); }
+    case OP_CLAMP: { return smaller(larger(v, params.alpha), params.beta); }
+    case OP_SIGN: { return sign_of(v); }
+    case OP_INSIDE: { return select(0.0, 1.0, !is_nan(v) && v >= params.alpha && v <= params.beta); }
     case OP_AFFINE: { return params.alpha * v + params.beta; }
-    case OP_POW_SCALAR: { return power(v, params.alpha, params.n); }
+    case OP_POW_SCALAR: { return power(v, params.alpha); }
     case OP_ERF: { return erf(v); }
     case OP_RECIPROCAL: { return 1.0 / v; }
+    case OP_NORMAL_CDF: { return normal_cdf(v); }
     default: { return v; }
   }
 }

@@ -3,6 +3,7 @@
 //   BACKWARD = 1:  y[r, i] = (softmax(x[r])[i] - [i = t[r]]) · g[r]
 // One invocation per row: the classes of a classifier are few. A target outside 0..n-1 gives NaN, which is then caught
 // as a loss that is not finite.
+//!include lib/nan.wgsl
 
 override BACKWARD: u32 = 0u;
 
@@ -31,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let label = t[params.offset_target + row];
   var largest = x[base];
   for (var i = 1u; i < params.n; i++) {
-    largest = max(largest, x[base + i]);
+    largest = larger(largest, x[base + i]);
   }
   var sum = 0.0;
   for (var i = 0u; i < params.n; i++) {
@@ -39,7 +40,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   if (BACKWARD == 0u) {
     if (label >= params.n) {
-      y[row] = bitcast<f32>(0x7fc00000u | (row & 0u));
+      y[row] = special(NAN_BITS, row);
     } else {
       y[row] = log(sum) + (largest - x[base + label]);
     }

@@ -46,16 +46,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
 
   let row_b = params.row_b / 4u;
   for (var k0 = 0u; k0 < params.k; k0 += LANES) {
-    // Past the end of K the factor from A is zero.
-    let mine = k0 + local.x;
-    let at_k = min(mine, params.k - 1u) * params.col_a;
-    let keep = select(0.0, 1.0, mine < params.k);
+    let at_k = min(k0 + local.x, params.k - 1u) * params.col_a;
     var from_a: array<f32, TM>;
     for (var i = 0u; i < TM; i++) {
-      from_a[i] = keep * f32(a[at_a[i] + at_k]);
+      from_a[i] = f32(a[at_a[i] + at_k]);
     }
-    for (var l = 0u; l < params.lanes; l++) {
-      let row = min(k0 + l, params.k - 1u) * row_b;
+    let count = min(params.lanes, params.k - k0);
+    for (var l = 0u; l < count; l++) {
+      let row = (k0 + l) * row_b;
       var from_b: array<vec4f, TV>;
       for (var j = 0u; j < TV; j++) {
         from_b[j] = vec4f(b[at_b[j] + row]);

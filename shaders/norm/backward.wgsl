@@ -1,6 +1,7 @@
 // Second half of the backward pass of a batch normalisation, with h and x̂ of backward_sums.wgsl:
 //   dx = w r (h - (Σ h + x̂ Σ h x̂) / count),  and with RESIDUAL = 1 the gradient of the residual: dresidual = h.
 // Workgroup (i, c, n) has 64 elements of one plane.
+//!include lib/nan.wgsl
 
 // Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
 alias Real = f32;
@@ -41,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let at = (group.z * params.channels + c) * params.plane + i;
   var h = f32(dy[params.offset_dy + at]);
   if (RELU == 1u) {
-    h = select(0.0, h, f32(y[at]) > 0.0);
+    h = relu_backward(h, f32(y[at]));
   }
   let inverse = 1.0 / sqrt(stats[c].y + params.epsilon);
   let normalized = (f32(x[params.offset_x + at]) - stats[c].x) * inverse;

@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     for (var i = local.x; i < params.plane; i += THREADS) {
       var h = f32(dy[params.offset_dy + base + i]);
       if (RELU == 1u) {
-        h = select(0.0, h, f32(y[base + i]) > 0.0);
+        h = relu_backward(h, f32(y[base + i]));
       }
       sums += vec2f(h, h * (f32(x[params.offset_x + base + i]) - mean) * inverse);
     }

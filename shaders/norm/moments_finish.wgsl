@@ -2,6 +2,7 @@
 // A channel whose squares are beyond f32 gets NaN, which is then caught as not finite: an infinite variance
 // would make every y = bias. One invocation per channel.
 //!include lib/index.wgsl
+//!include lib/nan.wgsl
 
 // Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
 alias Real = f32;
@@ -34,5 +35,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let variance = sums.y / params.count - shifted * shifted;
   // The exponent of infinities and NaN. `c & 0u` keeps the compiler from seeing a constant NaN, which WGSL forbids.
   let broken = (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u;
-  stats[c] = vec2f(mean, select(max(variance, 0.0), bitcast<f32>(0x7fc00000u | (c & 0u)), broken));
+  stats[c] = vec2f(mean, select(max(variance, 0.0), special(NAN_BITS, c), broken));
 }

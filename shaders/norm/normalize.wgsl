@@ -2,6 +2,7 @@
 // r = 1 / √(var + ε). Mean and variance of channel c stand at their offsets + c · stride: in two arrays, or in one
 // with both in turn. Workgroup (i, c, n) has 64 elements of one plane. (Ioffe and Szegedy, ICML 2015; the sum with
 // the residual is that of He et al., CVPR 2016.)
+//!include lib/nan.wgsl
 
 // Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.
 alias Real = f32;
@@ -48,7 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     value += f32(residual[params.offset_residual + at]);
   }
   if (RELU == 1u) {
-    value = max(value, 0.0);
+    value = relu(value);
   }
   y[at] = Real(value);
 }

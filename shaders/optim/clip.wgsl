@@ -1,5 +1,6 @@
 // hyper[3] = min(1, limit / (‖g‖ + 1e-6)), the factor that clips the norm of all gradients together, as PyTorch's
 // clip_grad_norm_. squares holds ‖g‖². One invocation.
+//!include lib/nan.wgsl
 
 struct Params {
   limit: f32,
@@ -11,5 +12,5 @@ struct Params {
 
 @compute @workgroup_size(1)
 fn main() {
-  hyper[3] = min(1.0, params.limit / (sqrt(squares[0]) + 1e-6));
+  hyper[3] = smaller(1.0, params.limit / (sqrt(squares[0]) + 1e-6));
 }

@@ -3,6 +3,7 @@
 //   hyper[3] = min(1, limit / (‖g‖ + 1e-6)) / s  (without CLIP = 1:  1 / s),
 // and after `interval` such steps in a row s doubles. Otherwise hyper[3] = 0, which tells the other kernels to skip this
 // step, and s halves. state = (s, steps since the last change of s, steps left out). One invocation.
+//!include lib/nan.wgsl
 
 override CLIP: u32 = 0u;
 
@@ -34,7 +35,7 @@ fn main() {
   }
   var factor = 1.0;
   if (CLIP == 1u) {
-    factor = min(1.0, params.limit / (sqrt(squares[0]) / scale + 1e-6));
+    factor = smaller(1.0, params.limit / (sqrt(squares[0]) / scale + 1e-6));
   }
   hyper[3] = factor / scale;
   let steps = state[1] + 1.0;

@@ -1,8 +1,9 @@
-// index[plane, oy, ox] = height · width position of the largest element of x in the window of an output, the first of
-// equals in row-major order; x is [planes, height, width], dense. Padding counts as −∞: taps outside are left out, and
+// index[plane, oy, ox] = height · width position of the largest element of x in the window of an output, the first NaN
+// or else the first of equals in row-major order; x is [planes, height, width], dense. Padding counts as −∞: taps outside are left out, and
 // every window has at least one inside. One invocation per output.
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
+//!include lib/nan.wgsl
 
 // Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
@@ -51,9 +52,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       let inside = row_in && column_in;
       let here = select(0, iy * params.width + ix, inside);
       let value = f32(x[base + here]);
-      let larger = inside && (at < 0 || value > best);
-      best = select(best, value, larger);
-      at = select(at, here, larger);
+      let better = inside && (at < 0 || (!is_nan(best) && (is_nan(value) || value > best)));
+      best = select(best, value, better);
+      at = select(at, here, better);
     }
   }
   index[i] = u32(at);

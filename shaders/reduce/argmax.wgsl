@@ -1,5 +1,6 @@
-// y[r] = smallest index of the largest element of row r; x is [rows, n], dense. One invocation per row.
+// y[r] = index of the first NaN of row r, else of the first of its largest elements; x is [rows, n], dense. One invocation per row.
 //!include lib/index.wgsl
+//!include lib/nan.wgsl
 
 // Storage type of numbers: f32, or f16 with f32 arithmetic.
 alias Real = f32;
@@ -25,7 +26,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   var at = 0u;
   for (var i = 1u; i < params.n; i++) {
     let v = f32(x[base + i]);
-    if (v > best) {
+    if (!is_nan(best) && (is_nan(v) || v > best)) {
       best = v;
       at = i;
     }

@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let end = select(start, min(start + params.part, params.inner), live);
   var value = 0.0;
   if (OP == OP_MAX) {
-    value = -3.4028234e38;
+    value = special(MINUS_INFINITY_BITS, params.inner);
   }
   for (var first = start + lane; first < end; first += BLOCK * THREADS) {
     let last = min(first + BLOCK * THREADS, end);
@@ -81,7 +81,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
       if (OP == OP_SUM) {
         subtotal += v;
       } else {
-        value = max(value, v);
+        value = larger(value, v);
       }
     }
     value += subtotal;

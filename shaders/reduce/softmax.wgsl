@@ -26,12 +26,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let live = row < params.rows;
   let n = select(0u, params.n, live);
   let base = params.offset + select(0u, row, live) * params.n;
-  var largest = -3.4028234e38;
+  var largest = special(MINUS_INFINITY_BITS, params.n);
   for (var i = lane; i < n; i += THREADS) {
-    largest = max(largest, x[base + i]);
+    largest = larger(largest, x[base + i]);
   }
-  // Finite, so that a row with an infinity has an infinite sum instead of ∞ - ∞.
-  largest = min(workgroup_max(largest, lane), 3.4028234e38);
+  largest = workgroup_max(largest, lane);
+  if (KIND == KIND_LOG_SUM_EXP) {
+    // Finite, so that a row with an infinity has the logarithm ∞ or −∞, not that of ∞ − ∞.
+    largest = smaller(larger(largest, -3.4028234e38), 3.4028234e38);
+  }
   var sum = 0.0;
   for (var first = lane; first < n; first += BLOCK * THREADS) {
     let last = min(first + BLOCK * THREADS, n);

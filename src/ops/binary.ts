@@ -1,22 +1,32 @@
+import { full } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { add, affine, mul, sub } from './core/arithmetic.ts';
+import { mul, sub } from './core/arithmetic.ts';
 import { binaryOp } from './core/binary-op.ts';
 import { EXACT } from './core/define.ts';
-import { log, powScalar } from './unary.ts';
+import { log, POWER, powReference, powScalar } from './unary.ts';
+import { where } from './where.ts';
 
 export { add, div, mul, sub } from './core/arithmetic.ts';
 
-/** Gradient share of `a` in max(a, b): 1 where it is larger, ½ at a tie (PyTorch's rule), else 0. */
-function halves(a: Tensor, b: Tensor): Tensor {
-  return affine(add(greater(a, b), greaterEqual(a, b)), 0.5, 0);
+const number = (like: Tensor, value: number): Tensor => full(like.engine, [1], value, like.dtype);
+
+/** Gradient `g` of max(a, b) or min(a, b) for one of them: 0 where it `loses`, half of it at a tie, as in PyTorch. */
+function shared(g: Tensor, a: Tensor, b: Tensor, loses: Tensor): Tensor {
+  return where(loses, number(g, 0), where(equal(a, b), mul(g, 0.5), g));
 }
 
 const powOp = binaryOp('powTensor', {
-  value: (a, b) => a ** b,
-  backward: (g, a, b, y) => [() => mul(g, mul(b, pow(a, sub(b, 1)))), () => mul(g, mul(y, log(a)))],
+  value: powReference,
+  // Both are 0 where the formula has 0 · ∞, as in PyTorch.
+  backward: (g, a, b, y) => [
+    () => where(equal(b, number(b, 0)), number(g, 0), mul(g, mul(b, pow(a, sub(b, 1))))),
+    () => {
+      const atZero = mul(equal(a, number(a, 0)), greaterEqual(b, number(b, 0)));
+      return where(atZero, number(g, 0), mul(g, mul(y, log(a))));
+    },
+  ],
   range: [0.3, 3],
-  tolerance: { abs: 1e-5, rel: 2e-5 },
-  toleranceNote: 'WGSL computes pow as exp2(y · log2 x)',
+  ...POWER,
 });
 
 /** a^b; with a tensor exponent the base must be positive for a gradient. */
@@ -27,13 +37,13 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
 /** Elementwise maximum; at a tie each operand gets half of the gradient. */
 export const maximum: (a: Tensor, b: Tensor) => Tensor = binaryOp('maximum', {
   value: (a, b) => Math.max(a, b),
-  backward: (g, a, b) => [() => mul(g, halves(a, b)), () => mul(g, halves(b, a))],
+  backward: (g, a, b) => [() => shared(g, a, b, less(a, b)), () => shared(g, a, b, greater(a, b))],
   tolerance: EXACT,
 });
 /** Elementwise minimum; at a tie each operand gets half of the gradient. */
 export const minimum: (a: Tensor, b: Tensor) => Tensor = binaryOp('minimum', {
   value: (a, b) => Math.min(a, b),
-  backward: (g, a, b) => [() => mul(g, halves(b, a)), () => mul(g, halves(a, b))],
+  backward: (g, a, b) => [() => shared(g, a, b, greater(a, b)), () => shared(g, a, b, less(a, b))],
   tolerance: EXACT,
 });
 const comparison = (

@@ -98,7 +98,7 @@ const maxIndexOp = defineOp<MaxAttrs>({
           const ix = ox! * stride[1] - padding[1] + kx * dilation[1];
           if (iy < 0 || ix < 0 || iy >= height || ix >= width) continue;
           const value = x!.data[((n! * channels + c!) * height + iy) * width + ix]!;
-          if (at >= 0 && value <= best) continue;
+          if (at >= 0 && (value <= best || Number.isNaN(best))) continue;
           best = value;
           at = iy * width + ix;
         }

@@ -67,7 +67,7 @@ type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boole
 export const sum: Reduction = reduction('sum', sumOp);
 /** Mean along `axes`; like `sum` otherwise. */
 export const mean: Reduction = reduction('mean', meanOp);
-/** Largest element along `axes`; equal maxima share the gradient evenly. */
+/** Largest element along `axes`, NaN where there is one; equal maxima share the gradient evenly. */
 export const max: Reduction = reduction('max', maxOp);
 
 const argmaxOp = defineOp<null>({
@@ -87,7 +87,8 @@ const argmaxOp = defineOp<null>({
   reference: ([x]) =>
     build(x!.shape.slice(0, -1), (index) => {
       const row = Array.from({ length: x!.shape.at(-1)! }, (_, i) => atBroadcast(x!, [...index, i]));
-      return row.indexOf(Math.max(...row));
+      const largest = Math.max(...row);
+      return row.findIndex((v) => Object.is(v, largest) || v === largest);
     }),
   cases: [
     { inputs: [{ shape: [129, 5] }], attrs: null },
@@ -97,7 +98,7 @@ const argmaxOp = defineOp<null>({
   tolerance: EXACT,
 });
 
-/** Index (u32) of the largest element along `axis`, the first of equals. No gradient. */
+/** Index (u32) of the first NaN along `axis`, else of the first of the largest elements. No gradient. */
 export function argmax(x: Tensor, axis = -1): Tensor {
   const at = normalizeAxis('argmax', axis, x.shape);
   const order = [...x.shape.keys()].filter((d) => d !== at).concat(at);

@@ -81,7 +81,8 @@ function reference(x: NdArray, attrs: Resample): NdArray {
     for (let sy = 0; sy < height; sy++) {
       for (let sx = 0; sx < width; sx++) {
         const w = transposed ? rows[sy]![ty!]! * columns[sx]![tx!]! : rows[ty!]![sy]! * columns[tx!]![sx]!;
-        total += w * x.data[((n! * channels + c!) * height + sy) * width + sx]!;
+        // Not 0 · ∞: elements that a window does not reach are left out.
+        if (w !== 0) total += w * x.data[((n! * channels + c!) * height + sy) * width + sx]!;
       }
     }
     return total;

@@ -30,11 +30,14 @@ function launch(kind: Kind, x: Tensor): Tensor {
   return y;
 }
 
+function rowOf(x: NdArray, index: readonly number[]): Float64Array {
+  const base = ravel(x.shape, index.with(-1, 0));
+  return x.data.subarray(base, base + x.shape.at(-1)!);
+}
+
 /** log Σ e^x of the row that `index` lies in, in float64. */
 export function logSumExpRow(x: NdArray, index: readonly number[]): number {
-  const n = x.shape.at(-1)!;
-  const base = ravel(x.shape, index.with(-1, 0));
-  const row = x.data.subarray(base, base + n);
+  const row = rowOf(x, index);
   const largest = Math.max(...row);
   return largest + Math.log(row.reduce((total, v) => total + Math.exp(v - largest), 0));
 }
@@ -104,7 +107,11 @@ const logSumExpOp = rowOp('logSumExp', {
     const largest = largestOf(x!);
     return add(log(sum(exp(sub(x!, largest)), -1, true)), largest);
   },
-  reference: ([x]) => build(x!.shape.with(-1, 1), (index) => logSumExpRow(x!, index)),
+  reference: ([x]) =>
+    build(x!.shape.with(-1, 1), (index) => {
+      const largest = Math.max(...rowOf(x!, index));
+      return Math.abs(largest) === Number.POSITIVE_INFINITY ? largest : logSumExpRow(x!, index);
+    }),
   cost: ([x]) => ({ flops: 3 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 

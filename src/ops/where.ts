@@ -1,12 +1,10 @@
-import { empty, launch1d } from '../tensor/create.ts';
+import { empty, launch1d, zeros } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
-import { mul } from './binary.ts';
 import { caseOf, defineOp, EXACT } from './core/define.ts';
 import { mapBroadcast } from './core/ndarray.ts';
 import { broadcastStrides, stridedParams } from './core/strided.ts';
-import { sumTo } from './reduce.ts';
-import { abs, affine, sign } from './unary.ts';
+import { sumTo } from './core/sum.ts';
 
 const whereOp = defineOp<null>({
   name: 'where',
@@ -39,11 +37,12 @@ const whereOp = defineOp<null>({
     return y;
   },
   backward: ({ grad, inputs, needs }) => {
-    const chosen = abs(sign(inputs[0]!));
+    const [condition, a, b] = inputs;
+    const zero = zeros(grad.engine, [1], grad.dtype);
     return [
       undefined,
-      needs[1] === true ? sumTo(mul(grad, chosen), inputs[1]!.shape) : undefined,
-      needs[2] === true ? sumTo(mul(grad, affine(chosen, -1, 1)), inputs[2]!.shape) : undefined,
+      needs[1] === true ? sumTo(where(condition!, grad, zero), a!.shape) : undefined,
+      needs[2] === true ? sumTo(where(condition!, zero, grad), b!.shape) : undefined,
     ];
   },
   reference: (xs) => mapBroadcast('where', xs, (c, a, b) => (c !== 0 ? a! : b!)),
@@ -57,7 +56,7 @@ const whereOp = defineOp<null>({
   cost: (_, y) => ({ flops: 0, bytes: 16 * sizeOf(y) }),
 });
 
-/** a where `condition` ≠ 0, else b; all three broadcast. No gradient for the condition. */
+/** a where `condition` ≠ 0 (NaN included), else b; all three broadcast. No gradient for the condition. */
 export function where(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   return whereOp([condition, a, b], null);
 }

@@ -52,13 +52,13 @@ export function sub(a: Tensor, b: Tensor | number): Tensor {
 
 /** a · b, elementwise with broadcasting; one of the two may be a number. */
 export function mul(a: Tensor, b: Tensor | number): Tensor {
-  return typeof b === 'number' ? affine(a, b, 0) : mulOp(a, b);
+  return typeof b === 'number' ? affine(a, b, -0) : mulOp(a, b);
 }
 
 /** a / b; a number may stand on either side. Division by a number multiplies by its inverse. */
 export function div(a: Tensor | number, b: Tensor | number): Tensor {
   if (typeof a === 'number') return mul(reciprocal(b as Tensor), a);
-  return typeof b === 'number' ? affine(a, 1 / b, 0) : divOp(a, b);
+  return typeof b === 'number' ? affine(a, 1 / b, -0) : divOp(a, b);
 }
 
 setAccumulate(addOp);

@@ -22,6 +22,7 @@ export const BINARY_CODES = {
   greater: 11,
   greaterEqual: 12,
   leakyReluBackward: 13,
+  reluBackward: 14,
 } as const;
 
 interface Slope {

@@ -27,6 +27,7 @@ export const UNARY_CODES = {
   powScalar: 17,
   erf: 18,
   reciprocal: 19,
+  normalCdf: 20,
 } as const;
 
 /** Two numbers that a function may take beside its operand. */
