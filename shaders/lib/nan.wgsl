@@ -14,6 +14,11 @@ fn is_nan(x: f32) -> bool {
   return (bitcast<u32>(x) & 0x7fffffffu) > INFINITY_BITS;
 }
 
+// Neither NaN nor an infinity.
+fn is_finite(x: f32) -> bool {
+  return (bitcast<u32>(x) & INFINITY_BITS) != INFINITY_BITS;
+}
+
 // Negative or −0, but not NaN: the bits from those of −0 to those of −∞.
 fn is_negative(x: f32) -> bool {
   return bitcast<u32>(x) - 0x80000000u <= INFINITY_BITS;

@@ -3,7 +3,7 @@
 //   BACKWARD = 1:  y[r, i] = (softmax(x[r])[i] - [i = t[r]]) · g[r]
 // One invocation per row: the classes of a classifier are few. A target outside 0..n-1 gives NaN, which is then caught
 // as a loss that is not finite.
-//!include lib/nan.wgsl
+//!include lib/functions.wgsl
 
 override BACKWARD: u32 = 0u;
 
@@ -38,11 +38,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var i = 0u; i < params.n; i++) {
     sum += exp(x[base + i] - largest);
   }
+  // Logits with a NaN or ∞ have no softmax; some drivers give e^NaN as a number.
+  sum = select(special(NAN_BITS, row), sum, is_finite(largest));
   if (BACKWARD == 0u) {
     if (label >= params.n) {
       y[row] = special(NAN_BITS, row);
     } else {
-      y[row] = log(sum) + (largest - x[base + label]);
+      y[row] = logarithm(sum) + (largest - x[base + label]);
     }
     return;
   }

@@ -1,6 +1,7 @@
 // Row-wise over x [rows, n], dense:  m = max x,  s = Σ e^(x - m)
 //   softmax: y = e^(x - m) / s        logSoftmax: y = x - m - log s        logSumExp: y[row] = m + log s
 // ROWS × THREADS invocations: THREADS work on one row.
+//!include lib/functions.wgsl
 //!include lib/reduce.wgsl
 
 override KIND: u32 = 0u;
@@ -45,14 +46,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     sum += subtotal;
   }
   sum = workgroup_sum(sum, lane);
+  // A row with a NaN or ∞ has no softmax; some drivers give e^NaN as a number.
+  sum = select(special(NAN_BITS, row), sum, KIND == KIND_LOG_SUM_EXP || is_finite(largest));
   if (KIND == KIND_LOG_SUM_EXP) {
     if (live && lane == 0u) {
-      // The sum is 0 where all are -∞; not every device says so of the logarithm.
-      y[row] = select(largest + log(sum), x[base], sum == 0.0);
+      y[row] = largest + logarithm(sum);
     }
     return;
   }
-  let log_sum = log(sum);
+  let log_sum = logarithm(sum);
   for (var i = lane; i < n; i += THREADS) {
     let v = x[base + i] - largest;
     if (KIND == KIND_LOG_SOFTMAX) {
