@@ -73,14 +73,14 @@ fn main(
   var columns: array<i32, ACROSS>;
   for (var s = 0u; s < ACROSS; s++) {
     let column = left + i32(s);
-    let column_in = u32(column) < u32(params.width);
+    let column_in = u32(column) < u32(params.size[1]);
     columns[s] = select(-1, column, column_in);
   }
   var at_a: array<i32, SHARE>;
   for (var g = 0u; g < SHARE; g++) {
     let e = min(g * LANES + local.x, TM * KW - 1u);
     let tap = select(e % KW, KW - 1u - e % KW, FLIP == 1u);
-    at_a[g] = base_a + i32(min(m0 + e / KW, params.m - 1u)) * params.row_a + i32(tap) * params.column_taps;
+    at_a[g] = base_a + i32(min(m0 + e / KW, params.m - 1u)) * params.row_a + i32(tap) * params.tap_strides[2];
   }
 
   var acc: Tile;
@@ -100,16 +100,16 @@ fn main(
   var channel = 0;
   var tap_row = 0;
   for (var k = 0; k < count; k++) {
-    let y = place.y + tap_row * params.tap_y;
-    let row_in = u32(y) < u32(params.height);
-    let row_x = image_x + (channel * params.height + tap_row * params.tap_y) * params.width;
+    let y = place.y + tap_row * params.tap[0];
+    let row_in = u32(y) < u32(params.size[0]);
+    let row_x = image_x + (channel * params.size[0] + tap_row * params.tap[0]) * params.size[1];
     var from_x: Elements;
     for (var s = 0u; s < ACROSS; s++) {
       let column_in = columns[s] >= 0;
       let inside = row_in && column_in;
       from_x[s] = select(0.0, f32(x[select(0, row_x + columns[s], inside)]), inside);
     }
-    let tap_a = channel * params.channel_taps + tap_row * params.row_taps;
+    let tap_a = channel * params.tap_strides[0] + tap_row * params.tap_strides[1];
     var from_a: Weights;
     for (var g = 0u; g < SHARE; g++) {
       from_a[g] = f32(a[at_a[g] + tap_a]);
@@ -132,7 +132,7 @@ fn main(
           value = select(value, acc[i][j], m0 + i == m);
         }
         if (ox + i32(j) < params.grid_width) {
-          c[base_c + i32(m) * params.row_c + place.w + i32(j) * params.column_grid] = Result(value);
+          c[base_c + i32(m) * params.row_c + place.w + i32(j) * params.grid_strides[2]] = Result(value);
         }
       }
     }
