@@ -23,8 +23,8 @@ function staysInside({ padding }: ConvAttrs): boolean {
 
 /** How windows lie on x, for the forward pass and the weight gradient, in the terms of lib/conv.wgsl. */
 function windowParams(x: Tensor, weight: Shape, [oh, ow]: readonly [number, number], attrs: ConvAttrs) {
-  const [, channels, height, width] = x.shape as [number, number, number, number];
-  const [outputs, perGroup, kh, kw] = weight as [number, number, number, number];
+  const [, channels, height, width] = x.shape;
+  const [outputs, perGroup, kh, kw] = weight;
   return {
     grid: oh * ow,
     grid_width: ow,
@@ -49,8 +49,8 @@ export function launchConv(
   out: readonly [number, number],
   attrs: ConvAttrs,
 ): Tensor {
-  const n = x.shape[0]!;
-  const [outputs, perGroup, kh, kw] = weight.shape as [number, number, number, number];
+  const n = x.shape[0];
+  const [outputs, perGroup, kh, kw] = weight.shape;
   const { stride, dilation, groups } = attrs;
   const m = outputs / groups;
   const plane = out[0] * out[1];
@@ -105,8 +105,8 @@ export function launchConvInputGrad(
   [height, width]: readonly [number, number],
   attrs: ConvAttrs,
 ): Tensor {
-  const [n, outputs, oh, ow] = grad.shape as [number, number, number, number];
-  const [, m, kh, kw] = weight.shape as [number, number, number, number];
+  const [n, outputs, oh, ow] = grad.shape;
+  const [, m, kh, kw] = weight.shape;
   const { stride, groups } = attrs;
   const perGroup = outputs / groups;
   const c = empty(grad.engine, [n, m * groups, height, width], grad.dtype);
@@ -158,10 +158,10 @@ export function launchConvWeightGrad(
   kernel: readonly [number, number],
   attrs: ConvAttrs,
 ): Tensor {
-  const [n, outputs, oh, ow] = grad.shape as [number, number, number, number];
+  const [n, outputs, oh, ow] = grad.shape;
   const { groups } = attrs;
   const m = outputs / groups;
-  const perGroup = x.shape[1]! / groups;
+  const perGroup = x.shape[1] / groups;
   const plane = oh * ow;
   const columns = perGroup * kernel[0] * kernel[1];
   const shape: Shape = [outputs, perGroup, ...kernel];

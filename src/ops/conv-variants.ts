@@ -145,7 +145,7 @@ function runPays(problem: ConvProblem): boolean {
   if (tapRow === undefined || groups * m * columns * k < MIN_RUN_PRODUCTS) return false;
   const { KW, STEP, TAP } = tapRow;
   const across = (RUN - 1) * STEP + (KW - 1) * TAP + 1;
-  return across < RUN * KW && params.grid_width >= RUN - 1 && RUNS[0]!.supports(problem);
+  return across < RUN * KW && params.grid_width >= RUN - 1 && RUNS[0].supports(problem);
 }
 
 /** Columns per lane: eight at most, fewer where the last tile would be mostly empty. */
@@ -162,11 +162,11 @@ function rule(problem: ConvProblem): Variant<ConvProblem> {
   if (m > 1 && !software) return m <= 16 ? TILED.low : m <= 32 ? TILED.middle : TILED.high;
   if (m === 1 || lanes === undefined) {
     const WX = software ? WIDTHS.software : WIDTHS.gpu;
-    return DIRECTS[software ? 0 : 1]![m === 1 ? 0 : m <= 4 ? 1 : 2]![columns <= WX ? 0 : 1]!;
+    return DIRECTS[software ? 0 : 1][m === 1 ? 0 : m <= 4 ? 1 : 2][columns <= WX ? 0 : 1];
   }
   const height = m <= 4 ? 0 : m <= 8 ? 1 : 2;
-  if (runPays(problem)) return RUNS[height]!;
-  return SUBGROUPS[height]![columns <= lanes ? 0 : [4, 6, 8].indexOf(tileWidth(columns, lanes)) + 1]!;
+  if (runPays(problem)) return RUNS[height];
+  return SUBGROUPS[height][columns <= lanes ? 0 : [4, 6, 8].indexOf(tileWidth(columns, lanes)) + 1];
 }
 
 export const CONV: Family<ConvProblem> = {

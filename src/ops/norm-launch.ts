@@ -7,13 +7,13 @@ export interface NormAttrs {
   readonly relu: boolean;
 }
 
-/** The dimensions of x [n, channels, height, width] as the kernels see it. */
+/** The dimensions of x [n, channels, height, width] that the kernels use; `count` is the number of values per channel. */
 export function planes(x: Tensor): { n: number; channels: number; plane: number; count: number } {
-  const [n, channels, height, width] = x.shape as [number, number, number, number];
+  const [n, channels, height, width] = x.shape;
   return { n, channels, plane: height * width, count: n * height * width };
 }
 
-/** One part for each image where the work can be spread, so that sums stay short. */
+/** How sums over a channel are split: one part per image, up to 256 parts, so that sums stay short. */
 function channelRows(x: Tensor) {
   const { n, channels, plane } = planes(x);
   const parts = Math.min(n, 256);
@@ -43,7 +43,7 @@ export function launchMoments(x: Tensor): Tensor {
   return stats;
 }
 
-/** Where the kernel finds mean and variance of a channel. */
+/** Where mean and variance of the channels lie. */
 export interface Moments {
   readonly mean: Tensor;
   readonly variance: Tensor;
@@ -51,7 +51,7 @@ export interface Moments {
   readonly stride: number;
 }
 
-/** (x - mean) / √(variance + ε) · weight + bias, with the residual and the ReLU. */
+/** (x - mean) / √(variance + ε) · weight + bias, then the residual and the ReLU. */
 export function launchNormalize(
   x: Tensor,
   weight: Tensor,
@@ -83,7 +83,7 @@ export function launchNormalize(
   return y;
 }
 
-/** Gradients of x, weight, bias and residual, by kernels that cannot be differentiated again. */
+/** Gradients of x, weight, bias and residual by kernels, which cannot be differentiated again. */
 export function launchBackward(
   dy: Tensor,
   x: Tensor,
@@ -92,7 +92,7 @@ export function launchBackward(
   y: Tensor,
   withResidual: boolean,
   { epsilon, relu }: NormAttrs,
-): [Tensor, Tensor, Tensor, Tensor | undefined] {
+): Tensor[] {
   const { engine } = x;
   const { n, channels, plane, count } = planes(x);
   const { parts, images, layout } = channelRows(x);
@@ -128,9 +128,9 @@ export function launchBackward(
     },
     groups: [Math.ceil(plane / 64), channels, n],
   });
-  const [dw, db] = [0, channels].map((offset) => sums.view([channels], [1], offset)) as [Tensor, Tensor];
+  const [dw, db] = [0, channels].map((offset) => sums.view([channels], [1], offset));
   sums.dispose();
   if (withResidual) return [dx, dw, db, dresidual];
   dresidual.dispose();
-  return [dx, dw, db, undefined];
+  return [dx, dw, db];
 }

@@ -4,7 +4,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 /** Strides with which `x` is walked when broadcast to `shape`: 0 along repeated dimensions. */
 export function broadcastStrides(x: Tensor, shape: Shape): number[] {
   const skip = shape.length - x.rank;
-  return shape.map((_, d) => (d < skip || x.shape[d - skip] === 1 ? 0 : x.strides[d - skip]!));
+  return shape.map((_, d) => (d < skip || x.shape[d - skip] === 1 ? 0 : x.strides[d - skip]));
 }
 
 export interface StridedParams {
