@@ -5,12 +5,12 @@
 //   forward          m output channel, column position, k tap,      A weight,  X input
 //   input gradient   m input channel,  column position, k tap,      A weight,  X output gradient, C spread by the stride
 //   weight gradient  m output channel, column tap,      k position, A output gradient, X input
-// The input gradient of a stride s is s² such products: the rows and columns of one remainder modulo s meet every
-// s-th tap only, so nothing is multiplied by zeros in between.
+// The input gradient of a stride s is s² such products: the rows and columns of one remainder modulo s meet only every
+// s-th tap, so nothing is multiplied by zeros in between.
 // References: implicit GEMM of Chetlur et al., cuDNN, arXiv 1410.0759; gradients by Dumoulin & Visin, arXiv 1603.07285.
 //!include lib/divide.wgsl
 
-// What A, X and bias are stored as, and C: f32, or f16 with sums in f32.
+// Storage types of A, X and bias, and of C: f32, or f16 with sums in f32.
 alias Real = f32;
 alias Result = f32;
 

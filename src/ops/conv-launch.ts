@@ -16,11 +16,6 @@ const PART = 1024;
 /** Most elements of all partial sums of a weight gradient together. */
 const PARTIAL_LIMIT = 1 << 24;
 
-/** Whether every window lies inside the image, so that bounds checks can be left out. */
-function staysInside({ padding }: ConvAttrs): boolean {
-  return padding[0] === 0 && padding[1] === 0;
-}
-
 /** How windows lie on x, for the forward pass and the weight gradient, in the terms of lib/conv.wgsl. */
 function windowParams(x: Tensor, weight: Shape, [oh, ow]: readonly [number, number], attrs: ConvAttrs) {
   const [, channels, height, width] = x.shape;
@@ -60,7 +55,7 @@ export function launchConv(
     inputs: [operandOf(weight), operandOf(x), bias && operandOf(bias)],
     output: operandOf(c),
     pass: 'forward',
-    check: !staysInside(attrs),
+    check: attrs.padding.some((n) => n > 0),
     m,
     columns: n * plane,
     k,
@@ -175,7 +170,7 @@ export function launchConvWeightGrad(
     inputs: [operandOf(grad), operandOf(x), undefined],
     output: operandOf(c),
     pass: 'weight gradient',
-    check: !staysInside(attrs),
+    check: attrs.padding.some((n) => n > 0),
     m,
     columns,
     k,

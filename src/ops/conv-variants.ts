@@ -35,7 +35,7 @@ export interface ConvProblem extends Problem {
   readonly m: number;
   readonly columns: number;
   readonly k: number;
-  /** Parts of the sum over k, of at most `part` values; default one of all. C has a result [groups, m, columns] for each. */
+  /** Parts of the sum over k, each of at most `part` values; default one. C has a result [groups, m, columns] per part. */
   readonly parts?: number;
   readonly part?: number;
   readonly groups: number;
@@ -44,13 +44,13 @@ export interface ConvProblem extends Problem {
   readonly params: ParamValues & { readonly grid_width: number; readonly row_c: number };
 }
 
-/** How a kernel cuts C: rows and columns of a tile, and its constants. */
+/** How a kernel cuts C: rows and columns per workgroup, and the constants of its tile. */
 interface Tile {
   readonly file: string;
   readonly rows: number;
   readonly columns: number;
-  /** What `columns` is a part of; default the columns of C. */
-  readonly of?: number;
+  /** The total that is cut into `columns`; default the columns of C. */
+  readonly total?: number;
   readonly consts: Readonly<Record<string, number>>;
   readonly overrides?: Readonly<Record<string, number>>;
 }
@@ -58,7 +58,7 @@ interface Tile {
 const variant = variantsOf(({ inputs: [a, x, bias], output, ...problem }: ConvProblem, tile: Tile) => {
   const { m, k, parts = 1, part = k, groups, columns, params } = problem;
   const { engine } = output.storage;
-  const columnTiles = Math.ceil((tile.of ?? columns) / tile.columns);
+  const columnTiles = Math.ceil((tile.total ?? columns) / tile.columns);
   const rowTiles = Math.ceil(m / tile.rows);
   const across = Math.min(columnTiles, MAX_COLUMN_TILES);
   engine.run(tile.file, {
@@ -90,14 +90,14 @@ const variant = variantsOf(({ inputs: [a, x, bias], output, ...problem }: ConvPr
   });
 });
 
-/** A lane computes a run of positions of a row: their windows overlap, and are loaded once. No weight gradient. */
+/** A lane computes a run of positions of a row: their windows overlap and are loaded once. Not for weight gradients. */
 function runs(TM: number): Variant<ConvProblem> {
   return variant(`run ${TM}×${RUN}`, ({ columns, params: { grid_width }, tapRow }, LANES) => {
     if (LANES === undefined || tapRow === undefined) return undefined;
     if (tapRow.KW === 0 || tapRow.KW > MAX_RUN_TAPS) return undefined;
-    const of = (columns / grid_width) * Math.ceil(grid_width / RUN);
+    const total = (columns / grid_width) * Math.ceil(grid_width / RUN);
     const consts = { TM, TN: RUN, LANES, ...tapRow };
-    return { file: 'conv/conv_run.wgsl', rows: TM, columns: LANES, of, consts };
+    return { file: 'conv/conv_run.wgsl', rows: TM, columns: LANES, total, consts };
   });
 }
 

@@ -32,7 +32,7 @@ export function checkImage(op: string, x: Tensor): void {
 }
 
 /**
- * Height and width of what a window sees of an image [..., height, width]: ⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1; with
+ * Height and width of the output of a window over an image [..., height, width]: ⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1; with
  * `ceil` rounded up, except for a last window that would start in the padding at the far end (PyTorch's rule).
  * @throws EliError `SHAPE` when the window is larger than the padded image.
  */

@@ -101,7 +101,7 @@ function convolution(x: Shape, weight: Shape, attrs: Partial<ConvAttrs> = {}): C
   return [x, weight, { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, ...attrs }];
 }
 
-/** What the three ops are tested with. */
+/** Test cases of the three ops. */
 const CASES = [
   convolution([2, 3, 7, 9], [5, 3, 3, 3], { padding: [1, 1] }),
   // Stride larger than the kernel: some pixels are never read.

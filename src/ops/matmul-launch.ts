@@ -129,13 +129,13 @@ function vectorDirection(x: Matrix, rows: number, columns: number, size = 4): Di
   return x.row === 1 && rows % size === 0 && x.column % size === 0 ? 'column' : undefined;
 }
 
-/** The overrides of kernels that read A and B by vectors; undefined where one cannot be read so. */
+/** The overrides of kernels that read A and B by vectors; undefined where either cannot. */
 function vectorOverrides(a: Direction, b: Direction) {
   if (a === undefined || b === undefined) return undefined;
   return { A_ALONG_K: a === 'row' ? 1 : 0, B_ALONG_K: b === 'column' ? 1 : 0 };
 }
 
-/** As `subgroup`, for a B with dense rows: TV vectors of four columns a lane. */
+/** As `subgroup`, for a B with dense rows: TV vectors of four columns per lane. */
 function subgroupVec4(TM: number, TV: number): MatmulVariant {
   const file = 'matmul/matmul_subgroup_vec4.wgsl';
   return variant(`subgroup vec4 ${TM}×${4 * TV}`, ({ inputs: [, b], output, n, k }, LANES) => {
@@ -148,7 +148,7 @@ function subgroupVec4(TM: number, TV: number): MatmulVariant {
 /** Tiles in workgroup memory, TK values of k at a time; vector loads, two buffers. */
 function tiled(WX: number, WY: number, TM: number, TN: number, TK: number): MatmulVariant {
   const tile = { rows: WY * TM, columns: WX * TN, consts: { WX, WY, TM, TN, TK } };
-  // Two buffers of f32; a row of a slice is one vector longer than it holds.
+  // Two buffers of f32; a row of a slice is padded by one vector.
   const bytes = 2 * 4 * (TK + 4) * (tile.rows + tile.columns);
   const name = `tiled ${tile.rows}×${tile.columns} of ${TM}×${TN}`;
   return variant(name, ({ inputs: [a, b], output, m, n, k }) => {
@@ -200,16 +200,10 @@ function copying(base: MatmulVariant): MatmulVariant {
     supports: (problem) =>
       problem.batch === 1 && base.supports(dense(problem, { ...problem.inputs[1], offset: 0 })),
     launch: (problem) => {
-      const { k, n } = problem;
       const { storage, offset, dtype, row, column } = problem.inputs[1];
-      const b = new Tensor({
-        storage: storage.retain(),
-        shape: [k, n],
-        strides: [row, column],
-        offset,
-        dtype,
-      });
-      const copy = empty(storage.engine, [k, n], dtype);
+      const shape = [problem.k, problem.n];
+      const b = new Tensor({ storage: storage.retain(), shape, strides: [row, column], offset, dtype });
+      const copy = empty(storage.engine, shape, dtype);
       copyInto(b, copy, copy.strides, 0);
       base.launch(dense(problem, operandOf(copy)));
       b.dispose();
@@ -229,7 +223,7 @@ function vector(THREADS: number): MatmulVariant {
   );
 }
 
-/** Fewest values of k that are worth a part of their own. */
+/** Fewest values of k that are worth a separate part. */
 const MIN_PART = 64;
 
 /** Cuts the sum over k into `parts` that run in parallel, then adds them in order: for few results and long sums. */

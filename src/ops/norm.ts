@@ -51,9 +51,7 @@ function standardised(x: Tensor, epsilon: number): { normalized: Tensor; deviati
 /** Scale, shift, the sum with the residual and the ReLU as separate ops. */
 function finished(
   normalized: Tensor,
-  weight: Tensor,
-  bias: Tensor,
-  residual: Tensor | undefined,
+  [, weight, bias, residual]: readonly Tensor[],
   withRelu: boolean,
 ): Tensor {
   const y = add(mul(normalized, perChannel(weight)), perChannel(bias));
@@ -64,8 +62,7 @@ function finished(
 /** The gradients of `launchBackward` made of ops, which compute in f32 and are differentiable. */
 function composedBackward(
   dy: Tensor,
-  given: Tensor,
-  weight: Tensor,
+  [given, weight]: readonly Tensor[],
   y: Tensor,
   { epsilon, relu }: NormAttrs,
 ): Tensor[] {
@@ -84,10 +81,7 @@ const channelOf = ([, channels, height, width]: Shape, i: number): number =>
   Math.floor(i / (height * width)) % channels;
 
 function referenceOf(
-  x: NdArray,
-  weight: NdArray,
-  bias: NdArray,
-  residual: NdArray | undefined,
+  [x, weight, bias, residual]: readonly NdArray[],
   momentsOf: (c: number) => [mean: number, variance: number],
   { epsilon, relu }: NormAttrs,
 ): NdArray {
@@ -123,29 +117,22 @@ const SHIFT: Shape = [3];
 const batchNormOp = defineOp<NormAttrs>({
   name: 'batchNorm',
   dense: true,
-  forward: ([x, weight, bias, residual], attrs) => {
-    const stats = launchMoments(x);
-    const moments = { mean: stats, variance: stats, offsets: [0, 1], stride: 2 } as const;
-    const y = launchNormalize(x, weight, bias, moments, residual, attrs);
+  forward: (inputs, attrs) => {
+    const stats = launchMoments(inputs[0]);
+    // The mean and the variance of a channel are neighbours.
+    const moments = [0, 1].map((at) => stats.view([stats.shape[0]], [2], at));
+    const y = launchNormalize(inputs, moments, attrs);
+    for (const view of moments) view.dispose();
     statisticsOf.set(y, stats);
     return y;
   },
-  backward: ({ grad, inputs: [x, weight, , residual], output, attrs }) =>
+  backward: ({ grad, inputs, output, attrs }) =>
     isRecording(grad.engine)
-      ? composedBackward(grad, x, weight, output, attrs)
-      : launchBackward(
-          contiguous(grad),
-          x,
-          weight,
-          statisticsOf.get(output)!,
-          output,
-          residual !== undefined,
-          attrs,
-        ),
-  plain: ([x, weight, bias, residual], attrs) =>
-    finished(standardised(x, attrs.epsilon).normalized, weight, bias, residual, attrs.relu),
-  reference: ([x, weight, bias, residual], attrs) =>
-    referenceOf(x, weight, bias, residual, (c) => batchMoments(x, c), attrs),
+      ? composedBackward(grad, inputs, output, attrs)
+      : launchBackward(contiguous(grad), inputs, statisticsOf.get(output)!, output, attrs),
+  plain: (inputs, { epsilon, relu: withRelu }) =>
+    finished(standardised(inputs[0], epsilon).normalized, inputs, withRelu),
+  reference: (inputs, attrs) => referenceOf(inputs, (c) => batchMoments(inputs[0], c), attrs),
   cases: [
     caseOf({ epsilon: 1e-5, relu: false }, IMAGE, VECTOR, SHIFT),
     caseOf({ epsilon: 1e-5, relu: true }, IMAGE, VECTOR, SHIFT),
@@ -169,14 +156,7 @@ const batchNormEvalOp = defineOp<NormAttrs>({
   name: 'batchNormEval',
   dense: true,
   forward: ([x, weight, bias, center, variance, residual], attrs) =>
-    launchNormalize(
-      x,
-      weight,
-      bias,
-      { mean: center, variance: variance, offsets: [center.offset, variance.offset], stride: 1 },
-      residual,
-      attrs,
-    ),
+    launchNormalize([x, weight, bias, residual], [center, variance], attrs),
   backward: ({ grad, inputs: [x, weight, , center, variance, residual], output, attrs, needs }) => {
     const dtype = floatDType('batchNormEval', grad);
     const h = beforeRelu(toFloat(grad), toFloat(output), attrs.relu);
@@ -197,10 +177,10 @@ const batchNormEvalOp = defineOp<NormAttrs>({
   },
   plain: ([x, weight, bias, center, variance, residual], { epsilon, relu: withRelu }) => {
     const deviation = sqrt(affine(perChannel(variance), 1, epsilon));
-    return finished(div(sub(x, perChannel(center)), deviation), weight, bias, residual, withRelu);
+    return finished(div(sub(x, perChannel(center)), deviation), [x, weight, bias, residual], withRelu);
   },
   reference: ([x, weight, bias, center, variance, residual], attrs) =>
-    referenceOf(x, weight, bias, residual, (c) => [center.data[c], variance.data[c]], attrs),
+    referenceOf([x, weight, bias, residual], (c) => [center.data[c], variance.data[c]], attrs),
   cases: [
     caseOf({ epsilon: 1e-5, relu: false }, IMAGE, VECTOR, SHIFT, SHIFT, VECTOR),
     caseOf({ epsilon: 1e-5, relu: true }, IMAGE, VECTOR, SHIFT, SHIFT, VECTOR, IMAGE),

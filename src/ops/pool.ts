@@ -4,7 +4,7 @@ import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair, type Window, windowOutput } from './conv-window.ts';
 import { caseOf, defineOp, EXACT, type Op, ROUNDING } from './core/define.ts';
-import { build, ndarray, valueAt } from './core/ndarray.ts';
+import { build, type NdArray, ndarray, valueAt } from './core/ndarray.ts';
 import { mean } from './reduce.ts';
 import { resample } from './resize.ts';
 import { contiguous, reshape } from './views.ts';
@@ -137,7 +137,7 @@ const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   reference: ([x, index], { size }) =>
     ndarray(
       index.shape,
-      index.data.map((at, i) => x.data[planeOf(index.shape, i) * size[0] * size[1] + at]),
+      placesOf(index, size).map((at) => x.data[at]),
     ),
   cases: [caseOf(WHOLE, [2, 3, 3, 4], WHOLE_INDEX)],
   half: true,
@@ -174,8 +174,8 @@ const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   backward: ({ grad, inputs: [, index], attrs }) => [takeOp([contiguous(grad), index], attrs), undefined],
   reference: ([y, index], { size }) => {
     const x = ndarray([...y.shape.slice(0, 2), ...size]);
-    index.data.forEach((at, i) => {
-      x.data[planeOf(y.shape, i) * size[0] * size[1] + at] += y.data[i];
+    placesOf(index, size).forEach((at, i) => {
+      x.data[at] += y.data[i];
     });
     return x;
   },
@@ -185,9 +185,9 @@ const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   cost: ([y], x) => ({ flops: sizeOf(y), bytes: 4 * (2 * sizeOf(y) + sizeOf(x)) }),
 });
 
-/** The plane [h, w] that flat element `i` of [n, c, h, w] lies in. */
-function planeOf(shape: Shape, i: number): number {
-  return Math.floor(i / (shape[2] * shape[3]));
+/** The flat positions in [n, c, ...size] of an index [n, c, oh, ow] into its planes. */
+function placesOf({ shape: [, , oh, ow], data }: NdArray, [height, width]: Shape): Float64Array {
+  return data.map((at, i) => Math.floor(i / (oh * ow)) * height * width + at);
 }
 
 /**

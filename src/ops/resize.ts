@@ -173,7 +173,7 @@ export interface ResizeOptions {
 /**
  * Images x [n, c, h, w] at another size → [n, c, ...size]. `nearest` takes pixel ⌊o · h / size⌋, computed in whole
  * numbers; `bilinear` is PyTorch's interpolate, without antialiasing.
- * @throws EliError `SHAPE` unless x has four dimensions, `ARGUMENT` for a size that is not positive.
+ * @throws EliError `SHAPE` unless x has four dimensions, `ARGUMENT` for a size that is not positive or a wrong mode.
  */
 export function resize(x: Tensor, size: Pair, options: ResizeOptions = {}): Tensor {
   const { mode = 'nearest', alignCorners = false } = options;

@@ -1,6 +1,6 @@
 import { broadcastShapes, denseStrides, type Shape, sizeOf } from '../../tensor/shape.ts';
 
-/** A dense float64 array on the CPU: what the reference of every op computes with, slowly and plainly. */
+/** A dense float64 array on the CPU, for the references of ops: slow and simple. */
 export interface NdArray {
   readonly shape: Shape;
   readonly data: Float64Array;

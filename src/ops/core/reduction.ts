@@ -43,22 +43,22 @@ function walkOf(x: Tensor, axes: readonly number[]) {
   };
 }
 
-/** scale · the reduction of x over `axes`, which stay as dimensions of 1, as `dtype`; written into `y` if it is given. */
+interface Reduction {
+  readonly kind: keyof typeof REDUCE_CODES;
+  /** Factor of the result. Default 1. */
+  readonly scale?: number;
+  /** Of the result; default that of x. */
+  readonly dtype?: FloatDType | undefined;
+  /** Where to write the result; default a new tensor. */
+  readonly into?: Tensor;
+}
+
+/** Reduces x over `axes`, which stay as dimensions of 1. */
 export function launchReduction(
   op: string,
   x: Tensor,
   axes: readonly number[],
-  {
-    kind,
-    scale = 1,
-    dtype = floatDType(op, x),
-    into,
-  }: {
-    readonly kind: keyof typeof REDUCE_CODES;
-    readonly scale?: number;
-    readonly dtype?: FloatDType | undefined;
-    readonly into?: Tensor;
-  },
+  { kind, scale = 1, dtype = floatDType(op, x), into }: Reduction,
 ): Tensor {
   floatDType(op, x);
   /** Reduces the inner elements of each output in parts of at most `part`. */

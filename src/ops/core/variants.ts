@@ -10,7 +10,7 @@ export interface Operand {
   readonly dtype: FloatDType;
 }
 
-/** What a family of kernels computes: `output` from `inputs`. A family adds what else its kernels need to know. */
+/** What a family of kernels computes: `output` from `inputs`. A family adds what else its kernels need. */
 export interface Problem {
   readonly inputs: readonly (Operand | undefined)[];
   readonly output: Operand;
@@ -52,7 +52,7 @@ export interface Family<P extends Problem> {
   readonly variants: readonly Variant<P>[];
   /** The variant to use without measurements; it supports the problem. */
   readonly rule: (problem: P) => Variant<P>;
-  /** Problems of one class are best served by the same variant. */
+  /** Problems of one class are expected to have the same fastest variant. */
   readonly classOf: (problem: P) => string;
   /** Floating-point operations of a problem. */
   readonly flops: (problem: P) => number;
