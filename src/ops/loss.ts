@@ -4,7 +4,7 @@ import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { div, mul, sub } from './binary.ts';
 import { cast } from './core/cast.ts';
-import { defineOp, type Tolerance } from './core/define.ts';
+import { caseOf, defineOp, EXP_LOG } from './core/define.ts';
 import { build, valueAt } from './core/ndarray.ts';
 import { gather } from './gather.ts';
 import { mean, sum } from './reduce.ts';
@@ -31,8 +31,6 @@ function launch(backward: boolean, logits: Tensor, target: Tensor, grad: Tensor 
   return y;
 }
 
-const TOLERANCE: Tolerance = { abs: 3e-6, rel: 1e-5 };
-const NOTE = 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21';
 const LOGITS = { shape: [7, 5], range: [-4, 4] as const };
 const TARGET = { shape: [7], dtype: 'u32' as const, below: 5 };
 
@@ -47,10 +45,9 @@ const crossEntropyRows = defineOp<null>({
   plain: ([logits, target]) => neg(pick(logSoftmax(logits!), target!)),
   reference: ([x, t]) =>
     build([x!.shape[0]!], ([r]) => logSumExpRow(x!, [r!, 0]) - valueAt(x!, [r!, t!.data[r!]!])),
-  cases: [{ inputs: [LOGITS, TARGET], attrs: null }],
-  bench: [{ inputs: [{ shape: [8192, 100] }, { shape: [8192], dtype: 'u32', below: 100 }], attrs: null }],
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  cases: [caseOf(null, LOGITS, TARGET)],
+  bench: [caseOf(null, [8192, 100], { shape: [8192], dtype: 'u32', below: 100 })],
+  tolerance: EXP_LOG,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 
@@ -75,9 +72,8 @@ const crossEntropyBackward = defineOp<null>({
       const probability = Math.exp(valueAt(x!, [r!, i!]) - logSumExpRow(x!, [r!, i!]));
       return (probability - (t!.data[r!] === i ? 1 : 0)) * g!.data[r!]!;
     }),
-  cases: [{ inputs: [LOGITS, TARGET, { shape: [7] }], attrs: null }],
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  cases: [caseOf(null, LOGITS, TARGET, [7])],
+  tolerance: EXP_LOG,
   cost: ([x]) => ({ flops: 5 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 

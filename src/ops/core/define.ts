@@ -67,8 +67,6 @@ export interface OpDefinition<A> {
   readonly half?: true | readonly number[];
   /** Of f16 results that are rounded more than once; else see `toleranceIn`. */
   readonly halfTolerance?: Tolerance;
-  /** Why the tolerance is what it is, where it is not plain rounding. */
-  readonly toleranceNote?: string;
   /** Cases that `eli bench` times: sizes as they occur in use. */
   readonly bench?: readonly OpCase<A>[];
   /** Floating-point operations and bytes moved for given input and output shapes. */
@@ -143,6 +141,12 @@ export function toleranceIn(
 
 /** f32 rounding of a short computation. */
 export const ROUNDING: Tolerance = { abs: 2e-6, rel: 2e-6 };
+
+/** Of exp and log: WGSL allows exp an error of 3 + 2|x| ulp, log one of 2⁻²¹ near 1. */
+export const EXP_LOG: Tolerance = { abs: 3e-6, rel: 1e-5 };
+
+/** Of pow, which WGSL computes as exp2(y · log2 x). */
+export const POWER: Tolerance = { abs: 1e-5, rel: 2e-5 };
 
 /** No rounding at all: copies, comparisons, integer results. */
 export const EXACT: Tolerance = { abs: 0, rel: 0 };
