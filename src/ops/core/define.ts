@@ -1,6 +1,6 @@
 import { record } from '../../autograd/tape.ts';
 import type { Shape } from '../../tensor/shape.ts';
-import { type DType, engineOf, type FloatDType, type Tensor } from '../../tensor/tensor.ts';
+import { type DType, engineOf, type Tensor } from '../../tensor/tensor.ts';
 import type { NdArray } from './ndarray.ts';
 
 /** How a test case makes one input. Values are random: uniform in `range`, or whole numbers below `below`. */
@@ -65,7 +65,7 @@ export interface OpDefinition<A> {
    * then run its cases in f16 as well, within `halfTolerance`.
    */
   readonly half?: true | readonly number[];
-  /** Of f16 results that are rounded more than once; else see `toleranceIn`. */
+  /** Of f16 results that are rounded more than once. */
   readonly halfTolerance?: Tolerance;
   /** Cases that `eli bench` times: sizes as they occur in use. */
   readonly bench?: readonly OpCase<A>[];
@@ -127,16 +127,6 @@ export function defineOp<A>(definition: OpDefinition<A>): Op<A> {
     }
     return output;
   };
-}
-
-/** Tolerance of an op whose results are stored as f32, or as f16: those are rounded once more, by less than 2⁻¹⁰. */
-export function toleranceIn(
-  dtype: FloatDType,
-  { tolerance, halfTolerance }: { tolerance: Tolerance; halfTolerance?: Tolerance },
-): Tolerance {
-  // What is exact in f32 (copies, comparisons) has results that f16 holds.
-  if (dtype === 'f32' || tolerance === EXACT) return tolerance;
-  return halfTolerance ?? { abs: tolerance.abs + 2 ** -24, rel: tolerance.rel + 2 ** -10 };
 }
 
 /** f32 rounding of a short computation. */
