@@ -14,7 +14,7 @@ import { contiguous, permute, reshape } from './views.ts';
 export const SOFTMAX_CODES = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
 type Kind = keyof typeof SOFTMAX_CODES;
 
-/** Along the last axis of a dense tensor. logSumExp keeps that axis as a dimension of 1. */
+/** Works along the last axis of a dense tensor, which logSumExp keeps as a dimension of 1. */
 function launch(kind: Kind, x: Tensor): Tensor {
   checkDType(kind, x, 'f32');
   const n = x.shape.at(-1)!;
@@ -30,7 +30,7 @@ function launch(kind: Kind, x: Tensor): Tensor {
   return y;
 }
 
-/** log Σ e^x of the row that `index` lies in, in float64. */
+/** log Σ e^x of the row that contains `index`, in float64. */
 export function logSumExpRow(x: NdArray, index: readonly number[]): number {
   const n = x.shape.at(-1)!;
   const base = ravel(x.shape, index.with(-1, 0));
@@ -52,7 +52,7 @@ const ROWS: Pick<OpDefinition<null>, 'cases' | 'bench' | 'tolerance'> = {
   tolerance: EXP_LOG,
 };
 
-/** The largest element of each row: what rows are shifted by, whose gradient cancels. */
+/** The largest element of each row; rows are shifted by it, so its gradient cancels. */
 const largestOf = (x: Tensor): Tensor => detach(max(x, -1, true));
 
 type RowFunction = Pick<OpDefinition<null>, 'backward' | 'plain' | 'reference' | 'cost'>;

@@ -10,21 +10,17 @@ import { abs, affine, sign } from './unary.ts';
 
 const whereOp = defineOp<null>({
   name: 'where',
-  forward: ([c, a, b]) => {
-    const dtype = floatDType('where', c!, a!, b!);
-    const y = empty(
-      c!.engine,
-      broadcastShapes('where', broadcastShapes('where', c!.shape, a!.shape), b!.shape),
-      dtype,
-    );
-    const walk = stridedParams(
-      y.shape,
-      [c!, a!, b!].map((x) => broadcastStrides(x, y.shape)),
-    );
+  forward: (xs) => {
+    const [c, a, b] = xs;
+    const dtype = floatDType('where', ...xs);
+    const shape = xs.map((x) => x.shape).reduce((m, n) => broadcastShapes('where', m, n));
+    const y = empty(c!.engine, shape, dtype);
+    const strides = xs.map((x) => broadcastStrides(x, shape));
+    const walk = stridedParams(shape, strides);
     launch1d(y.engine, 'elementwise/where.wgsl', y.size, {
       consts: storedAs({ Real: dtype }),
       overrides: { RANK: walk.rank },
-      storages: [c!.storage, a!.storage, b!.storage, y.storage],
+      storages: [...xs, y].map((x) => x.storage),
       params: {
         shape: walk.shape,
         stride_c: walk.strides[0]!,

@@ -3,7 +3,7 @@ import type { Shape } from '../../tensor/shape.ts';
 import { type DType, engineOf, type Tensor } from '../../tensor/tensor.ts';
 import type { NdArray } from './ndarray.ts';
 
-/** How a test case makes one input. Values are random: uniform in `range`, or whole numbers below `below`. */
+/** One input of a test case. Its values are random: uniform in `range`, or whole numbers below `below`. */
 export interface CaseInput {
   readonly shape: Shape;
   readonly dtype?: Exclude<DType, 'f16'>;
@@ -11,7 +11,7 @@ export interface CaseInput {
   readonly below?: number;
   /** Fixed values instead, row-major. */
   readonly values?: readonly number[];
-  /** The input is given to the op as a transposed view of dense data: its last two axes swapped in memory. */
+  /** Whether the op gets a transposed view of dense data: the last two axes are swapped in memory. */
   readonly transposed?: boolean;
 }
 
@@ -37,37 +37,31 @@ export interface BackwardContext<A> {
   readonly inputs: readonly Tensor[];
   readonly output: Tensor;
   readonly attrs: A;
-  /** Which inputs want a gradient; work for the others can be left out. */
+  /** Which inputs need a gradient; the others can be skipped. */
   readonly needs: readonly boolean[];
 }
 
-/** Everything there is to know about an op. */
+/** The complete description of an op. */
 export interface OpDefinition<A> {
   readonly name: string;
   /** Checks shapes and dtypes, launches, returns the output. */
   readonly forward: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** Gradients of the inputs, made of ops. Absent for ops without a gradient. */
   readonly backward?: (context: BackwardContext<A>) => readonly (Tensor | undefined)[];
-  /**
-   * Of a fused op: the same made of plainer ops, in f32. Tests hold its values and gradients against those of this,
-   * `eli bench` times both.
-   */
+  /** A fused op composed of plainer ones, in f32: tests compare values and gradients, `eli bench` times both. */
   readonly plain?: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** The same in float64 on the CPU, slow and obvious. */
   readonly reference: (inputs: readonly NdArray[], attrs: A) => NdArray;
-  /** Inputs that are dense when the op sees them, since its exported function makes them so: all, or those at these places. */
+  /** Inputs that the op requires to be dense, which its exported function ensures: all, or those at these positions. */
   readonly dense?: true | readonly number[];
-  /** Cases to test it with; odd sizes belong here. */
+  /** Test cases, odd sizes included. */
   readonly cases: readonly OpCase<A>[];
   readonly tolerance: Tolerance;
-  /**
-   * Whether it also takes and returns f16: for all its inputs of real numbers, or only those at these positions. Tests
-   * then run its cases in f16 as well, within `halfTolerance`.
-   */
+  /** Inputs that may be f16, and with them the output: all that are real numbers, or those at these positions. */
   readonly half?: true | readonly number[];
-  /** Of f16 results that are rounded more than once. */
+  /** Tolerance of f16 results that are rounded more than once. */
   readonly halfTolerance?: Tolerance;
-  /** Cases that `eli bench` times: sizes as they occur in use. */
+  /** Cases that `eli bench` times, in realistic sizes. */
   readonly bench?: readonly OpCase<A>[];
   /** Floating-point operations and bytes moved for given input and output shapes. */
   readonly cost?: (
@@ -80,7 +74,7 @@ export interface OpDefinition<A> {
 /** Applies an op: checks engines, launches, records on the tape. */
 export type Op<A> = (inputs: readonly Tensor[], attrs: A) => Tensor;
 
-/** An op that was applied: what it read and what it made. */
+/** One application of an op, with its inputs and output. */
 export interface Application {
   // biome-ignore lint/suspicious/noExplicitAny: ops of every attribute type
   readonly op: OpDefinition<any>;
@@ -93,8 +87,8 @@ let observer: ((application: Application) => void) | undefined;
 let depth = 0;
 
 /**
- * Calls `fn` after each op that is applied from now on, except inside other ops; `undefined` ends that. For
- * following a computation: recomputing it in float64, looking for the op that makes a NaN.
+ * Calls `fn` after each op applied from now on, except inside other ops; `undefined` stops that. For following a
+ * computation: recomputing it in float64, finding the op that produces a NaN.
  */
 export function observeOps(fn: ((application: Application) => void) | undefined): void {
   observer = fn;
