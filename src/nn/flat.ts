@@ -91,7 +91,7 @@ export class FlatParameters {
     });
   }
 
-  /** Frees the flat buffer and with it the parameters. */
+  /** Releases the flat buffer, which is freed when its parameters are disposed too. */
   dispose(): void {
     this.values.dispose();
   }
