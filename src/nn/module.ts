@@ -41,9 +41,9 @@ export abstract class Module {
 
   /** Parameters and buffers by name: this module's own in the order of its fields, then its children's. */
   namedTensors(prefix = ''): [string, Tensor][] {
-    const own = Object.entries(this)
-      .filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor)
-      .map(([name, tensor]): [string, Tensor] => [prefix + name, tensor]);
+    const own = Object.entries(this).flatMap(([name, field]): [string, Tensor][] =>
+      field instanceof Tensor ? [[prefix + name, field]] : [],
+    );
     return [...own, ...this.children().flatMap(([name, child]) => child.namedTensors(`${prefix}${name}.`))];
   }
 

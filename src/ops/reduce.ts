@@ -3,7 +3,7 @@ import { normalizeAxes, normalizeAxis, sizeOf, withoutAxes } from '../tensor/sha
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { equal } from './binary.ts';
 import { affine, div, mul } from './core/arithmetic.ts';
-import { caseOf, defineOp, EXACT, type Op } from './core/define.ts';
+import { COPIES, caseOf, defineOp, EXACT, type Op } from './core/define.ts';
 import { contiguous, reshape } from './core/layout.ts';
 import { atBroadcast, build, mapped } from './core/ndarray.ts';
 import {
@@ -90,8 +90,7 @@ const argmaxOp = defineOp<null>({
       return row.indexOf(Math.max(...row));
     }),
   cases: [caseOf(null, [129, 5]), caseOf(null, { shape: [2, 3], values: [1, 4, 4, 2, 2, 2] })],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
 });
 
 /** Index (u32) of the largest element along `axis`, the first among equals. No gradient. */

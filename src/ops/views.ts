@@ -2,7 +2,7 @@ import { EliError } from '../errors.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { normalizeAxis, type Shape, showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { caseOf, defineOp, EXACT } from './core/define.ts';
+import { COPIES, caseOf, defineOp } from './core/define.ts';
 import { copyInto } from './core/layout.ts';
 import { build, valueAt } from './core/ndarray.ts';
 
@@ -22,8 +22,7 @@ const permuteOp = defineOp<{ axes: readonly number[] }>({
   reference: ([x], { axes }) =>
     build(pick(x!.shape, axes), (index) => valueAt(x!, pick(index, inverse(axes)))),
   cases: [caseOf({ axes: [2, 0, 1] }, [3, 5, 7])],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
 });
 
 /** Reorders dimensions: `axes[i]` is the dimension of `x` that becomes dimension i. A view. */
@@ -55,8 +54,7 @@ const sliceOp = defineOp<{ axis: number; start: number; end: number }>({
   reference: ([x], { axis, start, end }) =>
     build(x!.shape.with(axis, end - start), (index) => valueAt(x!, index.with(axis, index[axis]! + start))),
   cases: [caseOf({ axis: 1, start: 2, end: 7 }, [5, 9])],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
 });
 
 /** Elements `start` (included) to `end` (excluded) along `axis`. A view. */
@@ -89,8 +87,7 @@ const padOp = defineOp<{ axis: number; before: number; after: number }>({
       return k < 0 || k >= x!.shape[axis]! ? 0 : valueAt(x!, index.with(axis, k));
     }),
   cases: [caseOf({ axis: 0, before: 2, after: 1 }, [3, 4])],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
 });
 
 /** `x` with `before` and `after` zeros added along `axis`. */
@@ -133,8 +130,7 @@ const concatOp = defineOp<{ axis: number }>({
     caseOf({ axis: 1 }, [2, 3], [2, 1], [2, 7]),
     caseOf({ axis: 0 }, [2, 3], { shape: [5, 3], transposed: true }),
   ],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
 });
 
 /** Joins tensors along `axis`; their other dimensions must agree. */

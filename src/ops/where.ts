@@ -2,7 +2,7 @@ import { empty, launch1d } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { mul } from './binary.ts';
-import { caseOf, defineOp, EXACT } from './core/define.ts';
+import { COPIES, caseOf, defineOp } from './core/define.ts';
 import { mapBroadcast } from './core/ndarray.ts';
 import { broadcastStrides, stridedParams } from './core/strided.ts';
 import { sumTo } from './reduce.ts';
@@ -48,8 +48,7 @@ const whereOp = defineOp<null>({
     caseOf(null, { shape: [1], values: [1] }, [33, 1], [1, 3]),
   ],
   bench: [caseOf(null, [1 << 20], [1 << 20], [1 << 20])],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
   cost: (_, y) => ({ flops: 0, bytes: 16 * sizeOf(y) }),
 });
 

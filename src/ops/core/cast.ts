@@ -2,7 +2,7 @@ import { EliError } from '../../errors.ts';
 import { empty, launch1d } from '../../tensor/create.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { type FloatDType, isFloat, storedAs, type Tensor } from '../../tensor/tensor.ts';
-import { caseOf, defineOp, EXACT } from './define.ts';
+import { COPIES, caseOf, defineOp } from './define.ts';
 import { contiguous } from './layout.ts';
 
 const castOp = defineOp<{ dtype: FloatDType }>({
@@ -21,8 +21,7 @@ const castOp = defineOp<{ dtype: FloatDType }>({
   reference: ([x]) => x!,
   cases: [caseOf({ dtype: 'f32' }, [129])],
   bench: [caseOf({ dtype: 'f32' }, { shape: [1 << 20], below: 1000 })],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
   cost: ([x]) => ({ flops: 0, bytes: 8 * sizeOf(x!) }),
 });
 

@@ -31,23 +31,21 @@ export interface Tolerance {
   readonly rel: number;
 }
 
-export interface BackwardContext<A> {
-  /** Gradient of the output, in its shape. */
-  readonly grad: Tensor;
-  readonly inputs: readonly Tensor[];
-  readonly output: Tensor;
-  readonly attrs: A;
-  /** Which inputs need a gradient; the others can be skipped. */
-  readonly needs: readonly boolean[];
-}
-
 /** The complete description of an op. */
 export interface OpDefinition<A> {
   readonly name: string;
   /** Checks shapes and dtypes, launches, returns the output. */
   readonly forward: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** Gradients of the inputs, made of ops. Absent for ops without a gradient. */
-  readonly backward?: (context: BackwardContext<A>) => readonly (Tensor | undefined)[];
+  readonly backward?: (context: {
+    /** Gradient of the output, in its shape. */
+    readonly grad: Tensor;
+    readonly inputs: readonly Tensor[];
+    readonly output: Tensor;
+    readonly attrs: A;
+    /** Which inputs need a gradient; the others can be skipped. */
+    readonly needs: readonly boolean[];
+  }) => readonly (Tensor | undefined)[];
   /** A fused op composed of plainer ones, in f32: tests compare values and gradients, `eli bench` times both. */
   readonly plain?: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** The same in float64 on the CPU, slow and obvious. */
@@ -134,3 +132,6 @@ export const POWER: Tolerance = { abs: 1e-5, rel: 2e-5 };
 
 /** No rounding at all: copies, comparisons, integer results. */
 export const EXACT: Tolerance = { abs: 0, rel: 0 };
+
+/** Properties of all ops that copy or select elements of any float type. */
+export const COPIES = { half: true, tolerance: EXACT } as const;

@@ -2,7 +2,7 @@ import { EliError } from '../../errors.ts';
 import { empty, launch1d } from '../../tensor/create.ts';
 import { denseStrides, type Shape, showShape, sizeOf } from '../../tensor/shape.ts';
 import { movedAs, type Tensor } from '../../tensor/tensor.ts';
-import { caseOf, defineOp, EXACT } from './define.ts';
+import { COPIES, caseOf, defineOp } from './define.ts';
 import { ndarray } from './ndarray.ts';
 import { stridedParams } from './strided.ts';
 
@@ -40,8 +40,7 @@ const contiguousOp = defineOp<null>({
   reference: ([x]) => x!,
   cases: [caseOf(null, { shape: [7, 33], transposed: true }), caseOf(null, [1])],
   bench: [caseOf(null, { shape: [1024, 1024], transposed: true })],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
   cost: ([x]) => ({ flops: 0, bytes: 8 * sizeOf(x!) }),
 });
 
@@ -70,8 +69,7 @@ const reshapeOp = defineOp<{ shape: Shape }>({
   backward: ({ grad, inputs }) => [reshape(grad, inputs[0]!.shape)],
   reference: ([x], { shape }) => ndarray(shape, x!.data),
   cases: [caseOf({ shape: [3, 14] }, [6, 7])],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
 });
 
 /** The elements in another shape; a view when `x` is dense. One dimension may be -1, which is inferred. */

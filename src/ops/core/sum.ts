@@ -4,7 +4,7 @@ import type { Storage } from '../../gpu/storage.ts';
 import { broadcastShapes, type Shape, sameShape, showShape, withoutAxes } from '../../tensor/shape.ts';
 import { type FloatDType, floatDType, Tensor } from '../../tensor/tensor.ts';
 import { cast } from './cast.ts';
-import { caseOf, defineOp, EXACT } from './define.ts';
+import { COPIES, caseOf, defineOp } from './define.ts';
 import { reshape } from './layout.ts';
 import { atBroadcast, build } from './ndarray.ts';
 import {
@@ -33,8 +33,7 @@ const expandOp = defineOp<{ shape: Shape }>({
   backward: ({ grad, inputs }) => [sumTo(grad, inputs[0]!.shape)],
   reference: ([x], { shape }) => build(shape, (index) => atBroadcast(x!, index)),
   cases: [caseOf({ shape: [2, 3, 5] }, [3, 1])],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
 });
 
 /** `x` repeated to `shape` by broadcasting. A view. */

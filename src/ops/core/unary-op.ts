@@ -47,15 +47,9 @@ interface UnaryFunction {
 /** Defines the op of a function; the result applies it. */
 export function unaryOp(
   name: keyof typeof UNARY_CODES,
-  {
-    value,
-    backward,
-    plain,
-    range = [-3, 3],
-    scalars: [alpha, beta] = [0, 0],
-    tolerance = ROUNDING,
-  }: UnaryFunction,
+  { value, backward, plain, range = [-3, 3], scalars = [0, 0], tolerance = ROUNDING }: UnaryFunction,
 ): (x: Tensor, alpha?: number, beta?: number) => Tensor {
+  const [alpha, beta] = scalars;
   const testCase = (input: CaseInput) => caseOf({ alpha, beta }, { range, ...input });
   const apply = defineOp<{ readonly alpha: number; readonly beta: number }>({
     name,
