@@ -29,40 +29,30 @@ function conv(init: Initializer, inputs: number, outputs: number, kernel: number
   return new Conv2d(init, inputs, outputs, kernel, { stride, padding, bias: false, weights: 'he' });
 }
 
-function shortcut(
-  init: Initializer,
-  inputs: number,
-  outputs: number,
-  stride: number,
-  kind: Shortcut,
-): Module | undefined {
-  if (stride === 1 && inputs === outputs) return undefined;
-  if (kind === 'B')
-    return new Sequential([conv(init, inputs, outputs, 1, stride), new BatchNorm2d(init, outputs)]);
-  const before = Math.floor((outputs - inputs) / 2);
-  return new Activation((x) => {
-    const fewer = stride === 1 ? x : avgPool2d(x, 1, { stride });
-    return pad(fewer, 1, before, outputs - inputs - before);
-  });
-}
-
 /** Two 3×3 convolutions, or as a bottleneck one between two 1×1, with the stride in the 3×3 as in torchvision. */
 class Block extends Module {
   readonly #layers: readonly (readonly [Conv2d, BatchNorm2d])[];
+  /** The shortcut, where it is not the identity. */
   readonly #downsample: Module | undefined;
   readonly #lastRelu: boolean;
 
   constructor(init: Initializer, inputs: number, planes: number, stride: number, options: BlockOptions) {
     super();
-    const { bottleneck, lastRelu } = options;
+    const { bottleneck, shortcut, lastRelu } = options;
     const outputs = planes * expansion(bottleneck);
     const layer = (from: number, to: number, kernel: number, step = 1) =>
       [conv(init, from, to, kernel, step), new BatchNorm2d(init, to)] as const;
     this.#layers = bottleneck
       ? [layer(inputs, planes, 1), layer(planes, planes, 3, stride), layer(planes, outputs, 1)]
       : [layer(inputs, planes, 3, stride), layer(planes, planes, 3)];
-    this.#downsample = shortcut(init, inputs, outputs, stride, options.shortcut);
     this.#lastRelu = lastRelu;
+    if (stride === 1 && inputs === outputs) return;
+    const before = Math.floor((outputs - inputs) / 2);
+    const fewer = (x: Tensor): Tensor => (stride === 1 ? x : avgPool2d(x, 1, { stride }));
+    this.#downsample =
+      shortcut === 'B'
+        ? new Sequential([conv(init, inputs, outputs, 1, stride), new BatchNorm2d(init, outputs)])
+        : new Activation((x) => pad(fewer(x), 1, before, outputs - inputs - before));
   }
 
   override children(): [string, Module][] {

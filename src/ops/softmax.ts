@@ -39,32 +39,28 @@ export function logSumExpRow(x: NdArray, index: readonly number[]): number {
   return largest + Math.log(row.reduce((total, v) => total + Math.exp(v - largest), 0));
 }
 
-/** What the definitions of the three ops have in common. */
-const ROWS: Pick<OpDefinition<null>, 'cases' | 'bench' | 'tolerance'> = {
-  cases: [
-    { inputs: [{ shape: [7, 5], range: [-4, 4] }], attrs: null },
-    { inputs: [{ shape: [3, 129], range: [-4, 4] }], attrs: null },
-    caseOf(null, [33, 1]),
-    // Large logits: no overflow.
-    { inputs: [{ shape: [2, 3], values: [1000, 999, 998, -1000, -1001, 80] }], attrs: null },
-  ],
-  bench: [caseOf(null, [1024, 1024]), caseOf(null, [8192, 10])],
-  tolerance: EXP_LOG,
-};
-
 /** The largest element of each row; rows are shifted by it, so its gradient cancels. */
 const largestOf = (x: Tensor): Tensor => detach(max(x, -1, true));
 
-type RowFunction = Pick<OpDefinition<null>, 'backward' | 'plain' | 'reference' | 'cost'>;
-
 /** Defines the op of a kind along the last axis; the result applies it along any. */
-function rowOp(kind: Kind, definition: RowFunction): (x: Tensor, axis?: number) => Tensor {
+function rowOp(
+  kind: Kind,
+  definition: Pick<OpDefinition<null>, 'backward' | 'plain' | 'reference' | 'cost'>,
+): (x: Tensor, axis?: number) => Tensor {
   const op = defineOp<null>({
     name: kind,
     dense: true,
     forward: ([x]) => launch(kind, x!),
-    ...ROWS,
     ...definition,
+    cases: [
+      caseOf(null, { shape: [7, 5], range: [-4, 4] }),
+      caseOf(null, { shape: [3, 129], range: [-4, 4] }),
+      caseOf(null, [33, 1]),
+      // Large logits: no overflow.
+      caseOf(null, { shape: [2, 3], values: [1000, 999, 998, -1000, -1001, 80] }),
+    ],
+    bench: [caseOf(null, [1024, 1024]), caseOf(null, [8192, 10])],
+    tolerance: EXP_LOG,
   });
   return (x, axis = -1) => {
     const last = x.rank - 1;
