@@ -77,19 +77,15 @@ class Block extends Module {
 /** Output channels of a block per plane. */
 const expansion = (bottleneck: boolean): number => (bottleneck ? 4 : 1);
 
-interface Architecture {
-  readonly bottleneck: boolean;
-  /** Number of blocks in each stage. */
-  readonly blocks: readonly number[];
-  /** Whether it is for large images: a 7×7 convolution of stride 2 and a pooling first, and 64 planes instead of 16. */
-  readonly large: boolean;
-}
-
-function cifar(depth: number): Architecture {
+function cifar(depth: number) {
   const count = (depth - 2) / 6;
   return { bottleneck: false, blocks: [count, count, count], large: false };
 }
 
+/**
+ * Kind of block, and number of blocks in each stage. Those for large images begin with a 7×7 convolution of stride 2 and
+ * a pooling, and have 64 planes instead of 16 in the first stage.
+ */
 const ARCHITECTURES = {
   resnet20: cifar(20),
   resnet32: cifar(32),
@@ -99,7 +95,7 @@ const ARCHITECTURES = {
   resnet18: { bottleneck: false, blocks: [2, 2, 2, 2], large: true },
   resnet34: { bottleneck: false, blocks: [3, 4, 6, 3], large: true },
   resnet50: { bottleneck: true, blocks: [3, 4, 6, 3], large: true },
-} as const satisfies Record<string, Architecture>;
+};
 
 /** One of `RESNETS`. */
 export type ResNetName = keyof typeof ARCHITECTURES;
@@ -139,7 +135,7 @@ export class ResNet extends Network {
     if (!Object.hasOwn(ARCHITECTURES, name)) {
       throw new EliError('ARGUMENT', `unknown network ${name}; known: ${RESNETS.join(', ')}`);
     }
-    const { bottleneck, blocks, large }: Architecture = ARCHITECTURES[name];
+    const { bottleneck, blocks, large } = ARCHITECTURES[name];
     const { classes, channels = 3, cosine = false, shortcut: kind = large ? 'B' : 'A' } = options;
     checkWhole(`${name}: classes`, classes, 1);
     const width = large ? 64 : 16;

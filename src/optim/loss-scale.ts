@@ -1,6 +1,6 @@
 import { checkNumber, checkWhole, POSITIVE } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { zeros } from '../tensor/create.ts';
+import { tensor } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** Settings of a `LossScaler`. */
@@ -35,8 +35,7 @@ export class LossScaler {
     checkNumber('LossScaler: initial', initial, POSITIVE);
     checkWhole('LossScaler: interval', interval, 1);
     this.interval = interval;
-    this.state = engine.keep(zeros(engine, [3]));
-    this.state.write([initial, 0, 0]);
+    this.state = engine.keep(tensor(engine, [initial, 0, 0]));
     this.scale = engine.keep(this.state.view([], [], 0));
   }
 

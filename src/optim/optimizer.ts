@@ -3,7 +3,7 @@ import { checkNumber } from '../errors.ts';
 import { ALIGN, FlatParameters } from '../nn/flat.ts';
 import { mul } from '../ops/binary.ts';
 import { sum } from '../ops/reduce.ts';
-import { launch1d, zeros } from '../tensor/create.ts';
+import { launch1d, tensor } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LossScaler } from './loss-scale.ts';
 
@@ -68,20 +68,18 @@ export class Optimizer {
     this.#learningRate = rule.learningRate;
     this.#gradients = this.flat.like();
     const [momentum, squares] = [this.flat.like(), this.flat.like()];
-    const hyper = this.flat.engine.keep(zeros(this.flat.engine, [4]));
-    hyper.write([rule.learningRate, 0, 0, 0]);
+    const { engine } = this.flat;
+    const hyper = engine.keep(tensor(engine, [rule.learningRate, 0, 0, 0]));
     this.state = { momentum, squares, hyper };
   }
 
   #blockTable(groups: readonly ParameterGroup[]): Tensor {
-    const { engine, values } = this.flat;
+    const { engine } = this.flat;
     const table = groups.flatMap(
       ({ parameters, rateFactor = 1, weightDecay = this.#rule.weightDecay ?? 0 }) =>
         parameters.flatMap((p) => Array<number[]>(Math.ceil(p.size / ALIGN)).fill([rateFactor, weightDecay])),
     );
-    const blocks = engine.keep(zeros(engine, [values.size / ALIGN, 2]));
-    blocks.write(Float32Array.from(table.flat()));
-    return blocks;
+    return engine.keep(tensor(engine, table.flat(), [table.length, 2]));
   }
 
   /** Learning rate of the next steps, captured ones too. */
@@ -89,7 +87,6 @@ export class Optimizer {
     return this.#learningRate;
   }
 
-  /** Learning rate of the next steps, captured ones too. */
   set learningRate(rate: number) {
     this.#learningRate = rate;
     this.flat.engine.write(this.state.hyper.storage, 0, Float32Array.of(rate));

@@ -27,10 +27,7 @@ export const BINARY_CODES = {
 /** One elementwise function of two operands: what the op of its name in shaders/lib/binary.wgsl means. */
 interface BinaryFunction {
   readonly value: (a: number, b: number, slope: number) => number;
-  /**
-   * Gradients of a and b in the shape of the output, summed to theirs afterwards; the second may be left out where there
-   * is none. Absent: piecewise constant.
-   */
+  /** Gradients of a and, if there is one, of b, in the shape of the output. Absent: piecewise constant. */
   readonly backward?: (
     g: Tensor,
     a: Tensor,
