@@ -8,13 +8,11 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { normalizeRows } from './losses.ts';
 
 /**
- * Weights for new classes from features of their samples (Qi et al., CVPR 2018; as LUCIR does it): the mean of a
- * class's normalised features, again normalised, times the mean norm of the old classes' weights.
- *
+ * Weights [classes, d] for new classes (Qi et al., CVPR 2018, in LUCIR's form): the mean of the normalised features of a
+ * class, normalised again, times the mean norm of the old classes' weights.
  * @param features [n, d] of samples of the new classes
- * @param labels [n] (u32), from 0; a class without a sample gets zeros
+ * @param labels [n] (u32), from 0; a class without samples gets zeros
  * @param old weights of the old classes [k, d]
- * @returns [classes, d]
  */
 export function imprintedWeights(features: Tensor, labels: Tensor, classes: number, old: Tensor): Tensor {
   expectShape('imprintedWeights: features', features.shape, ['n', 'd']);
@@ -22,7 +20,7 @@ export function imprintedWeights(features: Tensor, labels: Tensor, classes: numb
   const { engine } = features;
   return engine.tidy(() =>
     noGrad(engine, () => {
-      // The sum points where the mean does.
+      // The sum has the direction of the mean.
       const directions = normalizeRows(scatterAdd(normalizeRows(toFloat(features)), labels, classes));
       return mul(directions, mean(sqrt(sum(mul(old, old), 1))));
     }),

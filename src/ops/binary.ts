@@ -1,7 +1,7 @@
 import type { Tensor } from '../tensor/tensor.ts';
 import { add, affine, mul, sub } from './core/arithmetic.ts';
 import { binaryOp } from './core/binary-op.ts';
-import { EXACT } from './core/define.ts';
+import { EXACT, POWER } from './core/define.ts';
 import { log, powScalar } from './unary.ts';
 
 export { add, div, mul, sub } from './core/arithmetic.ts';
@@ -15,8 +15,7 @@ const powOp = binaryOp('powTensor', {
   value: (a, b) => a ** b,
   backward: (g, a, b, y) => [() => mul(g, mul(b, pow(a, sub(b, 1)))), () => mul(g, mul(y, log(a)))],
   range: [0.3, 3],
-  tolerance: { abs: 1e-5, rel: 2e-5 },
-  toleranceNote: 'WGSL computes pow as exp2(y · log2 x)',
+  tolerance: POWER,
 });
 
 /** a^b; with a tensor exponent the base must be positive for a gradient. */
@@ -36,22 +35,22 @@ export const minimum: (a: Tensor, b: Tensor) => Tensor = binaryOp('minimum', {
   backward: (g, a, b) => [() => mul(g, halves(b, a)), () => mul(g, halves(a, b))],
   tolerance: EXACT,
 });
+
 const comparison = (
   name: Parameters<typeof binaryOp>[0],
-  value: (a: number, b: number) => number,
-): ((a: Tensor, b: Tensor) => Tensor) => binaryOp(name, { value, ties: true, tolerance: EXACT });
+  holds: (a: number, b: number) => boolean,
+): ((a: Tensor, b: Tensor) => Tensor) =>
+  binaryOp(name, { value: (a, b) => Number(holds(a, b)), ties: true, tolerance: EXACT });
 
 /** 1 where a = b, else 0, in their dtype. Comparisons have no gradient. */
-export const equal: (a: Tensor, b: Tensor) => Tensor = comparison('equal', (a, b) => Number(a === b));
+export const equal: (a: Tensor, b: Tensor) => Tensor = comparison('equal', (a, b) => a === b);
 /** 1 where a ≠ b, else 0. */
-export const notEqual: (a: Tensor, b: Tensor) => Tensor = comparison('notEqual', (a, b) => Number(a !== b));
+export const notEqual: (a: Tensor, b: Tensor) => Tensor = comparison('notEqual', (a, b) => a !== b);
 /** 1 where a < b, else 0. */
-export const less: (a: Tensor, b: Tensor) => Tensor = comparison('less', (a, b) => Number(a < b));
+export const less: (a: Tensor, b: Tensor) => Tensor = comparison('less', (a, b) => a < b);
 /** 1 where a ≤ b, else 0. */
-export const lessEqual: (a: Tensor, b: Tensor) => Tensor = comparison('lessEqual', (a, b) => Number(a <= b));
+export const lessEqual: (a: Tensor, b: Tensor) => Tensor = comparison('lessEqual', (a, b) => a <= b);
 /** 1 where a > b, else 0. */
-export const greater: (a: Tensor, b: Tensor) => Tensor = comparison('greater', (a, b) => Number(a > b));
+export const greater: (a: Tensor, b: Tensor) => Tensor = comparison('greater', (a, b) => a > b);
 /** 1 where a ≥ b, else 0. */
-export const greaterEqual: (a: Tensor, b: Tensor) => Tensor = comparison('greaterEqual', (a, b) =>
-  Number(a >= b),
-);
+export const greaterEqual: (a: Tensor, b: Tensor) => Tensor = comparison('greaterEqual', (a, b) => a >= b);

@@ -3,7 +3,7 @@ import { normalizeAxes, normalizeAxis, sizeOf, withoutAxes } from '../tensor/sha
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { equal } from './binary.ts';
 import { affine, div, mul } from './core/arithmetic.ts';
-import { defineOp, EXACT } from './core/define.ts';
+import { COPIES, caseOf, defineOp, EXACT, type Op } from './core/define.ts';
 import { contiguous, reshape } from './core/layout.ts';
 import { atBroadcast, build, mapped } from './core/ndarray.ts';
 import {
@@ -50,22 +50,22 @@ const maxOp = defineOp<ReductionAxes>({
   tolerance: EXACT,
 });
 
-function reduction(name: string, op: (inputs: readonly Tensor[], attrs: ReductionAxes) => Tensor) {
-  return (x: Tensor, axes?: number | readonly number[], keepDims = false): Tensor => {
+type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boolean) => Tensor;
+
+function reduction(name: string, op: Op<ReductionAxes>): Reduction {
+  return (x, axes, keepDims = false) => {
     const list = normalizeAxes(name, axes, x.shape);
     const y = op([x], { axes: list });
     return keepDims ? y : reshape(y, withoutAxes(x.shape, list));
   };
 }
 
-type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boolean) => Tensor;
-
 /**
- * Sum along `axes` (all by default); reduced axes are dropped unless `keepDims`. Fixed order: same bits each run. Sums
- * and means of f16 are computed in f32 and stored as f16.
+ * Sum along `axes` (default: all), which are dropped unless `keepDims`. The order is fixed, so results are the same bit
+ * for bit. Sums and means of f16 are computed in f32 and stored as f16.
  */
 export const sum: Reduction = reduction('sum', sumOp);
-/** Mean along `axes`; like `sum` otherwise. */
+/** Mean along `axes`, otherwise like `sum`. */
 export const mean: Reduction = reduction('mean', meanOp);
 /** Largest element along `axes`; equal maxima share the gradient evenly. */
 export const max: Reduction = reduction('max', maxOp);
@@ -89,15 +89,11 @@ const argmaxOp = defineOp<null>({
       const row = Array.from({ length: x!.shape.at(-1)! }, (_, i) => atBroadcast(x!, [...index, i]));
       return row.indexOf(Math.max(...row));
     }),
-  cases: [
-    { inputs: [{ shape: [129, 5] }], attrs: null },
-    { inputs: [{ shape: [2, 3], values: [1, 4, 4, 2, 2, 2] }], attrs: null },
-  ],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf(null, [129, 5]), caseOf(null, { shape: [2, 3], values: [1, 4, 4, 2, 2, 2] })],
+  ...COPIES,
 });
 
-/** Index (u32) of the largest element along `axis`, the first of equals. No gradient. */
+/** Index (u32) of the largest element along `axis`, the first among equals. No gradient. */
 export function argmax(x: Tensor, axis = -1): Tensor {
   const at = normalizeAxis('argmax', axis, x.shape);
   const order = [...x.shape.keys()].filter((d) => d !== at).concat(at);
