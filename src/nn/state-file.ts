@@ -1,4 +1,6 @@
+import { EliError } from '../errors.ts';
 import { type Safetensors, type SafetensorsInput, toFloat32 } from '../files/safetensors.ts';
+import { type Shape, sameShape, showShape } from '../tensor/shape.ts';
 import type { StateDict } from './module.ts';
 
 /** A state as a safetensors file holds it: f32, each name behind `prefix`. */
@@ -14,5 +16,21 @@ export function stateFromTensors(tensors: Safetensors['tensors'], prefix: string
     Object.entries(tensors)
       .filter(([name]) => name.startsWith(prefix))
       .map(([name, entry]) => [name.slice(prefix.length), { shape: entry.shape, data: toFloat32(entry) }]),
+  );
+}
+
+/** The values of a tensor of `owner`'s state. @throws EliError `FORMAT` when it is missing or has another shape */
+export function stateTensor(
+  owner: string,
+  state: StateDict,
+  name: string,
+  shape: Shape,
+): Float32Array<ArrayBuffer> {
+  const found = state[name];
+  if (found === undefined) throw new EliError('FORMAT', `the ${owner} has no tensor ${name}`);
+  if (sameShape(found.shape, shape)) return found.data;
+  throw new EliError(
+    'FORMAT',
+    `tensor ${name} of the ${owner} has shape ${showShape(found.shape)}, must be ${showShape(shape)}`,
   );
 }
