@@ -398,7 +398,19 @@ test('refused, with nothing written', async () => {
     '--out',
     out,
   );
-  await refused(1, /holds no gate/, 'apply', '--aligner', a, '--gate', a, '--in', cur, '--out', out);
+  await refused(
+    1,
+    /expected "eli-webgpu gate"/,
+    'apply',
+    '--aligner',
+    a,
+    '--gate',
+    a,
+    '--in',
+    cur,
+    '--out',
+    out,
+  );
   await refused(
     1,
     /--energies needs energies, which this map does not have/,

@@ -193,11 +193,15 @@ test('files that hold no map, or not all of one', async () => {
     [{ format: 'eli-webgpu aligner' }, {}, /not a complete eli-webgpu aligner: latent is missing/],
     [{ format: 'eli-webgpu control' }, {}, /no control "", known: ridge, mean-shift/],
     [{ format: 'eli-webgpu control', control: 'valueOf' }, {}, /no control "valueOf"/],
-    [{ format: 'eli-webgpu control', control: 'mean-shift' }, {}, /mean-shift map has no tensor shift/],
+    [
+      { format: 'eli-webgpu control', control: 'mean-shift' },
+      {},
+      /tensor shift of the mean-shift map is missing/,
+    ],
     [
       { format: 'eli-webgpu control', control: 'ridge' },
       { 'control.bias': bias },
-      /ridge map has no tensor weight/,
+      /tensor weight of the ridge map is missing/,
     ],
     [
       { format: 'eli-webgpu control', control: 'ridge' },

@@ -70,3 +70,8 @@ export function invertLower(l: Float64Array, n: number): Float64Array {
   }
   return inverse;
 }
+
+/** The transpose [n, m] of a matrix [m, n], both row-major. */
+export function transposed(a: Float64Array, m: number, n: number): Float64Array<ArrayBuffer> {
+  return Float64Array.from({ length: m * n }, (_, i) => a[(i % m) * n + Math.floor(i / m)]!);
+}

@@ -19,16 +19,16 @@ export function stateFromTensors(tensors: Safetensors['tensors'], prefix: string
   );
 }
 
-/** The values of a tensor of `owner`'s state. @throws EliError `FORMAT` when it is missing or has another shape */
+/** Values of a tensor of `owner`'s state, of any shape by default. @throws EliError `FORMAT` if missing or misshaped */
 export function stateTensor(
   owner: string,
   state: StateDict,
   name: string,
-  shape: Shape,
+  shape?: Shape,
 ): Float32Array<ArrayBuffer> {
   const found = state[name];
-  if (found === undefined) throw new EliError('FORMAT', `the ${owner} has no tensor ${name}`);
-  if (sameShape(found.shape, shape)) return found.data;
+  if (found === undefined) throw new EliError('FORMAT', `tensor ${name} of the ${owner} is missing`);
+  if (shape === undefined || sameShape(found.shape, shape)) return found.data;
   throw new EliError(
     'FORMAT',
     `tensor ${name} of the ${owner} has shape ${showShape(found.shape)}, must be ${showShape(shape)}`,

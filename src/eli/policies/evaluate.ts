@@ -1,8 +1,8 @@
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Gate, GateBatch, GateData } from '../gates/gate.ts';
-import type { TaskStatistics } from '../gates/statistics.ts';
 import { SumGate } from '../gates/sum.ts';
+import type { TaskStatistics } from '../gates/task-statistics.ts';
 import { answersOf } from './answers.ts';
 import { auroc, type HeadAnswers, type PolicyScores, scorePolicy, type Truth, tradeoff } from './scores.ts';
 
