@@ -90,7 +90,6 @@ export { loadMap } from './eli/maps/load.ts';
 export type { LatentMap } from './eli/maps/map.ts';
 export * from './eli/measure.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
-export { answersOf } from './eli/policies/answers.ts';
 export { CachedGate } from './eli/policies/cached-gate.ts';
 export * from './eli/policies/evaluate.ts';
 export * from './eli/policies/scores.ts';
