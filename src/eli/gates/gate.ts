@@ -49,7 +49,7 @@ export abstract class Gate {
   /** Learns from current-task data. @throws EliError `ARGUMENT` when the data lacks what the gate needs. */
   abstract fit(data: GateData): Promise<void>;
 
-  /** A score for each sample, [n]: the higher, the more like an old task. @throws EliError `ARGUMENT` */
+  /** A score for each sample, [n]: the higher, the more like an old task. @throws EliError `ARGUMENT` before `fit` */
   abstract score(batch: GateBatch): Promise<Float32Array>;
 
   /** What the gate is saved as. @throws EliError `ARGUMENT` before `fit` */
@@ -64,7 +64,7 @@ export abstract class Gate {
     this.threshold = quantileOf(await this.score(heldOut), quantile);
   }
 
-  /** 1 for each sample taken for an old one, [n]. @throws EliError `ARGUMENT` before `calibrate` */
+  /** 1 for each sample that is taken for an old one, else 0, [n]. @throws EliError `ARGUMENT` before `calibrate` */
   async decide(batch: GateBatch): Promise<Uint8Array> {
     if (Number.isNaN(this.threshold)) {
       throw new EliError('ARGUMENT', `the gate ${this.name} has no threshold`, {
@@ -81,7 +81,7 @@ export function need(gate: string, batch: GateBatch, part: keyof GateBatch): Ten
   const found = batch[part];
   if (found === undefined) {
     throw new EliError('ARGUMENT', `the gate ${gate} needs ${part}`, {
-      hint: 'give it to the gate, or choose a gate that does without',
+      hint: 'add it to the batch, or choose a gate that works without it',
     });
   }
   return found;

@@ -6,8 +6,8 @@ import { type GaussianSettings, gaussianSettings, TaskStatistics } from './task-
 
 /**
  * P: novelty, minus the log-density of a sample under Gaussians of the current task's classes, on its principal
- * components (Lee et al., NeurIPS 2018, take the distance alone). Of `inputs` it sees the samples, of `current` or
- * `aligned` their latents: then nothing but latents is needed.
+ * components (Lee et al., NeurIPS 2018, use the distance alone). With `of: 'inputs'` it looks at the samples; with
+ * `current` or `aligned` it needs only their latents.
  */
 export class NoveltyGate extends Gate {
   readonly name: string;

@@ -6,8 +6,8 @@ import { fitted, Gate, type GateBatch, type GateData, type GateState, need } fro
 import { TaskStatistics } from './task-statistics.ts';
 
 /**
- * The log of how much likelier a sample is under Gaussians of the old task's classes, from its saved statistics, than
- * under those of the current task's classes: quadratic discriminant analysis of the two tasks.
+ * The log-likelihood ratio of a sample under Gaussians of the old task's classes, from its saved statistics, and under
+ * Gaussians of the current task's classes: quadratic discriminant analysis of the two tasks.
  */
 export class StatisticsGate extends Gate {
   readonly name: string;

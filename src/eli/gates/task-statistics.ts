@@ -69,7 +69,7 @@ export class TaskStatistics {
     return new TaskStatistics(full, on, moments);
   }
 
-  /** Number of values per row that the statistics are of. */
+  /** Values per row of the data: p, or d. */
   get width(): number {
     const { counts, means } = this.moments;
     return this.basis?.mean.length ?? means.length / counts.length;
@@ -106,7 +106,8 @@ export class TaskStatistics {
       means: part(`${prefix}means`, [c, k]),
       covariances: part(`${prefix}covariances`, [covariances, k, k]),
     };
-    if (c === 0 || k === 0) throw new EliError('FORMAT', `${c} classes of ${k} dimensions are no statistics`);
+    if (c === 0 || k === 0)
+      throw new EliError('FORMAT', `statistics of ${c} classes in ${k} dimensions are empty`);
     const hasBasis = 'basis.mean' in state || 'basis.columns' in state;
     const p = state['basis.mean']?.shape[0] ?? 0;
     const basis = hasBasis
