@@ -13,8 +13,9 @@ export { type Combine, SumGate } from './sum.ts';
 export { type GaussianSettings, TaskStatistics } from './task-statistics.ts';
 export { TransformGate, type TransformSettings } from './transforms.ts';
 
-/** How a gate is restored from its state; one that combines others is given them. */
+/** A class of gates. */
 export interface GateClass {
+  /** The gate with this state; one that combines others is given them. @throws EliError `FORMAT` */
   fromState(state: GateState, parts: readonly Gate[]): Gate;
 }
 
