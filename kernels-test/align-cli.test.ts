@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { main } from '../src/cli/main.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { DriftMeter, energyAuroc } from '../src/eli/drift.ts';
-import { MeanShift } from '../src/eli/maps/mean-shift.ts';
+import { MeanShift } from '../src/eli/maps/closed-forms.ts';
 import { encodeSafetensors } from '../src/files/safetensors.ts';
 import { tensor } from '../src/tensor/create.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
@@ -398,7 +398,19 @@ test('refused, with nothing written', async () => {
     '--out',
     out,
   );
-  await refused(1, /holds no gate/, 'apply', '--aligner', a, '--gate', a, '--in', cur, '--out', out);
+  await refused(
+    1,
+    /expected "eli-webgpu gate"/,
+    'apply',
+    '--aligner',
+    a,
+    '--gate',
+    a,
+    '--in',
+    cur,
+    '--out',
+    out,
+  );
   await refused(
     1,
     /--energies needs energies, which this map does not have/,

@@ -78,15 +78,18 @@ export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
 export * from './eli/gates/file.ts';
 export * from './eli/gates/learn.ts';
-export { ClosedForm } from './eli/maps/closed-form.ts';
-export * from './eli/maps/closed-forms.ts';
+export {
+  CLOSED_FORMS,
+  ClosedForm,
+  type ClosedFormName,
+  fitMap,
+  MeanShift,
+  RidgeMap,
+} from './eli/maps/closed-forms.ts';
 export { loadMap } from './eli/maps/load.ts';
 export type { LatentMap } from './eli/maps/map.ts';
-export { MeanShift } from './eli/maps/mean-shift.ts';
-export { RidgeMap } from './eli/maps/ridge.ts';
 export * from './eli/measure.ts';
 export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
-export { answersOf } from './eli/policies/answers.ts';
 export { CachedGate } from './eli/policies/cached-gate.ts';
 export * from './eli/policies/evaluate.ts';
 export * from './eli/policies/scores.ts';
