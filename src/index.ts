@@ -37,12 +37,7 @@ export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing 
 export type { Energy } from './ebm/energy.ts';
 export { EnergyModel } from './ebm/energy-model.ts';
 export { type HmcOptions, hmc, type LeapfrogOptions, leapfrog } from './ebm/hmc.ts';
-export {
-  type ContrastiveOptions,
-  contrastiveLoss,
-  PersistentChains,
-  type PersistentOptions,
-} from './ebm/losses.ts';
+export * from './ebm/losses.ts';
 export { type MalaOptions, mala } from './ebm/mala.ts';
 export { metropolis } from './ebm/metropolis.ts';
 export type { EnergyModelConfig } from './ebm/network.ts';
@@ -68,7 +63,6 @@ export {
   type SlicedOptions,
   slicedScoreMatching,
 } from './ebm/score-matching.ts';
-export { energyL2 } from './ebm/stabilise.ts';
 export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
 export { EnergyAligner, type FitHooks, type FitProgress } from './eli/aligner.ts';
 export * from './eli/apply.ts';
