@@ -36,7 +36,7 @@ export type { Chains, LangevinChain, SamplerVariant, Trajectory } from './ebm/ch
 export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
 export type { Energy } from './ebm/energy.ts';
 export { EnergyModel } from './ebm/energy-model.ts';
-export { type HmcOptions, hmc, type LeapfrogOptions, leapfrog } from './ebm/hmc.ts';
+export { type HmcOptions, hmc } from './ebm/hmc.ts';
 export * from './ebm/losses.ts';
 export { type MalaOptions, mala } from './ebm/mala.ts';
 export { metropolis } from './ebm/metropolis.ts';
