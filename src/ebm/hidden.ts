@@ -186,12 +186,9 @@ export class HiddenState {
     this.#state = engine.keep(zeros(engine, [4, layoutOf(config).size]));
   }
 
-  /** Copies the three sets of W1, b1, w2, b2 in (`toKernels`) or out. */
-  exchange(
-    sets: { model: readonly Tensor[]; squares: readonly Tensor[]; average: readonly Tensor[] },
-    toKernels: boolean,
-  ): void {
-    for (const [i, parameters] of [sets.model, sets.squares, sets.average].entries()) {
+  /** Copies the three sets of W1, b1, w2, b2 in (`toKernels`) or out: model, squares, average. */
+  exchange(sets: readonly (readonly Tensor[])[], toKernels: boolean): void {
+    for (const [i, parameters] of sets.entries()) {
       const part = slice(this.#state, 0, i, i + 1);
       exchange(this.#config, parameters, part, toKernels);
       part.dispose();
