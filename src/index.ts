@@ -36,13 +36,8 @@ export type { Chains, LangevinChain, SamplerVariant, Trajectory } from './ebm/ch
 export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
 export type { Energy } from './ebm/energy.ts';
 export { EnergyModel } from './ebm/energy-model.ts';
-export { type HmcOptions, hmc, type LeapfrogOptions, leapfrog } from './ebm/hmc.ts';
-export {
-  type ContrastiveOptions,
-  contrastiveLoss,
-  PersistentChains,
-  type PersistentOptions,
-} from './ebm/losses.ts';
+export { type HmcOptions, hmc } from './ebm/hmc.ts';
+export * from './ebm/losses.ts';
 export { type MalaOptions, mala } from './ebm/mala.ts';
 export { metropolis } from './ebm/metropolis.ts';
 export type { EnergyModelConfig } from './ebm/network.ts';
@@ -68,11 +63,9 @@ export {
   type SlicedOptions,
   slicedScoreMatching,
 } from './ebm/score-matching.ts';
-export { energyL2 } from './ebm/stabilise.ts';
 export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
 export { EnergyAligner, type FitHooks, type FitProgress } from './eli/aligner.ts';
 export * from './eli/apply.ts';
-export type { Start } from './eli/chain-start.ts';
 export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc } from './eli/drift.ts';
 export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
@@ -89,7 +82,7 @@ export {
 export { loadMap } from './eli/maps/load.ts';
 export type { LatentMap } from './eli/maps/map.ts';
 export * from './eli/measure.ts';
-export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
+export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions, type Start } from './eli/options.ts';
 export { CachedGate } from './eli/policies/cached-gate.ts';
 export * from './eli/policies/evaluate.ts';
 export * from './eli/policies/scores.ts';

@@ -1,8 +1,7 @@
 import type { Chains } from '../ebm/chains.ts';
-import { EnergyModel } from '../ebm/energy-model.ts';
 import { sample } from '../ebm/sample.ts';
 import { gradientDescent } from '../ebm/unadjusted.ts';
-import { EliError } from '../errors.ts';
+import { checkWhole, EliError } from '../errors.ts';
 import { readFormat } from '../files/formats.ts';
 import { wholeNumber } from '../files/json.ts';
 import {
@@ -12,27 +11,20 @@ import {
   writeSafetensors,
 } from '../files/safetensors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { Initializer } from '../nn/init.ts';
 import type { StateDict } from '../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
 import { neg } from '../ops/unary.ts';
-import { STREAM } from '../tensor/streams.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import type { AlignerState, FitSchedule, LatentPairs } from './fit.ts';
 import { CLOSED_FORMS, type ClosedForm, checkPaired, fitMap } from './maps/closed-forms.ts';
 import type { LatentMap, MapFormat } from './maps/map.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
-import { AlignerTrainer } from './trainer.ts';
+import { AlignerTrainer, type FitReport } from './trainer.ts';
 
 /** What a fit reports. */
-export interface FitProgress {
-  readonly iteration: number;
+export interface FitProgress extends FitReport {
   readonly iterations: number;
-  /** Mean loss E(previous) − E(sampled) since the last report. */
-  readonly loss: number;
-  /** Whether the signal stopped the fit here: `await aligner.state()` is where it can be resumed from. */
-  readonly stopped: boolean;
-  /** The aligner as it stands, for measuring on the way. */
+  /** The aligner as it stands, for measurements along the way. */
   readonly aligner: EnergyAligner;
 }
 
@@ -62,13 +54,7 @@ export class EnergyAligner implements LatentMap {
     this.engine = engine;
     this.latent = latent;
     this.config = config;
-    const make = (): EnergyModel =>
-      new EnergyModel(new Initializer(engine, config.seed, STREAM.energy), { ...config, latent });
-    this.#trainer = engine.tidy(() => {
-      const trainer = new AlignerTrainer(config, make(), make(), make());
-      trainer.keep();
-      return trainer;
-    });
+    this.#trainer = new AlignerTrainer(engine, latent, config);
   }
 
   /**
@@ -220,9 +206,9 @@ function checkPairs(engine: Engine, pairs: LatentPairs, { batch }: AlignerConfig
   for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
     if (x.engine !== engine)
       throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
+    checkDType('EnergyAligner.fit', x, 'f32');
   }
   checkPaired('EnergyAligner.fit', pairs);
-  for (const x of [pairs.previous, pairs.current]) checkDType('EnergyAligner.fit', x, 'f32');
   const n = pairs.current.shape[0]!;
   if (n >= batch) return;
   throw new EliError('SHAPE', `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${batch}`, {
@@ -230,19 +216,18 @@ function checkPairs(engine: Engine, pairs: LatentPairs, { batch }: AlignerConfig
   });
 }
 
-function checkHooks(hooks: FitHooks, samples: number, config: AlignerConfig): void {
-  const { every = 1, order } = hooks;
-  if (!Number.isInteger(every) || every < 1) {
-    throw new EliError('ARGUMENT', `EnergyAligner.fit: every is ${every}, must be a whole number from 1`);
-  }
-  if (order === undefined) return;
-  const needed = config.iterations * config.batch;
-  if (order.length < needed || order.some((index) => index >= samples)) {
-    throw new EliError(
-      'ARGUMENT',
-      `EnergyAligner.fit: order must hold ${needed} indices below ${samples}, it has ${order.length}`,
-    );
-  }
+function checkHooks(
+  { every = 1, order }: FitHooks,
+  samples: number,
+  { iterations, batch }: AlignerConfig,
+): void {
+  checkWhole('EnergyAligner.fit: every', every, 1);
+  const needed = iterations * batch;
+  if (order === undefined || (order.length >= needed && order.every((index) => index < samples))) return;
+  throw new EliError(
+    'ARGUMENT',
+    `EnergyAligner.fit: order must hold ${needed} indices below ${samples}, it has ${order.length}`,
+  );
 }
 
 const PARTS = ['model', 'average', 'squares', 'start'] as const;
@@ -253,9 +238,7 @@ export function stateTensors(state: AlignerState, prefix = ''): Record<string, S
   return Object.assign(
     {},
     ...PARTS.map((part) => stateToTensors(state[part], `${prefix}${part}.`)),
-    losses.length === 0
-      ? {}
-      : { [`${prefix}losses`]: { dtype: 'F32', shape: [losses.length], data: losses } },
+    losses.length > 0 && { [`${prefix}losses`]: { dtype: 'F32', shape: [losses.length], data: losses } },
   );
 }
 

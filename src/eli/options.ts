@@ -1,11 +1,21 @@
 import { type ConfigOf, ConfigTable, choice, number, whole } from '../config.ts';
-import { STARTS } from './chain-start.ts';
+import { SIZES } from '../ebm/network.ts';
+import { CLOSED_FORMS, type ClosedFormName } from './maps/closed-forms.ts';
+
+/**
+ * Where chains start: at the current model's latents (the original), or where a closed form that is fitted to the pairs
+ * moves them. The original does not use the pairing.
+ */
+export type Start = 'current' | ClosedFormName;
+
+/** All of them, the original's first. */
+export const STARTS: readonly Start[] = ['current', ...(Object.keys(CLOSED_FORMS) as ClosedFormName[])];
 
 /** The keys of an aligner; the defaults are those of the original's MNIST experiment. */
 export const ALIGNER_KEYS = new ConfigTable('aligner option', {
   seed: whole("seed of the energy's initial weights and of the order of the data", { default: 1, from: 0 }),
-  hidden: whole('hidden units of the energy', { default: 64, from: 1, to: 512 }),
-  layers: whole('hidden layers of the energy', { default: 1, from: 0, to: 7 }),
+  hidden: whole('hidden units of the energy', { default: 64, ...SIZES.hidden }),
+  layers: whole('hidden layers of the energy', { default: 1, ...SIZES.layers }),
   slope: number("slope of the energy's leaky ReLU", { default: 0.2, from: 0, to: 1 }),
   iterations: whole('iterations of the aligner', { default: 17_100, from: 0, to: 1e9 }),
   /** At most as many as the workgroups of one dimension. */
