@@ -5,6 +5,7 @@ import type { Engine } from '../../gpu/engine.ts';
 import type { Linear } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
+import type { Scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { TrainerState } from '../../train/trainer.ts';
 import type { PolicyReport, ReportKind } from '../policy-report.ts';
@@ -27,24 +28,26 @@ export interface MnistLatents {
   readonly test: { readonly previous: Tensor; readonly current: Tensor; readonly second: Tensor };
 }
 
-/** How far a run has come, and what its stages hand on to one another. */
+/** How far a run has come, and what its stages pass on to later ones. */
 export class MnistState {
   readonly engine: Engine;
   readonly config: MnistConfig;
   readonly run: MnistRun;
   readonly record: RunRecord;
+  /** Owns everything on the device. */
+  readonly scope: Scope;
   readonly sets: TwoTasks;
   readonly net: TwoTaskNet;
   readonly optimizer: Optimizer;
   /** Epochs done of each task. */
-  readonly epochs: [number, number] = [0, 0];
-  /** Of the epoch under way. */
-  losses: number[] = [];
-  trained: TrainerState | undefined;
+  readonly epochs: [number, number];
+  /** Of the current epoch. */
+  losses: number[];
+  classifier: TrainerState | undefined;
   /** The network after task 1: its base is the previous model, its head 1 the saved head. */
   afterTask1: StateDict | undefined;
-  readonly curve: CurvePoint[] = [];
-  /** Where the fit of the aligner stood. */
+  readonly curve: CurvePoint[];
+  /** The fit of the aligner at the checkpoint. */
   readonly fit: AlignerState | undefined;
   previous: Linear | undefined;
   savedHead: Linear | undefined;
@@ -59,68 +62,52 @@ export class MnistState {
     mnist: ImageData,
     run: MnistRun,
     record: RunRecord,
-    before: MnistCheckpoint | undefined,
+    scope: Scope,
+    before: Partial<MnistCheckpoint> = {},
   ) {
     this.engine = engine;
     this.config = config;
     this.run = run;
     this.record = record;
-    this.sets = new TwoTasks(engine, mnist);
+    this.scope = scope;
+    this.sets = scope.add(new TwoTasks(engine, mnist));
     const { net, optimizer } = twoTaskModel(engine, config, this.sets.pixels);
-    this.net = net;
-    this.optimizer = optimizer;
-    if (before === undefined) return;
-    this.epochs = [...before.epochs];
-    this.losses = [...before.losses];
-    this.trained = before.classifier;
+    this.net = scope.add(net);
+    this.optimizer = scope.add(optimizer);
+    const { epochs = [0, 0], losses = [], curve = [] } = before;
+    this.epochs = [...epochs];
+    this.losses = [...losses];
+    this.curve = [...curve];
+    this.classifier = before.classifier;
     this.afterTask1 = before.afterTask1;
-    this.curve = [...before.curve];
     this.fit = before.aligner;
-    net.loadStateDict(before.classifier.model);
+    if (before.classifier !== undefined) net.loadStateDict(before.classifier.model);
   }
 
-  /** Writes where the run stands. */
+  /** Writes a checkpoint of the run. */
   async checkpoint(aligner?: EnergyAligner): Promise<void> {
-    const state = await aligner?.state();
-    await this.record.checkpoint((logLength) =>
-      writeCheckpoint(this.run.folder, {
-        config: this.config,
-        epochs: this.epochs,
-        classifier: this.trained!,
-        losses: this.losses,
-        ...(this.afterTask1 === undefined ? {} : { afterTask1: this.afterTask1 }),
-        ...(state === undefined ? {} : { aligner: state }),
-        curve: this.curve,
-        logLength,
-      }),
-    );
+    const { config, epochs, losses, afterTask1, curve } = this;
+    const fit = await aligner?.state();
+    const now = { config, epochs, classifier: this.classifier!, losses, afterTask1, aligner: fit, curve };
+    await this.record.checkpoint((logLength) => writeCheckpoint(this.run.folder, { ...now, logLength }));
   }
 
   /** Makes the layers of the previous model, and the latents. */
   takeLatents(): void {
+    const { scope, engine, afterTask1 } = this;
     const { train2, test1, test2 } = this.sets;
     const { base } = this.net;
-    const previous = layerOf(this.engine, this.afterTask1!, 'base');
+    const previous = scope.add(layerOf(engine, afterTask1!, 'base'));
     this.previous = previous;
-    this.savedHead = layerOf(this.engine, this.afterTask1!, 'head1');
+    this.savedHead = scope.add(layerOf(engine, afterTask1!, 'head1'));
+    const latents = (layer: Linear, samples: typeof train2): Tensor => scope.add(latentsOf(layer, samples));
     this.latents = {
-      pairs: { previous: latentsOf(previous, train2), current: latentsOf(base, train2) },
+      pairs: { previous: latents(previous, train2), current: latents(base, train2) },
       test: {
-        previous: latentsOf(previous, test1),
-        current: latentsOf(base, test1),
-        second: latentsOf(base, test2),
+        previous: latents(previous, test1),
+        current: latents(base, test1),
+        second: latents(base, test2),
       },
     };
-  }
-
-  dispose(): void {
-    const latents = Object.values(this.latents ?? {}).flatMap((part) => Object.values<Tensor>(part));
-    for (const tensor of latents) tensor.dispose();
-    this.aligner?.dispose();
-    this.previous?.dispose();
-    this.savedHead?.dispose();
-    this.optimizer.dispose();
-    this.net.dispose();
-    this.sets.dispose();
   }
 }
