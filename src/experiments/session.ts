@@ -41,16 +41,30 @@ export interface RunOptions {
   readonly guard?: (() => void) | undefined;
 }
 
-/** The log and the checkpoints of a run, or of one of its seeds. */
-export class RunRecord {
-  readonly options: RunOptions;
+/** What `runStages` opens for a run. */
+export interface RunParts<C, R extends RunOptions> {
+  readonly engine: Engine;
+  readonly config: C;
+  readonly run: R;
+  /** Owns what the run has on the device. */
+  readonly scope: Scope;
+  readonly log: RunLog;
+}
+
+/** How far a run, or one of its seeds, has come. Each experiment adds what its stages pass on to later ones. */
+export class RunState<C, R extends RunOptions> {
+  readonly engine: Engine;
+  readonly config: C;
+  readonly run: R;
+  readonly scope: Scope;
   readonly #log: RunLog;
 
-  /** Opens the log and cuts off the events after the checkpoint, which recorded the log's length. */
-  constructor(options: RunOptions, length: number) {
-    this.options = options;
-    const { folder, resume } = options;
-    this.#log = RunLog.open(join(folder, 'log.jsonl'), { resume, length });
+  constructor({ engine, config, run, scope, log }: RunParts<C, R>) {
+    this.engine = engine;
+    this.config = config;
+    this.run = run;
+    this.scope = scope;
+    this.#log = log;
   }
 
   event(event: RunEvent): void {
@@ -58,15 +72,15 @@ export class RunRecord {
   }
 
   /** Has `save` write a checkpoint that matches the current log. */
-  async checkpoint(save: (logLength: number) => Promise<void>): Promise<void> {
-    this.options.guard?.();
+  async saveCheckpoint(save: (folder: string, logLength: number) => Promise<void>): Promise<void> {
+    this.run.guard?.();
     this.#log.flush();
-    await save(this.#log.length);
+    await save(this.run.folder, this.#log.length);
   }
 
   /** To be called when everything learnt is in a checkpoint, or will be. @throws RunStopped */
   check(): void {
-    const { guard, signal, folder } = this.options;
+    const { guard, signal, folder } = this.run;
     guard?.();
     if (signal?.aborted === true) throw new RunStopped(folder);
   }
@@ -77,17 +91,13 @@ export class RunRecord {
    * @throws RunStopped, and what the work throws
    */
   unlessStopped<T>(work: Promise<T>): Promise<T> {
-    const { signal, folder } = this.options;
+    const { signal, folder } = this.run;
     return new Promise((resolve, reject) => {
       const stop = (): void => reject(new RunStopped(folder));
       signal?.addEventListener('abort', stop, { once: true });
       if (signal?.aborted === true) stop();
       work.then(resolve, reject).finally(() => signal?.removeEventListener('abort', stop));
     });
-  }
-
-  close(): void {
-    this.#log.close();
   }
 }
 
@@ -128,41 +138,43 @@ export interface Stage<S> {
 }
 
 /** An experiment as `runStages` runs it. */
-export interface Experiment<C, B extends Checkpoint<C>, S> {
+export interface Experiment<C, R extends RunOptions, B extends Checkpoint<C>, S extends RunState<C, R>> {
   readonly rules: ConfigRules<C>;
   readCheckpoint(folder: string): Promise<B | undefined>;
-  /** The state before the first stage, as the checkpoint has it; `scope` owns what it needs on the device. */
-  begin(record: RunRecord, scope: Scope, before: B | undefined): S;
+  /** The state before the first stage, or at a checkpoint. */
+  begin(parts: RunParts<C, R>, before: B | undefined): S;
   /** In this order. */
   readonly stages: readonly Stage<S>[];
 }
 
 /**
- * Does those stages of a run, or of one of its seeds, that its checkpoint does not have; it may be stopped before each.
- * @returns the state, after what it had on the device was disposed of
- * @throws EliError `CONFIG` if the checkpoint has a config that may not be changed to this one; RunStopped
+ * Runs those stages of a run, or of one of its seeds, that its checkpoint does not include; it can be stopped before each.
+ * @returns the final state, whose scope has been disposed of
+ * @throws EliError `CONFIG` if the checkpoint's config differs in keys that may not change; RunStopped
  */
-export async function runStages<C, B extends Checkpoint<C>, S>(
+export async function runStages<C, R extends RunOptions, B extends Checkpoint<C>, S extends RunState<C, R>>(
   engine: Engine,
   config: C,
-  run: RunOptions,
-  { rules, readCheckpoint, begin, stages }: Experiment<C, B, S>,
+  run: R,
+  { rules, readCheckpoint, begin, stages }: Experiment<C, R, B, S>,
 ): Promise<S> {
-  const before = run.resume ? await readCheckpoint(run.folder) : undefined;
-  if (before !== undefined) checkSameConfig(rules, run.folder, before.config, config);
-  const record = new RunRecord(run, before?.logLength ?? 0);
+  const { folder, resume } = run;
+  const before = resume ? await readCheckpoint(folder) : undefined;
+  if (before !== undefined) checkSameConfig(rules, folder, before.config, config);
+  // Events after the checkpoint are cut off.
+  const log = RunLog.open(join(folder, 'log.jsonl'), { resume, length: before?.logLength ?? 0 });
   try {
     return await withScope(engine, async (scope) => {
-      const state = begin(record, scope, before);
+      const state = begin({ engine, config, run, scope, log }, before);
       for (const stage of stages) {
         if (stage.done(state)) continue;
-        record.check();
+        state.check();
         await stage.run(state);
       }
       return state;
     });
   } finally {
-    record.close();
+    log.close();
   }
 }
 
@@ -198,20 +210,18 @@ export class RunSession<C> {
   /** Flags that are not config keys; a resume keeps earlier values unless they are given again. */
   readonly options: Readonly<Record<string, unknown>>;
   readonly #opened: Opened<C>;
-  readonly #resume: boolean;
-  readonly #signal: AbortSignal | undefined;
+  readonly #given: SessionOptions;
   /** Whether there is something to resume. */
   #begun: boolean;
 
-  private constructor(opened: Opened<C>, { signal, options, resume }: SessionOptions) {
+  private constructor(opened: Opened<C>, given: SessionOptions) {
     this.folder = opened.folder;
     this.config = opened.config;
     this.wasComplete = existsSync(join(opened.folder, DONE_FILE));
-    this.options = { ...opened.before.at(-1)?.options, ...options };
+    this.options = { ...opened.before.at(-1)?.options, ...given.options };
     this.#opened = opened;
-    this.#resume = resume;
-    this.#signal = signal;
-    this.#begun = resume;
+    this.#given = given;
+    this.#begun = given.resume;
   }
 
   /**
@@ -279,19 +289,14 @@ export class RunSession<C> {
 
   /** The options for the experiment. */
   run(progress: Progress): RunOptions {
-    return {
-      folder: this.folder,
-      resume: this.#resume,
-      progress,
-      signal: this.#signal,
-      guard: () => this.#opened.lock.check(),
-    };
+    const { resume, signal } = this.#given;
+    return { folder: this.folder, resume, progress, signal, guard: () => this.#opened.lock.check() };
   }
 
   /** @throws RunStopped, EliError `RUN_FOLDER` if another process has taken over the folder */
   check(): void {
     this.#opened.lock.check();
-    if (this.#signal?.aborted === true) throw new RunStopped(this.folder, this.#begun);
+    if (this.#given.signal?.aborted === true) throw new RunStopped(this.folder, this.#begun);
   }
 
   /** Marks the run as complete: the last file that it writes. */

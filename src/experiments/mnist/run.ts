@@ -48,7 +48,7 @@ export async function runMnist(
   const { metrics, policies } = await runStages(engine, config, run, {
     rules: MNIST_KEYS,
     readCheckpoint,
-    begin: (record, scope, before) => new MnistState(engine, config, mnist, run, record, scope, before),
+    begin: (parts, before) => new MnistState(parts, mnist, before),
     stages: STAGES,
   });
   return policies === undefined ? metrics! : { ...metrics!, policies };
@@ -59,7 +59,7 @@ function isTrained(task: 1 | 2): (state: MnistState) => boolean {
 }
 
 async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
-  const { config, run, record, epochs } = state;
+  const { config, run, epochs } = state;
   const data = task === 1 ? state.sets.train1 : state.sets.train2;
   const trainer = taskTrainer(state.net, state.optimizer, task, data, config);
   const steps = trainer.stepsPerEpoch;
@@ -77,12 +77,12 @@ async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
       state.losses = [...state.losses, ...losses];
       if (state.losses.length === steps) {
         const epoch = ++epochs[task - 1]!;
-        record.event({ event: 'epoch', task, epoch, loss: mean(state.losses) });
+        state.event({ event: 'epoch', task, epoch, loss: mean(state.losses) });
         state.losses = [];
       }
       state.classifier = await trainer.state();
       await state.checkpoint();
-      record.check();
+      state.check();
     }
   }).finally(() => trainer.dispose());
 }
@@ -92,7 +92,7 @@ async function keepModel(state: MnistState): Promise<void> {
 }
 
 async function fitAligner(state: MnistState): Promise<void> {
-  const { engine, config, run, record, scope, curve, fit } = state;
+  const { engine, config, run, scope, curve, fit } = state;
   state.takeLatents();
   const { pairs, test } = state.latents!;
   const labels = state.sets.test1.hostLabels;
@@ -111,10 +111,10 @@ async function fitAligner(state: MnistState): Promise<void> {
           aligned.dispose();
           bar.update(iteration, `loss ${loss.toFixed(3)}, task 1 at ${value.toFixed(1)} %`);
           curve.push({ iteration, accuracy: value });
-          record.event({ event: 'fit', iteration, loss, accuracy: value });
+          state.event({ event: 'fit', iteration, loss, accuracy: value });
         }
         await state.checkpoint(aligner);
-        record.check();
+        state.check();
       },
     }),
   );
@@ -122,7 +122,7 @@ async function fitAligner(state: MnistState): Promise<void> {
 }
 
 async function measure(state: MnistState): Promise<void> {
-  const { engine, config, run, record, curve } = state;
+  const { engine, config, run, curve } = state;
   const { head1, head2 } = state.net;
   const aligner = state.aligner!;
   const savedHead = state.savedHead!;
@@ -146,20 +146,21 @@ async function measure(state: MnistState): Promise<void> {
   });
   await writeJson(join(run.folder, 'metrics.json'), state.metrics);
   await aligner.save(join(run.folder, 'aligner.safetensors'));
-  record.event({ event: 'metrics', ...state.metrics });
+  state.event({ event: 'metrics', ...state.metrics });
 }
 
-function draw({ engine, run, record, metrics, aligner, latents, sets }: MnistState): Promise<void> {
+function draw(state: MnistState): Promise<void> {
+  const { engine, run, metrics, aligner, latents, sets } = state;
   const { test } = latents!;
   const labels = sets.test1.hostLabels;
   return withScope(engine, (scope) => {
     const all = { ...test, aligned: scope.own(() => aligner!.align(test.current)) };
-    return saveMnistPictures(run.folder, metrics!, aligner!, all, labels, stoppable(run.progress, record));
+    return saveMnistPictures(run.folder, metrics!, aligner!, all, labels, stoppable(run.progress, state));
   });
 }
 
 async function reportPolicies(state: MnistState): Promise<void> {
-  const { config, run, record, sets } = state;
+  const { config, run, sets } = state;
   const { seed, gateQuantile, statisticsQuantile } = config;
   const settings = { kind: run.report!, gateQuantile, statisticsQuantile };
   state.policies = run.resume ? await loadPolicies(run.folder, settings) : undefined;
@@ -176,11 +177,11 @@ async function reportPolicies(state: MnistState): Promise<void> {
       newHead: state.net.head2,
       aligner: state.aligner!,
       onStage: (stage) => {
-        record.check();
+        state.check();
         bar.update(stages++, stage);
       },
     });
-    const report = await record.unlessStopped(measured);
+    const report = await state.unlessStopped(measured);
     bar.update(stages);
     await savePolicies(run.folder, [report], settings, run.pictures ? { data: 'MNIST' } : undefined);
     state.policies = report;

@@ -1,15 +1,13 @@
 import type { ImageData } from '../../data/image-set.ts';
 import type { EnergyAligner } from '../../eli/aligner.ts';
 import type { AlignerState } from '../../eli/fit.ts';
-import type { Engine } from '../../gpu/engine.ts';
 import type { Linear } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
-import type { Scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { TrainerState } from '../../train/trainer.ts';
 import type { PolicyReport, ReportKind } from '../policy-report.ts';
-import type { RunOptions, RunRecord } from '../session.ts';
+import { type RunOptions, type RunParts, RunState } from '../session.ts';
 import { type CurvePoint, type MnistCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import type { MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
@@ -29,13 +27,7 @@ export interface MnistLatents {
 }
 
 /** How far a run has come, and what its stages pass on to later ones. */
-export class MnistState {
-  readonly engine: Engine;
-  readonly config: MnistConfig;
-  readonly run: MnistRun;
-  readonly record: RunRecord;
-  /** Owns everything on the device. */
-  readonly scope: Scope;
+export class MnistState extends RunState<MnistConfig, MnistRun> {
   readonly sets: TwoTasks;
   readonly net: TwoTaskNet;
   readonly optimizer: Optimizer;
@@ -57,19 +49,12 @@ export class MnistState {
   policies: PolicyReport | undefined;
 
   constructor(
-    engine: Engine,
-    config: MnistConfig,
+    parts: RunParts<MnistConfig, MnistRun>,
     mnist: ImageData,
-    run: MnistRun,
-    record: RunRecord,
-    scope: Scope,
     before: Partial<MnistCheckpoint> = {},
   ) {
-    this.engine = engine;
-    this.config = config;
-    this.run = run;
-    this.record = record;
-    this.scope = scope;
+    super(parts);
+    const { engine, config, scope } = parts;
     this.sets = scope.add(new TwoTasks(engine, mnist));
     const { net, optimizer } = twoTaskModel(engine, config, this.sets.pixels);
     this.net = scope.add(net);
@@ -89,7 +74,7 @@ export class MnistState {
     const { config, epochs, losses, afterTask1, curve } = this;
     const fit = await aligner?.state();
     const now = { config, epochs, classifier: this.classifier!, losses, afterTask1, aligner: fit, curve };
-    await this.record.checkpoint((logLength) => writeCheckpoint(this.run.folder, { ...now, logLength }));
+    await this.saveCheckpoint((folder, logLength) => writeCheckpoint(folder, { ...now, logLength }));
   }
 
   /** Makes the layers of the previous model, and the latents. */

@@ -15,13 +15,12 @@ import { savePicture } from '../../report/picture.ts';
 import { withBar } from '../../report/progress.ts';
 import { mean } from '../../report/stats.ts';
 import { type EpochPoint, trainingSpec } from '../../report/training.ts';
-import type { Scope } from '../../tensor/scope.ts';
 import { type Evaluation, evaluate } from '../../train/evaluate.ts';
 import { decayGroups } from '../../train/groups.ts';
 import { classification, softClassification } from '../../train/objective.ts';
 import { Trainer, type TrainerMemory } from '../../train/trainer.ts';
 import { checkLosses } from '../checkpoint.ts';
-import { type RunOptions, type RunRecord, RunStopped, runStages, type Stage } from '../session.ts';
+import { type RunOptions, type RunParts, RunState, RunStopped, runStages, type Stage } from '../session.ts';
 import { readTrainCheckpoint, type TrainCheckpoint, writeTrainCheckpoint } from './checkpoint.ts';
 import { optimizerOf, scheduleOf, TRAIN_KEYS, type TrainConfig } from './config.ts';
 import { MODELS } from './models.ts';
@@ -65,22 +64,19 @@ export async function train(
   const { result } = await runStages(engine, config, run, {
     rules: TRAIN_KEYS,
     readCheckpoint: readTrainCheckpoint,
-    begin: (record, scope, before) => new Training(engine, config, data, run, record, scope, before),
+    begin: (parts, before) => new Training(parts, data, before),
     stages: STAGES,
   });
   return result!;
 }
 
 /** The network, its data on the device, its trainer, and how far it has come. */
-class Training {
+class Training extends RunState<TrainConfig, TrainRun> {
   result: TrainResult | undefined;
   readonly #model: Module;
   readonly #trainer: Trainer;
-  readonly #config: TrainConfig;
   readonly #names: readonly string[] | undefined;
   readonly #test: ImageSamples;
-  readonly #run: TrainRun;
-  readonly #record: RunRecord;
   readonly #rate: (step: number) => number;
   readonly #points: EpochPoint[];
   /** Of the current epoch. */
@@ -91,19 +87,14 @@ class Training {
   #images = 0;
 
   constructor(
-    engine: Engine,
-    config: TrainConfig,
+    parts: RunParts<TrainConfig, TrainRun>,
     { train, test }: ImageData,
-    run: TrainRun,
-    record: RunRecord,
-    scope: Scope,
     { trainer, points = [], losses = [] }: Partial<TrainCheckpoint> = {},
   ) {
+    super(parts);
+    const { engine, config, run, scope } = parts;
     const { seed, batch, emaDecay, labelSmoothing, mixup, cutout, precision } = config;
-    this.#config = config;
     this.#names = test.names;
-    this.#run = run;
-    this.#record = record;
     this.#points = [...points];
     this.#losses = [...losses];
     const { channels, height, width, classes } = train;
@@ -141,7 +132,7 @@ class Training {
 
   /** Whether all epochs are done, or the best test accuracy is `patience` epochs old. */
   get trained(): boolean {
-    const { epochs, patience } = this.#config;
+    const { epochs, patience } = this.config;
     return this.#points.length >= epochs || outOfPatience(this.#points, patience);
   }
 
@@ -157,13 +148,13 @@ class Training {
       }
       await this.#endEpoch(this.#evaluation);
       await this.#checkpoint();
-      this.#record.check();
+      this.check();
     }
   }
 
   async #epoch(): Promise<void> {
-    const { batch, epochs } = this.#config;
-    const { progress, signal, folder } = this.#run;
+    const { batch, epochs } = this.config;
+    const { progress, signal, folder } = this.run;
     const steps = this.#trainer.stepsPerEpoch;
     const first = this.#losses.length;
     const label = `epoch ${this.#points.length + 1}/${epochs}`;
@@ -186,7 +177,7 @@ class Training {
     const scaling = await this.#trainer.lossScaling();
     this.#points.push({ epoch, trainLoss, testLoss, testAccuracy: top1 });
     this.#losses = [];
-    this.#record.event({
+    this.event({
       event: 'epoch',
       epoch,
       rate: this.#rate(this.#trainer.step - 1),
@@ -199,17 +190,15 @@ class Training {
 
   async #checkpoint(): Promise<void> {
     const trainer = await this.#trainer.state();
-    const now = { config: this.#config, trainer, points: this.#points, losses: this.#losses };
-    await this.#record.checkpoint((logLength) =>
-      writeTrainCheckpoint(this.#run.folder, { ...now, logLength }),
-    );
+    const now = { config: this.config, trainer, points: this.#points, losses: this.#losses };
+    await this.saveCheckpoint((folder, logLength) => writeTrainCheckpoint(folder, { ...now, logLength }));
   }
 
   #evaluate(): Promise<Evaluation> {
-    const { precision } = this.#config;
-    return withBar(this.#run.progress('test', this.#test.count, 'images'), (bar) => {
+    const { precision } = this.config;
+    return withBar(this.run.progress('test', this.#test.count, 'images'), (bar) => {
       const onProgress = (done: number): void => {
-        this.#record.check();
+        this.check();
         bar.update(done);
       };
       return this.#averaged(() => evaluate(this.#model, this.#test, { precision, onProgress }));
@@ -226,8 +215,8 @@ class Training {
   async save(): Promise<void> {
     const test = this.#evaluation ?? (await this.#evaluate());
     const points = this.#points;
-    const { folder, pictures } = this.#run;
-    const { model, data, seed } = this.#config;
+    const { folder, pictures } = this.run;
+    const { model, data, seed } = this.config;
     await writeJson(join(folder, 'metrics.json'), { points, test });
     const state = await this.#averaged(() => this.#model.stateDict());
     await writeSafetensors(join(folder, 'model.safetensors'), stateToTensors(state, ''), { model, data });
@@ -240,7 +229,7 @@ class Training {
       lossScaling: await this.#trainer.lossScaling(),
     };
     if (!pictures) return;
-    this.#record.check();
+    this.check();
     const title = `${model} on ${data}`;
     const subtitle = `seed ${seed}, ${points.length} epochs, test accuracy ${test.top1.toFixed(2)} %`;
     await savePicture(join(folder, 'training'), trainingSpec(points, { title, subtitle }));
