@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import { MNIST_KEYS } from '../experiments/mnist/config.ts';
-import { POLICY_FIGURES, POLICY_NOTES } from '../experiments/mnist/policies.ts';
+import { POLICY_NOTES, policyTable } from '../experiments/mnist/policy-report.ts';
 import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist/seeds.ts';
-import { policyTable } from '../experiments/policy-report.ts';
 import { createProgress } from '../report/progress.ts';
 import { absolute, addConfigFlags, givenConfig } from './flags.ts';
 import { givenOptions, type RunFlags, runSession, STOPPING } from './run-session.ts';
@@ -62,7 +61,7 @@ async function runMnistCommand(flags: Flags, command: Command): Promise<void> {
         `\nELI on MNIST, latents of ${config.latent}, test accuracy in %\n${await mnistTable(all)}\n`,
       );
       process.stdout.write(
-        `\nDeciding which samples are aligned, test accuracy in %\n${await policyTable(policiesOf(all), report, POLICY_FIGURES)}\n${POLICY_NOTES}\n`,
+        `\nDeciding which samples are aligned, test accuracy in %\n${await policyTable(policiesOf(all), report)}\n${POLICY_NOTES}\n`,
       );
       process.stdout.write(`${pictures ? 'pictures, ' : ''}metrics, log and checkpoint: ${folder}\n`);
     },

@@ -19,7 +19,7 @@ import { sqrt } from '../../ops/unary.ts';
 import { writeJson } from '../../report/json.ts';
 import { type Progress, withBar } from '../../report/progress.ts';
 import { formatMeanStd, meanStd } from '../../report/stats.ts';
-import { renderTable, type TableFormat } from '../../report/table.ts';
+import { renderTable } from '../../report/table.ts';
 import { tensor } from '../../tensor/create.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -227,10 +227,7 @@ async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<
 }
 
 /** A table with one row per variant: mean ± std over the seeds. */
-export async function energiesTable(
-  results: readonly EnergyResult[],
-  format: TableFormat = 'terminal',
-): Promise<string> {
+export function energiesTable(results: readonly EnergyResult[]): Promise<string> {
   const variants = [...new Set(results.map((r) => r.variant))];
   const cell = (variant: EnergyVariant, key: 'task1' | 'task2Aligned'): string =>
     formatMeanStd(meanStd(results.filter((r) => r.variant === variant).map((r) => r[key])), 2);
@@ -242,6 +239,5 @@ export async function energiesTable(
       { head: 'task 2 when it is aligned too', cell: (v) => cell(v, 'task2Aligned') },
     ],
     variants,
-    format,
   );
 }

@@ -8,13 +8,13 @@ import { mean } from '../../report/stats.ts';
 import { withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkLosses } from '../checkpoint.ts';
-import { loadPolicies, type PolicyReport, savePolicies } from '../policy-report.ts';
 import { runStages, type Stage, stoppable } from '../session.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions, MNIST_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
 import { measurePolicies, POLICY_STAGES } from './policies.ts';
+import { loadPolicies, type PolicyReport, savePolicies } from './policy-report.ts';
 import { type MnistRun, MnistState } from './state.ts';
 import { accuracy, taskTrainer } from './two-task.ts';
 
@@ -183,7 +183,7 @@ async function reportPolicies(state: MnistState): Promise<void> {
     });
     const report = await state.unlessStopped(measured);
     bar.update(stages);
-    await savePolicies(run.folder, [report], settings, run.pictures ? { data: 'MNIST' } : undefined);
+    await savePolicies(run.folder, [report], settings, run.pictures);
     state.policies = report;
   });
 }

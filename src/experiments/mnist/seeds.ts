@@ -5,14 +5,13 @@ import { removeTemporaries } from '../../files/atomic.ts';
 import { makeFolder } from '../../files/files.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
-import { meanStd } from '../../report/stats.ts';
-import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../../report/table.ts';
-import { type PolicyReport, savePolicies } from '../policy-report.ts';
+import { mean, meanStd } from '../../report/stats.ts';
+import { type ResultRow, renderTable, resultColumns } from '../../report/table.ts';
 import { RunStopped } from '../session.ts';
 import type { MnistConfig } from './config.ts';
-import type { MnistMetrics } from './metrics.ts';
+import { COMPARISONS, METRIC_NAMES, type MnistMetrics } from './metrics.ts';
 import { saveCurve } from './pictures.ts';
-import { MNIST_REFERENCE, referenceRows } from './reference.ts';
+import { type PolicyReport, savePolicies } from './policy-report.ts';
 import { type MnistResult, runMnist } from './run.ts';
 import type { MnistRun } from './state.ts';
 
@@ -64,7 +63,7 @@ async function saveSummary(
   const reports = policiesOf(all);
   if (reports.length === 0) return;
   const settings = { kind: report!, gateQuantile, statisticsQuantile };
-  await savePolicies(folder, reports, settings, pictures ? { data: 'MNIST' } : undefined);
+  await savePolicies(folder, reports, settings, pictures);
 }
 
 /** The reports of those runs that have one. */
@@ -90,32 +89,21 @@ function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number;
   );
 }
 
-/** Ours beside the published figure and the reference range, as text. */
-export async function mnistTable(
-  all: readonly MnistMetrics[],
-  format: TableFormat = 'terminal',
-): Promise<string> {
-  const { latent } = all[0]!;
-  const rows = referenceRows(latent).map((row): ResultRow => {
-    const { key, name, published, mean, std, min, max } = row;
-    return {
-      name,
-      ours: all.map((m) => m[key]),
-      ...(published === undefined ? {} : { published }),
-      ...(mean === undefined ? {} : { reference: { mean, std: std!, min: min!, max: max! } }),
-    };
-  });
+/** A table of the results beside the published figure and the reference range. */
+export function mnistTable(all: readonly MnistMetrics[]): Promise<string> {
+  const compared = COMPARISONS[all[0]!.latent];
+  const keys = Object.keys(METRIC_NAMES) as (keyof typeof METRIC_NAMES)[];
+  const rows = keys.map(
+    (key): ResultRow => ({ name: METRIC_NAMES[key], ours: all.map((m) => m[key]), ...compared?.[key] }),
+  );
   const columns = resultColumns(2);
-  // With several seeds the means can be compared: the reference's own spread is the yardstick.
-  if (all.length > 1 && MNIST_REFERENCE[latent] !== undefined) {
-    columns.push({
-      head: 'off by',
-      cell: (row) => {
-        if (row.reference === undefined) return undefined;
-        const off = (meanStd(row.ours).mean - row.reference.mean) / row.reference.std;
-        return `${off >= 0 ? '+' : '−'}${Math.abs(off).toFixed(2)} std`;
-      },
-    });
+  // With several seeds, the means can be compared in units of the reference's standard deviation.
+  if (all.length > 1 && compared !== undefined) {
+    const cell = ({ ours, reference }: ResultRow): string => {
+      const off = (mean(ours) - reference!.mean) / reference!.std;
+      return `${off >= 0 ? '+' : '−'}${Math.abs(off).toFixed(2)} std`;
+    };
+    columns.push({ head: 'off by', cell });
   }
-  return renderTable(columns, rows, format);
+  return renderTable(columns, rows);
 }
