@@ -521,7 +521,7 @@ for (const signal of process.platform === 'win32' ? [] : (['SIGINT', 'SIGTERM'] 
       join(dir, 'e.npy'),
     );
     assert.is(code, 130, err);
-    assert.match(err, /stopping after the batch under way/);
+    assert.match(err, /stopping after the current batch/);
     assert.match(err, /eli: stopped; no file was written/);
     assert.equal(readdirSync(dir), []);
   });

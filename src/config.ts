@@ -87,16 +87,22 @@ export type ConfigOf<T> = T extends ConfigTable<infer K> ? ValuesOf<K> : never;
 export class ConfigTable<const K extends Keys> {
   readonly keys: K;
   readonly #name: string;
+  readonly #check: ((config: ValuesOf<K>) => void) | undefined;
 
-  /** @param name what messages call a key, such as "config key" */
-  constructor(name: string, keys: K) {
+  /**
+   * @param name what messages call a key, such as "config key"
+   * @param check of keys together: throws for values that do not go with each other
+   */
+  constructor(name: string, keys: K, check?: (config: ValuesOf<K>) => void) {
     this.#name = name;
     this.keys = keys;
+    this.#check = check;
   }
 
   /**
    * Completes a partial config: a key that is missing or undefined takes its default.
-   * @throws EliError `CONFIG` for an unknown key or an invalid value, naming key, value and range.
+   * @throws EliError `CONFIG` for an unknown key or an invalid value, naming key, value and range;
+   * and what the check throws.
    */
   complete(part: unknown): ValuesOf<K> {
     const name = this.#name;
@@ -113,7 +119,9 @@ export class ConfigTable<const K extends Keys> {
       const get = () => part[key] ?? (typeof fallback === 'function' ? fallback(values) : fallback);
       Object.defineProperty(values, key, { enumerable: true, get });
     }
-    return { ...values } as ValuesOf<K>;
+    const config = { ...values } as ValuesOf<K>;
+    this.#check?.(config);
+    return config;
   }
 
   #unknown(key: string): EliError {

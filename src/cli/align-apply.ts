@@ -3,17 +3,14 @@ import { loadGate } from '../eli/gates/file.ts';
 import { loadMap } from '../eli/maps/load.ts';
 import { checkEnergy, checkLatentSize } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
-import { alignSession, sayAdapter } from './align-session.ts';
+import { type AlignFlags, alignSession, sayAdapter } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
-export interface ApplyFlags {
+export interface ApplyFlags extends AlignFlags {
   aligner: string;
   in: string;
-  out: string;
   energies?: string;
   gate?: string;
-  adapter?: string;
-  force?: boolean;
 }
 
 /** `eli align apply`: aligns latents of any number from file to file, in batches. */
@@ -24,9 +21,9 @@ export async function applyCommand(flags: ApplyFlags): Promise<void> {
     if (path === undefined) continue;
     if (!/\.npy$/i.test(path))
       throw new EliError('CONFIG', `${path}: the output is written as .npy, name it so`);
-    await refuseExisting(path, flags.force);
+    refuseExisting(path, flags.force);
   }
-  await alignSession({ latents: flags.in }, flags.adapter, async ({ engine, withBar }, { latents }) => {
+  await alignSession({ latents: flags.in }, flags, async ({ engine, withBar }, { latents }) => {
     const map = await loadMap(engine, flags.aligner);
     checkLatentSize(latents, map);
     const gate = flags.gate === undefined ? undefined : await loadGate(flags.gate);

@@ -1,3 +1,4 @@
+import type { Values } from '../config.ts';
 import { EnergyAligner } from '../eli/aligner.ts';
 import type { LatentPairs } from '../eli/fit.ts';
 import { type ClosedFormName, fitMap } from '../eli/maps/closed-forms.ts';
@@ -6,17 +7,14 @@ import { checkSameRows, choosePairs, maxRows, readRows, stopIfAborted } from '..
 import { EliError } from '../errors.ts';
 import type { LatentSource } from '../files/latents.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { alignSession, type Session, sayAdapter } from './align-session.ts';
+import { type AlignFlags, alignSession, type Session, sayAdapter } from './align-session.ts';
 import { flagOf, refuseExisting } from './flags.ts';
 
-export interface FitFlags extends Record<string, unknown> {
+export interface FitFlags extends AlignFlags, Values {
   prev: string;
   current: string;
-  out: string;
   control?: ClosedFormName;
   maxPairs?: number;
-  adapter?: string;
-  force?: boolean;
 }
 
 /** Iterations between two looks at Ctrl-C: a fraction of a second on a slow device. */
@@ -26,9 +24,9 @@ const EVERY = 100;
 export async function fitCommand(flags: FitFlags, options: AlignerOptions): Promise<void> {
   const config = alignerConfig(options);
   checkFlags(flags, options);
-  await refuseExisting(flags.out, flags.force);
+  refuseExisting(flags.out, flags.force);
   const paths = { previous: flags.prev, current: flags.current };
-  await alignSession(paths, flags.adapter, async (session, { previous, current }) => {
+  await alignSession(paths, flags, async (session, { previous, current }) => {
     const { engine, signal, withBar } = session;
     checkSameRows(previous, current);
     const { rows, dim } = previous;

@@ -5,7 +5,7 @@ import { loadMap } from '../eli/maps/load.ts';
 import { checkEnergy, stopIfAborted } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
 import { checkSeed } from '../tensor/random.ts';
-import { alignSession } from './align-session.ts';
+import { type AlignFlags, alignSession } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
 /** Gates that need nothing but latents, for which no network is at hand. */
@@ -16,15 +16,12 @@ const KINDS = {
 export type LatentGate = keyof typeof KINDS;
 export const LATENT_GATES = Object.keys(KINDS) as LatentGate[];
 
-export interface GateFlags {
+export interface GateFlags extends AlignFlags {
   aligner: string;
   current: string;
-  out: string;
   kind: LatentGate;
   quantile: number;
   seed: number;
-  adapter?: string;
-  force?: boolean;
 }
 
 /** `eli align gate`: learns from current-task latents which ones to leave as they are, and writes the gate to a file. */
@@ -33,8 +30,8 @@ export async function gateCommand(flags: GateFlags): Promise<void> {
   checkSeed(seed);
   if (!(quantile >= 0 && quantile <= 1))
     throw new EliError('CONFIG', `--quantile is ${quantile}, must be a number from 0 to 1`);
-  await refuseExisting(out, flags.force);
-  await alignSession({ current: flags.current }, flags.adapter, async (session, { current }) => {
+  refuseExisting(out, flags.force);
+  await alignSession({ current: flags.current }, flags, async (session, { current }) => {
     const map = await loadMap(session.engine, aligner);
     if (kind === 'energy') checkEnergy(map, '--kind energy');
     const gate = KINDS[kind]();

@@ -7,16 +7,13 @@ import { histogramSpec } from '../report/histogram.ts';
 import { writeJson } from '../report/json.ts';
 import { savePicture } from '../report/picture.ts';
 import { type Column, renderTable } from '../report/table.ts';
-import { alignSession } from './align-session.ts';
+import { type AlignFlags, alignSession } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
-export interface ReportFlags {
+export interface ReportFlags extends AlignFlags {
   prev: string;
   current: string;
   aligner: string;
-  out: string;
-  adapter?: string;
-  force?: boolean;
 }
 
 /** Dimensions in the table; the JSON file has all. */
@@ -25,9 +22,9 @@ const SHOWN = 10;
 /** `eli align report`: measures drift before and after alignment, prints a table, writes `drift.json` and a picture. */
 export async function reportCommand(flags: ReportFlags): Promise<void> {
   const json = join(flags.out, 'drift.json');
-  await refuseExisting(json, flags.force);
+  refuseExisting(json, flags.force);
   const paths = { previous: flags.prev, current: flags.current };
-  await alignSession(paths, flags.adapter, async ({ engine, withBar }, { previous, current }) => {
+  await alignSession(paths, flags, async ({ engine, withBar }, { previous, current }) => {
     const map = await loadMap(engine, flags.aligner);
     const measured = await withBar('measure', current.rows, 'rows', (hooks) =>
       measureDrift(engine, previous, current, map, hooks),

@@ -5,10 +5,9 @@ import { applyCommand } from './align-apply.ts';
 import { type FitFlags, fitCommand } from './align-fit.ts';
 import { gateCommand, LATENT_GATES } from './align-gate.ts';
 import { reportCommand } from './align-report.ts';
-import { addConfigFlags, numberOf } from './flags.ts';
+import { ADAPTER, addConfigFlags, numberOf } from './flags.ts';
 
 const LATENTS = 'file.npy, file.npz:array or file.safetensors:tensor, [n, d] of float16, float32 or float64';
-const ADAPTER = ['--adapter <name>', 'part of the name of the adapter to use'] as const;
 const FORCE = ['--force', 'replace files that are there already'] as const;
 const ALIGNER = ['--aligner <file>', 'what `eli align fit` wrote'] as const;
 

@@ -25,8 +25,7 @@ import { MODELS } from './models.ts';
 export const DATASETS = ['mnist', 'fashion-mnist', 'cifar10', 'cifar100'] as const;
 const isCifar = ({ data }: Values): boolean => data === 'cifar10' || data === 'cifar100';
 
-/** Everything that decides the outcome of `eli train`; defaults are usual values, which depend on data and optimiser. */
-export const TRAIN_KEYS = new ConfigTable('config key', {
+const KEYS = {
   model: choice('network', Object.keys(MODELS), {
     default: (values) => (isCifar(values) ? 'resnet20' : 'cnn'),
     defaultText: 'resnet20 for CIFAR, else cnn',
@@ -93,19 +92,18 @@ export const TRAIN_KEYS = new ConfigTable('config key', {
     from: 1,
     to: 1e6,
   }),
-});
+};
 
-export interface TrainConfig extends ConfigOf<typeof TRAIN_KEYS> {}
+/** Everything that determines the outcome of `eli train`; the usual defaults depend on data and optimiser. */
+export const TRAIN_KEYS = new ConfigTable('config key', KEYS, scheduleOf);
+
+export interface TrainConfig extends ConfigOf<ConfigTable<typeof KEYS>> {}
 
 /**
- * A complete config from part of one.
+ * Completes a partial config.
  * @throws EliError `CONFIG` for an unknown key or a value out of range, naming it, or a schedule that does not fit.
  */
-export function trainConfig(part: Partial<TrainConfig>): TrainConfig {
-  const config = TRAIN_KEYS.complete(part);
-  scheduleOf(config);
-  return config;
-}
+export const trainConfig = (part: Partial<TrainConfig>): TrainConfig => TRAIN_KEYS.complete(part);
 
 /** The learning rate by epoch. @throws EliError `CONFIG` for milestones that do not rise. */
 export function scheduleOf(config: TrainConfig): RateSchedule {
