@@ -23,7 +23,7 @@ import { mnistConfig } from '../src/experiments/mnist/config.ts';
 import { measurePolicies, POLICY_STAGES } from '../src/experiments/mnist/policies.ts';
 import { type PolicyReport, policyTable, savePolicies } from '../src/experiments/mnist/policy-report.ts';
 import { runMnist } from '../src/experiments/mnist/run.ts';
-import { latentsOf, TwoTasks } from '../src/experiments/mnist/two-task.ts';
+import { latentsOf, twoTasks } from '../src/experiments/mnist/two-task.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear } from '../src/nn/layers.ts';
 import { neg } from '../src/ops/unary.ts';
@@ -31,6 +31,7 @@ import { concat, slice } from '../src/ops/views.ts';
 import { silentProgress } from '../src/report/progress.ts';
 import { tradeoffSpec } from '../src/report/tradeoff.ts';
 import { tensor } from '../src/tensor/create.ts';
+import { Scope } from '../src/tensor/scope.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
@@ -191,7 +192,8 @@ test('a resumed run takes the report it wrote, unless the settings are others', 
 });
 
 test('the full report measures every gate with every map', async () => {
-  const sets = new TwoTasks(engine, mnist);
+  const scope = new Scope(engine);
+  const sets = twoTasks(engine, mnist, scope);
   const { train2 } = sets;
   const init = new Initializer(engine, 3);
   const [previous, current] = [new Linear(init, 784, 64), new Linear(init, 784, 64)] as const;
@@ -245,7 +247,7 @@ test('the full report measures every gate with every map', async () => {
   assert.is((await policyTable([report], 'full', 'markdown')).split('\n').length, report.rows.length + 2);
   aligner.dispose();
   for (const layer of [previous, current, oldHead, newHead]) layer.dispose();
-  for (const set of [sets, ...Object.values(pairs)]) set.dispose();
+  for (const set of [scope, ...Object.values(pairs)]) set.dispose();
 });
 
 test('an evaluation knows no data set: 7 and 3 classes, each gate fitted once, all tensors freed', async () => {

@@ -27,7 +27,7 @@ import type { LabelledSamples } from '../../train/labelled-samples.ts';
 import { checkpointPath } from '../checkpoint.ts';
 import { type MnistCheckpoint, readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
-import { accuracy, latentsOf, layerOf, TwoTasks } from './two-task.ts';
+import { accuracy, latentsOf, layerOf, type TwoTasks, twoTasks } from './two-task.ts';
 
 /** Variants of the energy and its chains, and how each differs from the original. */
 export const ENERGY_VARIANTS = {
@@ -70,7 +70,7 @@ export async function runMnistEnergies(
   run: EnergiesRun,
 ): Promise<EnergyResult[]> {
   const results = await withScope(engine, async (scope) => {
-    const sets = scope.add(new TwoTasks(engine, mnist));
+    const sets = twoTasks(engine, mnist, scope);
     const all: EnergyResult[] = [];
     for (const folder of seedFolders(run.folder)) {
       const finished = await finishedRun(folder, run.folder);
@@ -89,7 +89,7 @@ async function finishedRun(folder: string, out: string): Promise<FinishedRun> {
   const { config, afterTask1, aligner } = checkpoint;
   if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
     throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
-      hint: `finish it first: repeat its command with --resume --out ${out}`,
+      hint: `first finish it: repeat its command with --resume --out ${out}`,
     });
   }
   return { ...checkpoint, afterTask1, aligner };
@@ -199,15 +199,14 @@ const HELD_OUT = 10;
 async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<Pick<LatentMap, 'align'>> {
   const { engine } = pairs.previous;
   const rows = holdOut(pairs.previous.shape[0]!, HELD_OUT);
-  const part = (name: keyof typeof rows): LatentPairs => {
-    const index = scope.own(() => tensor(engine, rows[name]));
+  const part = (chosen: typeof rows.fit): LatentPairs => {
+    const index = scope.own(() => tensor(engine, chosen));
     return {
       previous: scope.own(() => gather(pairs.previous, index)),
       current: scope.own(() => gather(pairs.current, index)),
     };
   };
-  const fit = part('fit');
-  const held = part('heldOut');
+  const [fit, held] = [part(rows.fit), part(rows.heldOut)];
   let best: { distance: number; state: AlignerState } | undefined;
   const full = await EnergyAligner.fit(engine, fit, options, {
     ...hooks,

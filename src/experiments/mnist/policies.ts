@@ -13,12 +13,7 @@ import {
 import { fitMap } from '../../eli/maps/closed-forms.ts';
 import type { LatentMap } from '../../eli/maps/map.ts';
 import { CachedGate } from '../../eli/policies/cached-gate.ts';
-import {
-  evaluatePolicies,
-  type GateEntry,
-  type PolicyEvaluation,
-  type SampleMap,
-} from '../../eli/policies/evaluate.ts';
+import { evaluatePolicies, type GateEntry, type PolicyEvaluation } from '../../eli/policies/evaluate.ts';
 import type { Linear } from '../../nn/layers.ts';
 import { gather } from '../../ops/gather.ts';
 import { concat } from '../../ops/views.ts';
@@ -33,7 +28,7 @@ import { classify, flat, latentsOf, type TwoTasks } from './two-task.ts';
 export interface PolicyTrial extends PolicySettings {
   readonly seed: number;
   /** `train1` is only used for the saved statistics, which are collected while task 1 is learnt. */
-  readonly sets: Pick<TwoTasks, 'train1' | 'train2' | 'test1' | 'test2'>;
+  readonly sets: TwoTasks;
   /** The previous model, its head, and the current model. */
   readonly previous: Linear;
   readonly oldHead: Linear;
@@ -54,17 +49,23 @@ const HOLD_OUT = 6;
 
 /** Measures policies with the models of one seed. */
 export function measurePolicies(trial: PolicyTrial): Promise<PolicyReport> {
-  const { seed, current, oldHead, newHead, aligner, sets, onStage } = trial;
+  const { kind, seed, previous, current, oldHead, newHead, aligner, sets, onStage } = trial;
   return withScope(current.weight.engine, async (scope) => {
     onStage?.('controls');
     const pairs = {
-      previous: scope.own(() => latentsOf(trial.previous, sets.train2)),
+      previous: scope.own(() => latentsOf(previous, sets.train2)),
       current: scope.own(() => latentsOf(current, sets.train2)),
     };
     const results = await evaluatePolicies({
       ...trial,
       ...samplesOf(trial, pairs.current, scope),
-      maps: await mapsOf(trial, pairs),
+      // The aligner and its controls; in a full report also the old model's own latents.
+      maps: {
+        ELI: aligner,
+        ridge: await fitMap('ridge', pairs),
+        'mean shift': await fitMap('mean-shift', pairs),
+        ...(kind === 'full' && { 'old model': { align: (_, { inputs }) => previous.forward(inputs!) } }),
+      },
       reference: 'ridge',
       heads: { old: (latents) => classify(oldHead, latents), new: (latents) => classify(newHead, latents) },
       energy: (latents) => aligner.energy(latents),
@@ -72,21 +73,6 @@ export function measurePolicies(trial: PolicyTrial): Promise<PolicyReport> {
     });
     return { seed, latent: current.weight.shape[0]!, ...results };
   });
-}
-
-/** The aligner and its controls; in a full report also the old model's own latents. */
-async function mapsOf(
-  { aligner, previous, kind }: PolicyTrial,
-  pairs: { previous: Tensor; current: Tensor },
-): Promise<Record<string, SampleMap>> {
-  return {
-    ELI: aligner,
-    ridge: await fitMap('ridge', pairs),
-    'mean shift': await fitMap('mean-shift', pairs),
-    ...(kind === 'full' && {
-      'old model': { align: (_: Tensor, { inputs }: { inputs?: Tensor }) => previous.forward(inputs!) },
-    }),
-  };
 }
 
 /** Training samples of task 2 (with these latents) in two parts; test samples of task 1, then of task 2. */

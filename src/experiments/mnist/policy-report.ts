@@ -108,14 +108,9 @@ export async function savePolicies(
   pictures: boolean,
 ): Promise<void> {
   const summary = summarize(reports).map(({ map, policy, saved, chosen, values }) => {
-    const figures = KEYS.map((key) => [key, values(key)] as const).filter(([, list]) => list.length > 0);
-    return {
-      map,
-      policy,
-      saved,
-      chosen,
-      ...Object.fromEntries(figures.map(([key, list]) => [key, meanStd(list)])),
-    };
+    const measured = KEYS.filter((key) => values(key).length > 0);
+    const figures = Object.fromEntries(measured.map((key) => [key, meanStd(values(key))]));
+    return { map, policy, saved, chosen, ...figures };
   });
   await writeJson(join(folder, REPORT_FILE), { settings, summary, seeds: reports });
   if (pictures) await savePicture(join(folder, 'tradeoff'), policyPicture(reports));

@@ -11,7 +11,7 @@ import { type CurvePoint, type MnistCheckpoint, writeCheckpoint } from './checkp
 import type { MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import type { PolicyReport, ReportKind } from './policy-report.ts';
-import { latentsOf, layerOf, type TwoTaskNet, TwoTasks, twoTaskModel } from './two-task.ts';
+import { latentsOf, layerOf, type TwoTaskNet, type TwoTasks, twoTaskModel, twoTasks } from './two-task.ts';
 
 export interface MnistRun extends RunOptions {
   /** Whether to draw the pictures. */
@@ -55,7 +55,7 @@ export class MnistState extends RunState<MnistConfig, MnistRun> {
   ) {
     super(parts);
     const { engine, config, scope } = parts;
-    this.sets = scope.add(new TwoTasks(engine, mnist));
+    this.sets = twoTasks(engine, mnist, scope);
     const { net, optimizer } = twoTaskModel(engine, config, this.sets.pixels);
     this.net = scope.add(net);
     this.optimizer = scope.add(optimizer);

@@ -9,8 +9,7 @@ import {
   whole,
 } from '../../config.ts';
 import { EliError } from '../../errors.ts';
-import type { Optimizer, ParameterGroup } from '../../optim/optimizer.ts';
-import { adamw, sgd } from '../../optim/optimizer.ts';
+import { adamw, type Optimizer, type ParameterGroup, sgd } from '../../optim/optimizer.ts';
 import {
   constantRate,
   cosineRate,
@@ -122,7 +121,7 @@ export function scheduleOf(config: TrainConfig): RateSchedule {
   }
 }
 
-/** The optimiser of a config, over weights that decay and others that do not. */
+/** The optimiser of a config; `groups` have weight decay or not. */
 export function optimizerOf(config: TrainConfig, groups: readonly ParameterGroup[]): Optimizer {
   const { learningRate, weightDecay, momentum, nesterov, clipNorm } = config;
   const common = { learningRate, weightDecay, ...(clipNorm > 0 ? { clipNorm } : {}) };
