@@ -43,7 +43,8 @@ export async function doctor(options: { adapter?: string }): Promise<void> {
       );
     }
     for (const [feature, without] of MISSING) {
-      if (!engine.has(feature)) print('note', `${feature} is missing: ${without}`);
+      if (!engine.has(feature))
+        print('note', `${feature} is missing: the engine works without it, but ${without}`);
     }
   } finally {
     engine.dispose();

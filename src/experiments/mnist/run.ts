@@ -15,7 +15,7 @@ import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
 import { measurePolicies, POLICY_STAGES } from './policies.ts';
 import { loadPolicies, type PolicyReport, savePolicies } from './policy-report.ts';
-import { type MnistRun, MnistState } from './state.ts';
+import { learntModels, type MnistRun, MnistState } from './state.ts';
 import { accuracy, taskTrainer } from './two-task.ts';
 
 /** The result of a run; `policies` if a report was requested. */
@@ -93,10 +93,10 @@ async function keepModel(state: MnistState): Promise<void> {
 
 async function fitAligner(state: MnistState): Promise<void> {
   const { engine, config, run, scope, curve, fit } = state;
-  state.takeLatents();
-  const { pairs, test } = state.latents!;
+  state.learnt = learntModels(state);
+  const { savedHead, pairs, test } = state.learnt;
   const labels = state.sets.test1.hostLabels;
-  const measured = (latents: Tensor) => accuracy(state.savedHead!, latents, labels);
+  const measured = (latents: Tensor) => accuracy(savedHead, latents, labels);
   if (curve.length === 0) curve.push({ iteration: 0, accuracy: await measured(test.current) });
   const work = run.progress('aligner', config.iterations, 'iterations', fit?.iteration ?? 0);
   const aligner = await withBar(work, (bar) =>
@@ -125,8 +125,7 @@ async function measure(state: MnistState): Promise<void> {
   const { engine, config, run, curve } = state;
   const { head1, head2 } = state.net;
   const aligner = state.aligner!;
-  const savedHead = state.savedHead!;
-  const { test } = state.latents!;
+  const { savedHead, test } = state.learnt!;
   const [labels1, labels2] = [state.sets.test1.hostLabels, state.sets.test2.hostLabels];
   state.metrics = await withScope(engine, async (scope) => {
     const aligned = scope.own(() => aligner.align(test.current));
@@ -150,17 +149,18 @@ async function measure(state: MnistState): Promise<void> {
 }
 
 function draw(state: MnistState): Promise<void> {
-  const { engine, run, metrics, aligner, latents, sets } = state;
-  const { test } = latents!;
+  const { engine, run, metrics, aligner, sets } = state;
+  const { previous, current } = state.learnt!.test;
   const labels = sets.test1.hostLabels;
   return withScope(engine, (scope) => {
-    const all = { ...test, aligned: scope.own(() => aligner!.align(test.current)) };
+    const all = { previous, current, aligned: scope.own(() => aligner!.align(current)) };
     return saveMnistPictures(run.folder, metrics!, aligner!, all, labels, stoppable(run.progress, state));
   });
 }
 
 async function reportPolicies(state: MnistState): Promise<void> {
   const { config, run, sets } = state;
+  const { previous, savedHead } = state.learnt!;
   const { seed, gateQuantile, statisticsQuantile } = config;
   const settings = { kind: run.report!, gateQuantile, statisticsQuantile };
   state.policies = run.resume ? await loadPolicies(run.folder, settings) : undefined;
@@ -171,8 +171,8 @@ async function reportPolicies(state: MnistState): Promise<void> {
       ...settings,
       seed,
       sets,
-      previous: state.previous!,
-      oldHead: state.savedHead!,
+      previous,
+      oldHead: savedHead,
       current: state.net.base,
       newHead: state.net.head2,
       aligner: state.aligner!,

@@ -5,6 +5,7 @@ import type { Linear } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { LabelledSamples } from '../../train/labelled-samples.ts';
 import type { TrainerState } from '../../train/trainer.ts';
 import { type RunOptions, type RunParts, RunState } from '../session.ts';
 import { type CurvePoint, type MnistCheckpoint, writeCheckpoint } from './checkpoint.ts';
@@ -18,12 +19,6 @@ export interface MnistRun extends RunOptions {
   readonly pictures: boolean;
   /** Which policies to measure, if any. */
   readonly report?: ReportKind;
-}
-
-/** Latents f32 [n, d] that the stages after the training share: of task 2 by both models, and of the test images. */
-export interface MnistLatents {
-  readonly pairs: { readonly previous: Tensor; readonly current: Tensor };
-  readonly test: { readonly previous: Tensor; readonly current: Tensor; readonly second: Tensor };
 }
 
 /** How far a run has come, and what its stages pass on to later ones. */
@@ -41,9 +36,7 @@ export class MnistState extends RunState<MnistConfig, MnistRun> {
   readonly curve: CurvePoint[];
   /** The fit of the aligner at the checkpoint. */
   readonly fit: AlignerState | undefined;
-  previous: Linear | undefined;
-  savedHead: Linear | undefined;
-  latents: MnistLatents | undefined;
+  learnt: ReturnType<typeof learntModels> | undefined;
   aligner: EnergyAligner | undefined;
   metrics: MnistMetrics | undefined;
   policies: PolicyReport | undefined;
@@ -76,23 +69,25 @@ export class MnistState extends RunState<MnistConfig, MnistRun> {
     const now = { config, epochs, classifier: this.classifier!, losses, afterTask1, aligner: fit, curve };
     await this.saveCheckpoint((folder, logLength) => writeCheckpoint(folder, { ...now, logLength }));
   }
+}
 
-  /** Makes the layers of the previous model, and the latents. */
-  takeLatents(): void {
-    const { scope, engine, afterTask1 } = this;
-    const { train2, test1, test2 } = this.sets;
-    const { base } = this.net;
-    const previous = scope.add(layerOf(engine, afterTask1!, 'base'));
-    this.previous = previous;
-    this.savedHead = scope.add(layerOf(engine, afterTask1!, 'head1'));
-    const latents = (layer: Linear, samples: typeof train2): Tensor => scope.add(latentsOf(layer, samples));
-    this.latents = {
-      pairs: { previous: latents(previous, train2), current: latents(base, train2) },
-      test: {
-        previous: latents(previous, test1),
-        current: latents(base, test1),
-        second: latents(base, test2),
-      },
-    };
-  }
+/**
+ * What the stages after the training share: the layers saved after task 1, and latents f32 [n, d], of task 2 by both
+ * models and of the test images. They belong to the state's scope.
+ */
+export function learntModels({ scope, engine, sets, net, afterTask1 }: MnistState) {
+  const { train2, test1, test2 } = sets;
+  const layer = (name: string): Linear => scope.add(layerOf(engine, afterTask1!, name));
+  const latents = (base: Linear, samples: LabelledSamples): Tensor => scope.add(latentsOf(base, samples));
+  const [previous, savedHead] = [layer('base'), layer('head1')];
+  return {
+    previous,
+    savedHead,
+    pairs: { previous: latents(previous, train2), current: latents(net.base, train2) },
+    test: {
+      previous: latents(previous, test1),
+      current: latents(net.base, test1),
+      second: latents(net.base, test2),
+    },
+  };
 }
