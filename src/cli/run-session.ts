@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
 import type { ImageData } from '../data/image-set.ts';
-import { RunSession } from '../experiments/session.ts';
+import { type RunSession, withRunSession } from '../experiments/session.ts';
 import { Engine } from '../gpu/engine.ts';
 import { ADAPTER, addConfigFlags, givenConfig } from './flags.ts';
 import { interruptSignal } from './interrupt.ts';
@@ -58,24 +58,24 @@ async function runSession<K extends Keys, D extends ImageData>(
   { table, name, load, work }: RunWork<K, D>,
 ): Promise<void> {
   const { signal, done } = interruptSignal('stopping as soon as a checkpoint is written');
-  let session: RunSession<ConfigOf<ConfigTable<K>>> | undefined;
-  let engine: Engine | undefined;
+  const { out: folder, resume = false, adapter } = flags;
+  const session = { folder, resume, signal, options };
   try {
-    const { out: folder, resume = false, adapter } = flags;
-    const given = givenConfig(table, flags);
-    session = await RunSession.open(table, given, { folder, resume, signal, options }, name);
-    if (session.wasComplete) process.stderr.write(`the run in ${session.folder} is complete already\n`);
-    const data = await load(session);
-    session.check();
-    engine = await Engine.create({ adapter });
-    await session.begin(engine.adapter, data);
-    process.stderr.write(`${data.source} on ${engine.adapter.name} (${engine.adapter.driver})\n`);
-    process.stderr.write(`run folder: ${session.folder}\n`);
-    await work(session, engine, data);
-    await session.finish();
+    await withRunSession(table, givenConfig(table, flags), session, name, async (run) => {
+      if (run.wasComplete) process.stderr.write(`the run in ${run.folder} is complete already\n`);
+      const data = await load(run);
+      run.check();
+      const engine = await Engine.create({ adapter });
+      try {
+        await run.begin(engine.adapter, data);
+        process.stderr.write(`${data.source} on ${engine.adapter.name} (${engine.adapter.driver})\n`);
+        process.stderr.write(`run folder: ${run.folder}\n`);
+        await work(run, engine, data);
+      } finally {
+        engine.dispose();
+      }
+    });
   } finally {
-    engine?.dispose();
-    await session?.close();
     done();
   }
 }

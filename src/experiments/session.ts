@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Values } from '../config.ts';
 import type { ImageData } from '../data/image-set.ts';
 import { brief, EliError, isRecord } from '../errors.ts';
 import { readConfig } from '../files/config-file.ts';
@@ -9,7 +10,6 @@ import type { Engine } from '../gpu/engine.ts';
 import { stableJson, writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
 import { CONFIG_FILE, defaultRunFolder, ENVIRONMENT_FILE, lockRunFolder } from '../report/run-folder.ts';
-import type { RunLock } from '../report/run-lock.ts';
 import { type RunEvent, RunLog } from '../report/run-log.ts';
 import { type Scope, withScope } from '../tensor/scope.ts';
 import type { Checkpoint } from './checkpoint.ts';
@@ -184,132 +184,106 @@ export interface SessionOptions {
   readonly resume: boolean;
   readonly signal?: AbortSignal;
   /** Flags of the command line that are not config keys. */
-  readonly options?: Readonly<Record<string, unknown>>;
+  readonly options?: Values;
 }
 
-/** What a session knows of its folder when it opens. */
-interface Opened<C> {
+/** One run in a folder that only this process writes to. */
+export interface RunSession<C> {
   readonly folder: string;
   readonly config: C;
-  readonly lock: RunLock;
-  /** Environments of earlier sessions. */
-  readonly before: readonly Environment[];
-  /** Whether this session made the folder. */
-  readonly made: boolean;
+  /** Flags that are not config keys; a resume keeps earlier values unless they are given again. */
+  readonly options: Values;
+  /** Whether the run was already complete: then it is only evaluated and drawn again as needed. */
+  readonly wasComplete: boolean;
+  /** @throws RunStopped, EliError `RUN_FOLDER` if another process has taken over the folder */
+  check(): void;
+  /**
+   * Writes the config and, if it has changed, the environment. The run can be resumed from then on.
+   * @throws EliError `CONFIG` when the data differ from those that the run began with
+   */
+  begin(adapter: AdapterReport, data: ImageData): Promise<void>;
+  /** The options for the experiment. */
+  run(progress: Progress): RunOptions;
 }
 
 /**
- * One run: a folder that only this process writes to. It holds config.json, environment.json (an entry for each
- * machine or setting that the run was computed with), the experiment's files, and in the end done.json.
+ * Locks the folder of a run for `work`. After it, the folder holds config.json, environment.json (an entry for each
+ * machine or setting that the run was computed with), the experiment's files, and done.json, written last. A folder that
+ * was made here and is still empty is removed. A resumed run has the config of its folder: `given` may be empty, and may
+ * change only free keys.
+ *
+ * @param name of the run, for the default folder
+ * @throws EliError `RUN_FOLDER` when another process holds the folder (it says which), it has other files, or there
+ * is no run to resume; `CONFIG` naming the keys that may not change; and what `work` throws
  */
-export class RunSession<C> {
-  readonly folder: string;
-  readonly config: C;
-  /** Whether the run was already complete: then it is only evaluated and drawn again as needed. */
-  readonly wasComplete: boolean;
-  /** Flags that are not config keys; a resume keeps earlier values unless they are given again. */
-  readonly options: Readonly<Record<string, unknown>>;
-  readonly #opened: Opened<C>;
-  readonly #given: SessionOptions;
-  /** Whether there is something to resume. */
-  #begun: boolean;
-
-  private constructor(opened: Opened<C>, given: SessionOptions) {
-    this.folder = opened.folder;
-    this.config = opened.config;
-    this.wasComplete = existsSync(join(opened.folder, DONE_FILE));
-    this.options = { ...opened.before.at(-1)?.options, ...given.options };
-    this.#opened = opened;
-    this.#given = given;
-    this.#begun = given.resume;
+export async function withRunSession<C, T>(
+  rules: ConfigRules<C>,
+  given: Partial<C>,
+  { folder: named, resume, signal, options: flags }: SessionOptions,
+  name: (config: C) => string,
+  work: (session: RunSession<C>) => Promise<T>,
+): Promise<T> {
+  if (resume && named === undefined)
+    throw new EliError('CONFIG', '--resume needs --out: the folder of the run to continue');
+  const fresh = resume ? undefined : rules.complete(given);
+  const folder = named ?? defaultRunFolder(name(fresh!), new Date());
+  const made = !existsSync(folder);
+  const lock = await lockRunFolder(folder, { resume });
+  try {
+    const saved = fresh ?? rules.complete(readConfig<C>(join(folder, CONFIG_FILE)));
+    const config = fresh ?? rules.complete({ ...saved, ...given });
+    checkSameConfig(rules, folder, saved, config);
+    const before = resume ? await readEnvironments(folder) : [];
+    const options = { ...before.at(-1)?.options, ...flags };
+    let begun = resume;
+    const check = (): void => {
+      lock.check();
+      if (signal?.aborted === true) throw new RunStopped(folder, begun);
+    };
+    const result = await work({
+      folder,
+      config,
+      options,
+      wasComplete: existsSync(join(folder, DONE_FILE)),
+      check,
+      begin: async (adapter, data) => {
+        check();
+        await writeBeginning(folder, config, before, environmentOf(adapter, data, options));
+        begun = true;
+      },
+      run: (progress) => ({ folder, resume, progress, signal, guard: () => lock.check() }),
+    });
+    lock.check();
+    await writeJson(join(folder, DONE_FILE), { finished: new Date().toISOString() });
+    return result;
+  } finally {
+    lock.release();
+    if (made) await rmdir(folder).catch(() => undefined);
   }
+}
 
-  /**
-   * Locks the folder of a run and writes nothing else yet. A resumed run has the config of its folder: `given` may be
-   * empty, and may change only free keys.
-   *
-   * @param name of the run, for the default folder
-   * @throws EliError `RUN_FOLDER` when another process holds the folder (it says which), it has other files, or there
-   * is no run to resume; `CONFIG` naming the keys that may not change
-   */
-  static async open<C>(
-    rules: ConfigRules<C>,
-    given: Partial<C>,
-    options: SessionOptions,
-    name: (config: C) => string,
-  ): Promise<RunSession<C>> {
-    const { resume } = options;
-    if (resume && options.folder === undefined) {
-      throw new EliError('CONFIG', '--resume needs --out: the folder of the run to continue');
-    }
-    const fresh = resume ? undefined : rules.complete(given);
-    const folder = options.folder ?? defaultRunFolder(name(fresh!), new Date());
-    const made = !existsSync(folder);
-    const lock = await lockRunFolder(folder, { resume });
-    try {
-      if (fresh !== undefined)
-        return new RunSession({ folder, config: fresh, lock, before: [], made }, options);
-      const saved = rules.complete(readConfig<C>(join(folder, CONFIG_FILE)));
-      const config = rules.complete({ ...saved, ...given });
-      checkSameConfig(rules, folder, saved, config);
-      const before = await readEnvironments(folder);
-      return new RunSession({ folder, config, lock, before, made: false }, options);
-    } catch (error) {
-      lock.release();
-      throw error;
-    }
+async function writeBeginning(
+  folder: string,
+  config: unknown,
+  earlier: readonly Environment[],
+  now: Environment,
+): Promise<void> {
+  const before = earlier.at(-1);
+  const other = Object.entries(now.data.sha256)
+    .filter(([name, digest]) => before !== undefined && before.data.sha256[name] !== digest)
+    .map(([name]) => name);
+  if (other.length > 0) {
+    throw new EliError(
+      'CONFIG',
+      `the run in ${folder} began with other data: its ${other.join(', ')} came from ${before!.data.source}`,
+      { hint: 'resume with the same data set, or start a new run with another --out' },
+    );
   }
-
-  /**
-   * Writes the config and, if it has changed, the environment. Work begins here.
-   * @throws EliError `CONFIG` when the data differ from those that the run began with
-   */
-  async begin(adapter: AdapterReport, data: ImageData): Promise<void> {
-    this.check();
-    const now = environmentOf(adapter, data, this.options);
-    const earlier = this.#opened.before;
-    const before = earlier.at(-1);
-    const other = Object.entries(now.data.sha256)
-      .filter(([name, digest]) => before !== undefined && before.data.sha256[name] !== digest)
-      .map(([name]) => name);
-    if (other.length > 0) {
-      throw new EliError(
-        'CONFIG',
-        `the run in ${this.folder} began with other data: its ${other.join(', ')} came from ${before!.data.source}`,
-        { hint: 'resume with the same data set, or start a new run with another --out' },
-      );
-    }
-    await rm(join(this.folder, DONE_FILE), { force: true });
-    const same = stableJson({ ...before, started: '' }) === stableJson({ ...now, started: '' });
-    // Before the config, which makes a run resumable: the run then knows its data.
-    if (!same) await writeJson(join(this.folder, ENVIRONMENT_FILE), [...earlier, now]);
-    await writeJson(join(this.folder, CONFIG_FILE), this.config);
-    this.#begun = true;
-  }
-
-  /** The options for the experiment. */
-  run(progress: Progress): RunOptions {
-    const { resume, signal } = this.#given;
-    return { folder: this.folder, resume, progress, signal, guard: () => this.#opened.lock.check() };
-  }
-
-  /** @throws RunStopped, EliError `RUN_FOLDER` if another process has taken over the folder */
-  check(): void {
-    this.#opened.lock.check();
-    if (this.#given.signal?.aborted === true) throw new RunStopped(this.folder, this.#begun);
-  }
-
-  /** Marks the run as complete: the last file that it writes. */
-  async finish(): Promise<void> {
-    this.#opened.lock.check();
-    await writeJson(join(this.folder, DONE_FILE), { finished: new Date().toISOString() });
-  }
-
-  /** Unlocks the folder, and removes it if this session made it and wrote nothing. */
-  async close(): Promise<void> {
-    this.#opened.lock.release();
-    if (this.#opened.made) await rmdir(this.folder).catch(() => undefined);
-  }
+  await rm(join(folder, DONE_FILE), { force: true });
+  const same = stableJson({ ...before, started: '' }) === stableJson({ ...now, started: '' });
+  // Before the config, which makes a run resumable: the run then knows its data.
+  if (!same) await writeJson(join(folder, ENVIRONMENT_FILE), [...earlier, now]);
+  await writeJson(join(folder, CONFIG_FILE), config);
 }
 
 /** None if the run was stopped before it wrote them, or a version that did not write them made it. */

@@ -133,7 +133,9 @@ class Training extends RunState<TrainConfig, TrainRun> {
   /** Whether all epochs are done, or the best test accuracy is `patience` epochs old. */
   get trained(): boolean {
     const { epochs, patience } = this.config;
-    return this.#points.length >= epochs || outOfPatience(this.#points, patience);
+    const accuracies = this.#points.map((point) => point.testAccuracy!);
+    const sinceBest = accuracies.length - 1 - accuracies.indexOf(Math.max(...accuracies));
+    return accuracies.length >= epochs || (patience > 0 && sinceBest >= patience);
   }
 
   /** Trains and evaluates the remaining epochs. */
@@ -236,12 +238,4 @@ class Training extends RunState<TrainConfig, TrainRun> {
     const labels = { title, subtitle, ...(this.#names && { names: this.#names }) };
     await savePicture(join(folder, 'confusion'), confusionSpec(test.confusion, labels));
   }
-}
-
-/** Whether the best test accuracy is `patience` epochs old. */
-function outOfPatience(points: readonly EpochPoint[], patience: number): boolean {
-  if (patience === 0 || points.length === 0) return false;
-  const accuracies = points.map((point) => point.testAccuracy!);
-  const best = accuracies.indexOf(Math.max(...accuracies));
-  return points.length - 1 - best >= patience;
 }
