@@ -385,7 +385,17 @@ test('refused, with nothing written', async () => {
     out,
   );
   await refused(1, /cur\.npy is already there/, 'apply', '--aligner', a, '--in', prev, '--out', cur);
-  await refused(2, /name it so/, 'apply', '--aligner', a, '--in', cur, '--out', at('new.npz'));
+  await refused(
+    2,
+    /its name must end in \.npy/,
+    'apply',
+    '--aligner',
+    a,
+    '--in',
+    cur,
+    '--out',
+    at('new.npz'),
+  );
   await refused(2, /the same file/, 'apply', '--aligner', a, '--in', cur, '--out', out, '--energies', out);
   await refused(
     1,

@@ -13,14 +13,14 @@ export interface ApplyFlags extends AlignFlags {
   gate?: string;
 }
 
-/** `eli align apply`: aligns latents of any number from file to file, in batches. */
+/** `eli align apply`: aligns any number of latents from file to file, in batches. */
 export async function applyCommand(flags: ApplyFlags): Promise<void> {
   const { out, energies } = flags;
   if (out === energies) throw new EliError('CONFIG', `--out and --energies are the same file: ${out}`);
   for (const path of [out, energies]) {
     if (path === undefined) continue;
     if (!/\.npy$/i.test(path))
-      throw new EliError('CONFIG', `${path}: the output is written as .npy, name it so`);
+      throw new EliError('CONFIG', `${path}: the output is written as .npy, so its name must end in .npy`);
     refuseExisting(path, flags.force);
   }
   await alignSession({ latents: flags.in }, flags, async ({ engine, withBar }, { latents }) => {

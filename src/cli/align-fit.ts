@@ -17,7 +17,7 @@ export interface FitFlags extends AlignFlags, Values {
   maxPairs?: number;
 }
 
-/** Iterations between two looks at Ctrl-C: a fraction of a second on a slow device. */
+/** Iterations between checks for Ctrl-C: a fraction of a second on a slow device. */
 const EVERY = 100;
 
 /** `eli align fit`: learns an aligner or a control from pairs of latents and writes it to one file. */
@@ -30,7 +30,7 @@ export async function fitCommand(flags: FitFlags, options: AlignerOptions): Prom
     const { engine, signal, withBar } = session;
     checkSameRows(previous, current);
     const { rows, dim } = previous;
-    // An aligner never sees more pairs than its minibatches draw.
+    // An aligner never sees more pairs than its mini-batches draw.
     const drawn = flags.control === undefined ? Math.max(1, config.iterations) * config.batch : rows;
     const most = Math.min(flags.maxPairs ?? Number.POSITIVE_INFINITY, drawn, maxRows(engine, dim));
     const chosen = choosePairs(rows, most, config.seed);
@@ -67,7 +67,7 @@ function fitAligner(
   );
 }
 
-/** @throws EliError `CONFIG` for a wrong number of pairs, or options that a control does not have */
+/** @throws EliError `CONFIG` for an invalid number of pairs, or options that a control does not have */
 function checkFlags({ control, maxPairs }: FitFlags, options: AlignerOptions): void {
   if (maxPairs !== undefined && !(Number.isInteger(maxPairs) && maxPairs >= 1)) {
     throw new EliError('CONFIG', `--max-pairs is ${maxPairs}, must be a whole number from 1`);
@@ -76,7 +76,7 @@ function checkFlags({ control, maxPairs }: FitFlags, options: AlignerOptions): v
   if (control !== undefined && foreign.length > 0) {
     throw new EliError(
       'CONFIG',
-      `--control ${control} is a closed form, it has no ${foreign.map((key) => `--${flagOf(key)}`).join(', ')}`,
+      `--control ${control} is a closed form, which has no ${foreign.map((key) => `--${flagOf(key)}`).join(', ')}`,
       { hint: 'leave these options out, or --control' },
     );
   }

@@ -8,7 +8,7 @@ import { checkSeed } from '../tensor/random.ts';
 import { type AlignFlags, alignSession } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
-/** Gates that need nothing but latents, for which no network is at hand. */
+/** Gates that need only latents and no network. */
 const KINDS = {
   energy: () => new EnergyGate(),
   novelty: () => new NoveltyGate({ of: 'current' }),
@@ -24,7 +24,7 @@ export interface GateFlags extends AlignFlags {
   seed: number;
 }
 
-/** `eli align gate`: learns from current-task latents which ones to leave as they are, and writes the gate to a file. */
+/** `eli align gate`: learns from current-task latents which latents to leave as they are, and writes the gate to a file. */
 export async function gateCommand(flags: GateFlags): Promise<void> {
   const { aligner, kind, quantile, seed, out } = flags;
   checkSeed(seed);

@@ -55,7 +55,7 @@ export async function alignSession<Names extends string>(
   }
 }
 
-/** Says on which adapter the work is done. */
+/** Prints which adapter does the work. */
 export function sayAdapter(doing: string, { adapter }: Engine): void {
   process.stderr.write(`${doing} on ${adapter.name} (${adapter.driver})\n`);
 }

@@ -32,7 +32,7 @@ function variantsOf(text: string): EnergyVariant[] {
 export function addRunMnistEnergies(run: Command): void {
   run
     .command('mnist-energies')
-    .description('other energies for the models of a finished run of the MNIST experiment, side by side')
+    .description('compare other energies on the models of a finished run of the MNIST experiment')
     .requiredOption('--from <folder>', 'folder of the run, with one seed or several')
     .option(
       '--variants <names>',

@@ -25,7 +25,7 @@ import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { LabelledSamples } from '../../train/labelled-samples.ts';
 import { checkpointPath } from '../checkpoint.ts';
-import { type MnistCheckpoint, readCheckpoint } from './checkpoint.ts';
+import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
 import { accuracy, latentsOf, layerOf, type TwoTasks, twoTasks } from './two-task.ts';
 
@@ -72,37 +72,34 @@ export async function runMnistEnergies(
   const results = await withScope(engine, async (scope) => {
     const sets = twoTasks(engine, mnist, scope);
     const all: EnergyResult[] = [];
-    for (const folder of seedFolders(run.folder)) {
-      const finished = await finishedRun(folder, run.folder);
-      all.push(...(await withScope(engine, (own) => runSeed(engine, finished, sets, run, own))));
-    }
+    for (const folder of seedFolders(run.folder))
+      all.push(...(await withScope(engine, (own) => runSeed(engine, folder, sets, run, own))));
     return all;
   });
   await writeJson(join(run.folder, 'energy-variants.json'), results);
   return results;
 }
 
-type FinishedRun = MnistCheckpoint & { readonly afterTask1: StateDict; readonly aligner: AlignerState };
-
-async function finishedRun(folder: string, out: string): Promise<FinishedRun> {
-  const checkpoint = (await readCheckpoint(folder))!;
-  const { config, afterTask1, aligner } = checkpoint;
+/** The checkpoint of a finished seed in `folder`, of the run in `out`. */
+async function finishedRun(folder: string, out: string) {
+  const { config, classifier, afterTask1, aligner } = (await readCheckpoint(folder))!;
   if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
     throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
       hint: `first finish it: repeat its command with --resume --out ${out}`,
     });
   }
-  return { ...checkpoint, afterTask1, aligner };
+  return { config, classifier, afterTask1, aligner };
 }
 
 /** All variants with the models of one seed. */
 async function runSeed(
   engine: Engine,
-  { config, afterTask1, classifier, aligner }: FinishedRun,
+  folder: string,
   { train2, test1, test2 }: TwoTasks,
-  { variants, progress, signal }: EnergiesRun,
+  { folder: out, variants, progress, signal }: EnergiesRun,
   scope: Scope,
 ): Promise<EnergyResult[]> {
+  const { config, classifier, afterTask1, aligner } = await finishedRun(folder, out);
   const { seed } = config;
   const layer = (state: StateDict, name: string): Linear => scope.add(layerOf(engine, state, name));
   const [previous, current] = [layer(afterTask1, 'base'), layer(classifier.model, 'base')];

@@ -21,8 +21,8 @@ export interface SeedsRun extends MnistRun {
 }
 
 /**
- * Runs all seeds of a config, one after the other, and writes their summary. The folder is that of the whole run; with
- * several seeds each has a folder `seed-<n>` inside. Seeds already done are run from their checkpoints.
+ * Runs all seeds of a config one after the other and writes their summary. With several seeds, each has a folder
+ * `seed-<n>` in the run's folder. Seeds that are already done are run from their checkpoints.
  */
 export async function runMnistSeeds(
   engine: Engine,
@@ -43,7 +43,7 @@ export async function runMnistSeeds(
     try {
       all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { ...run, folder, resume }));
     } catch (error) {
-      // What is resumed is the run, not the seed.
+      // The user resumes the run, not the seed.
       throw error instanceof RunStopped ? new RunStopped(run.folder) : error;
     }
   }
@@ -66,9 +66,9 @@ async function saveSummary(
   await savePolicies(folder, reports, settings, pictures);
 }
 
-/** The reports of those runs that have one. */
+/** The policy reports of the runs that have one. */
 export function policiesOf(all: readonly MnistResult[]): PolicyReport[] {
-  return all.flatMap(({ policies }) => (policies === undefined ? [] : [policies]));
+  return all.flatMap(({ policies }) => policies ?? []);
 }
 
 function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number; std: number }> {

@@ -30,10 +30,10 @@ const KEYS = {
     defaultText: 'resnet20 for CIFAR, else cnn',
   }),
   data: choice('data set', DATASETS, { default: 'mnist' }),
-  seed: whole('seed of weights, order and augmentation', { default: 1, from: 0 }),
-  batch: whole('images in a step', { default: 128, from: 1, to: 65_536 }),
+  seed: whole('seed of the weights, the order and the augmentation', { default: 1, from: 0 }),
+  batch: whole('mini-batch size', { default: 128, from: 1, to: 65_536 }),
   optimizer: choice('update rule', ['sgd', 'adamw'], { default: 'sgd' }),
-  learningRate: number('learning rate at first', {
+  learningRate: number('initial learning rate', {
     default: ({ optimizer }) => (optimizer === 'sgd' ? 0.1 : 0.001),
     defaultText: '0.1 for sgd, 0.001 for adamw',
     from: 0,
@@ -47,8 +47,10 @@ const KEYS = {
     from: 0,
     to: 1e3,
   }),
-  schedule: choice('how the rate falls', ['constant', 'step', 'multi-step', 'cosine'], { default: 'cosine' }),
-  milestones: numbers('epochs after which it falls; for step, the first is the period', {
+  schedule: choice('how the learning rate falls', ['constant', 'step', 'multi-step', 'cosine'], {
+    default: 'cosine',
+  }),
+  milestones: numbers('epochs after which the rate falls; for step, the first is the period', {
     default: ({ epochs }) => [
       Math.max(1, Math.floor(Number(epochs) / 2)),
       Math.max(2, Math.floor((3 * Number(epochs)) / 4)),
@@ -56,32 +58,36 @@ const KEYS = {
     defaultText: 'half and three quarters of the epochs',
   }),
   gamma: number('factor by which the rate falls', { default: 0.1, from: 0, to: 1 }),
-  warmup: number('epochs in which the rate rises linearly first', { default: 0, from: 0, to: 1e6 }),
-  clipNorm: number('largest norm of all gradients together; 0: no limit', { default: 0, from: 0, to: 1e9 }),
-  labelSmoothing: number('share of the target that is spread over all classes', {
+  warmup: number('epochs of linear warm-up of the rate', { default: 0, from: 0, to: 1e6 }),
+  clipNorm: number('largest norm of all gradients together; 0: no clipping', {
+    default: 0,
+    from: 0,
+    to: 1e9,
+  }),
+  labelSmoothing: number('share of the target spread over all classes', {
     default: 0,
     from: 0,
     below: 1,
   }),
-  emaDecay: number('decay of an average of the weights, which is evaluated and saved; 0: none', {
+  emaDecay: number('decay of a moving average of the weights, which is then evaluated and saved; 0: none', {
     default: 0,
     from: 0,
     below: 1,
   }),
-  augment: choice('random changes of training images', ['none', 'crop-flip'], {
+  augment: choice('random augmentation of training images', ['none', 'crop-flip'], {
     default: (values) => (isCifar(values) ? 'crop-flip' : 'none'),
     defaultText: 'crop-flip for CIFAR, else none',
   }),
   cutout: whole('side of a square cut out of each training image; 0: none', { default: 0, from: 0 }),
   mixup: number('α of mixup; 0: none', { default: 0, from: 0, to: 100 }),
-  // Free: the length of a cosine or of milestones would change what was done, this does not.
+  // Free, unlike epochs: it does not change the learning rates of steps already done.
   patience: whole('epochs without a better test accuracy after which training stops; 0: never', {
     default: 0,
     from: 0,
     free: true,
   }),
   precision: choice(
-    'mixed: f16 activations and a scaled loss beside f32 weights, where the adapter has f16',
+    'mixed: f16 activations and a scaled loss with f32 weights, if the adapter has f16',
     PRECISIONS,
     { default: 'f32' },
   ),
@@ -104,7 +110,7 @@ export interface TrainConfig extends ConfigOf<ConfigTable<typeof KEYS>> {}
  */
 export const trainConfig = (part: Partial<TrainConfig>): TrainConfig => TRAIN_KEYS.complete(part);
 
-/** The learning rate by epoch. @throws EliError `CONFIG` for milestones that do not rise. */
+/** The learning rate by epoch. @throws EliError `CONFIG` for milestones that do not rise */
 export function scheduleOf(config: TrainConfig): RateSchedule {
   const { learningRate: rate, milestones, gamma, epochs, warmup } = config;
   try {
