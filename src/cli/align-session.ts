@@ -4,6 +4,11 @@ import { Engine } from '../gpu/engine.ts';
 import { createProgress, withBar } from '../report/progress.ts';
 import { interruptSignal } from './interrupt.ts';
 
+interface Hooks {
+  readonly signal: AbortSignal;
+  readonly onProgress: (done: number, text?: string) => void;
+}
+
 /** Flags of every `eli align` command. */
 export interface AlignFlags {
   readonly out: string;
@@ -20,10 +25,7 @@ export interface Session {
     name: string,
     total: number,
     unit: string,
-    work: (hooks: {
-      readonly signal: AbortSignal;
-      readonly onProgress: (done: number, text?: string) => void;
-    }) => Promise<T>,
+    work: (hooks: Hooks) => Promise<T>,
   ) => Promise<T>;
 }
 

@@ -108,7 +108,7 @@ async function runSeed(
     scope.own(() => latentsOf(base, samples));
   const pairs = { previous: latents(previous, train2), current: latents(current, train2) };
   const [first, second] = [latents(current, test1), latents(current, test2)];
-  const fit: Fit = { pairs, options: alignerOptions(config), hooks: signal ? { signal } : {} };
+  const fit: Fit = { pairs, options: alignerOptions(config), hooks: { signal } };
   return withBar(progress(`seed ${seed}`, variants.length, 'energies'), async (bar) => {
     const results: EnergyResult[] = [];
     for (const variant of variants) {
@@ -145,7 +145,7 @@ function seedFolders(folder: string): string[] {
 interface Fit {
   readonly pairs: LatentPairs;
   readonly options: AlignerOptions;
-  readonly hooks: { readonly signal?: AbortSignal };
+  readonly hooks: { readonly signal: AbortSignal | undefined };
 }
 
 /** The map of a variant; it lives as long as `scope`. */

@@ -59,7 +59,7 @@ async function saveSummary(
   guard?.();
   if (pictures) await saveCurve(folder, all);
   const seeds = all.map(({ policies: _, ...metrics }) => metrics);
-  await writeJson(join(folder, 'metrics.json'), { seeds, summary: summaryOf(all) });
+  await writeJson(join(folder, 'metrics.json'), { seeds, summary: summaryOf(seeds) });
   const reports = policiesOf(all);
   if (reports.length === 0) return;
   const settings = { kind: report!, gateQuantile, statisticsQuantile };
@@ -71,16 +71,10 @@ export function policiesOf(all: readonly MnistResult[]): PolicyReport[] {
   return all.flatMap(({ policies }) => policies ?? []);
 }
 
-function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number; std: number }> {
-  const keys = [
-    'task1',
-    'task2',
-    'unaligned',
-    'unalignedSavedHead',
-    'aligned',
-    'alignedSavedHead',
-    'task2Aligned',
-  ] as const;
+/** Mean and standard deviation of each accuracy. */
+function summaryOf(all: readonly MnistMetrics[]) {
+  const { seed: _, latent: _latent, curve: _curve, ...accuracies } = all[0]!;
+  const keys = Object.keys(accuracies) as (keyof typeof accuracies)[];
   return Object.fromEntries(
     keys.map((key) => {
       const { mean, std } = meanStd(all.map((m) => m[key]));

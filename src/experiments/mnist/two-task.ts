@@ -3,8 +3,7 @@ import { type ImageData, rowsOfClasses } from '../../data/image-set.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { Initializer } from '../../nn/init.ts';
 import { Linear } from '../../nn/layers.ts';
-import type { StateDict } from '../../nn/module.ts';
-import { type Features, Network } from '../../nn/network.ts';
+import { Module, type StateDict } from '../../nn/module.ts';
 import { crossEntropy } from '../../ops/loss.ts';
 import { argmax } from '../../ops/reduce.ts';
 import { relu } from '../../ops/unary.ts';
@@ -42,7 +41,7 @@ export function twoTasks(engine: Engine, { train, test }: Pick<ImageData, 'train
 export type TwoTasks = ReturnType<typeof twoTasks>;
 
 /** The experiment's network: latents z = base(x) of images x, logits head_k(ReLU(z)). */
-export class TwoTaskNet extends Network {
+export class TwoTaskNet extends Module {
   readonly base: Linear;
   readonly head1: Linear;
   readonly head2: Linear;
@@ -54,13 +53,9 @@ export class TwoTaskNet extends Network {
     this.head2 = new Linear(init, latent, CLASSES);
   }
 
-  override features(x: Tensor): Features {
-    return { pooled: this.base.forward(flat(x)), stages: {} };
-  }
-
-  /** Logits of one of the two heads. */
-  override classify(latents: Tensor, task: 1 | 2 = 1): Tensor {
-    return classify(task === 1 ? this.head1 : this.head2, latents);
+  /** Latents [n, d] of images [n, …], for `classify` with one of the heads. */
+  override forward(images: Tensor): Tensor {
+    return this.base.forward(flat(images));
   }
 }
 
@@ -75,11 +70,7 @@ export function classify(head: Linear, latents: Tensor): Tensor {
 }
 
 /** The network of a run and its optimiser: one SGD over the base and head 1, which keeps its momentum between the tasks. */
-export function twoTaskModel(
-  engine: Engine,
-  config: MnistConfig,
-  pixels: number,
-): { readonly net: TwoTaskNet; readonly optimizer: Optimizer } {
+export function twoTaskModel(engine: Engine, config: MnistConfig, pixels: number) {
   const net = new TwoTaskNet(new Initializer(engine, config.seed), pixels, config.latent);
   return { net, optimizer: sgd([...net.base.parameters(), ...net.head1.parameters()], config) };
 }
@@ -95,12 +86,13 @@ export function taskTrainer(
   samples: LabelledSamples,
   { batch, seed }: MnistConfig,
 ): Trainer {
+  const head = task === 1 ? net.head1 : net.head2;
   return new Trainer(net, samples, optimizer, {
     name: `task ${task}`,
     batch,
     seed,
     stream: task === 1 ? STREAM.task1Order : STREAM.task2Order,
-    objective: ({ inputs, labels }) => crossEntropy(net.classify(net.features(inputs).pooled, task), labels),
+    objective: ({ inputs, labels }) => crossEntropy(classify(head, net.forward(inputs)), labels),
     materialize: true,
   });
 }
