@@ -385,7 +385,17 @@ test('refused, with nothing written', async () => {
     out,
   );
   await refused(1, /cur\.npy is already there/, 'apply', '--aligner', a, '--in', prev, '--out', cur);
-  await refused(2, /name it so/, 'apply', '--aligner', a, '--in', cur, '--out', at('new.npz'));
+  await refused(
+    2,
+    /its name must end in \.npy/,
+    'apply',
+    '--aligner',
+    a,
+    '--in',
+    cur,
+    '--out',
+    at('new.npz'),
+  );
   await refused(2, /the same file/, 'apply', '--aligner', a, '--in', cur, '--out', out, '--energies', out);
   await refused(
     1,
@@ -533,7 +543,7 @@ for (const signal of process.platform === 'win32' ? [] : (['SIGINT', 'SIGTERM'] 
       join(dir, 'e.npy'),
     );
     assert.is(code, 130, err);
-    assert.match(err, /stopping after the batch under way/);
+    assert.match(err, /stopping after the current batch/);
     assert.match(err, /eli: stopped; no file was written/);
     assert.equal(readdirSync(dir), []);
   });

@@ -11,6 +11,7 @@ const OF_DEVICE: ReadonlySet<ErrorCode> = new Set(['DISPOSED', 'DEVICE_LOST', 'O
 export async function readFormat<T>(
   path: string,
   readers: Readonly<Record<string, (file: Safetensors) => T>>,
+  options: { readonly hint?: string } = {},
 ): Promise<T> {
   const file = await readSafetensors(path);
   const { format } = file.metadata;
@@ -26,6 +27,7 @@ export async function readFormat<T>(
   } catch (cause) {
     if (cause instanceof EliError && OF_DEVICE.has(cause.code)) throw cause;
     throw new EliError('FORMAT', `${path} is not a complete ${format}: ${(cause as Error).message}`, {
+      ...options,
       cause,
     });
   }

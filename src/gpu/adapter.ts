@@ -5,7 +5,7 @@ import { dawn } from './instance.ts';
 /** Which adapter an engine uses. */
 export interface AdapterChoice {
   /** Part of an adapter's name, such as `llvmpipe` or `H100`. Default: the variable ELI_ADAPTER, else the best GPU. */
-  readonly adapter?: string;
+  readonly adapter?: string | undefined;
   /**
    * Whether to use subgroup matrices (tensor cores) where the device has them: an experimental feature of Dawn that must
    * be requested. Variants that use them are chosen once the autotuner has found them correct and fastest. Default:

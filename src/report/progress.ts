@@ -18,6 +18,15 @@ export interface ProgressTask {
  */
 export type Progress = (label: string, total: number, unit: string, from?: number) => ProgressTask;
 
+/** The result of `work`, whose progress `bar` shows until it ends. */
+export async function withBar<T>(bar: ProgressTask, work: (bar: ProgressTask) => Promise<T>): Promise<T> {
+  try {
+    return await work(bar);
+  } finally {
+    bar.done();
+  }
+}
+
 /** Shows nothing: for use as a library. */
 export const silentProgress: Progress = () => ({ update() {}, done() {} });
 
