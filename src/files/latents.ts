@@ -4,7 +4,7 @@ import { FLOAT_BYTES, type FloatDtype, floatsOf } from './floats.ts';
 import { type ByteSource, InputFile } from './input.ts';
 import { readNpyLayout } from './npy.ts';
 import { readSafetensorsLayout } from './safetensors.ts';
-import { ZipArchive } from './zip.ts';
+import { openZip } from './zip.ts';
 
 /** Latents [rows, dim] of a file of any size, read in batches. */
 export interface LatentSource {
@@ -87,10 +87,10 @@ async function findArray(file: InputFile, key: string | undefined): Promise<Arra
   const kind = /\.(npy|npz|safetensors)$/i.exec(file.name)?.[1]?.toLowerCase();
   if (kind === 'npy') return npyArray(file);
   if (kind === 'npz') {
-    const archive = await ZipArchive.open(file);
-    const arrays = archive.names.filter((name) => name.endsWith('.npy'));
+    const members = await openZip(file);
+    const arrays = [...members.keys()].filter((name) => name.endsWith('.npy'));
     const wanted = key === undefined || key.endsWith('.npy') ? key : `${key}.npy`;
-    return npyArray(await archive.member(choose(file.name, 'array', arrays, wanted)));
+    return npyArray(members.get(choose(file.name, 'array', arrays, wanted))!());
   }
   if (kind === 'safetensors') {
     const layout = await readSafetensorsLayout(file);
