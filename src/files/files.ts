@@ -76,10 +76,13 @@ export async function readFileBytes(path: string): Promise<Uint8Array> {
         { hint: 'split the file' },
       );
     }
-    // Not as a Buffer, whose `slice` is a view where that of every other array is a copy.
-    const { buffer, byteOffset, length } = await readFile(path);
-    return new Uint8Array(buffer, byteOffset, length);
+    return bytesOf(await readFile(path));
   });
+}
+
+/** The same memory as bytes. Not as a Buffer, whose `slice` is a view where that of every other array is a copy. */
+export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /**

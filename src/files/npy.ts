@@ -1,6 +1,6 @@
 import { EliError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
-import { formatError, notValid } from './files.ts';
+import { bytesOf, formatError, notValid } from './files.ts';
 import { FLOAT_BYTES, type FloatDtype } from './floats.ts';
 import type { ByteSource } from './input.ts';
 import { duplicateKey, jsonRecord } from './json.ts';
@@ -165,9 +165,9 @@ export async function writeNpy(
   async function* content(): AsyncGenerator<Uint8Array> {
     yield npyHeader(shape);
     let done = 0;
-    for await (const { buffer, byteOffset, byteLength, length } of batches) {
-      done += length;
-      yield new Uint8Array(buffer, byteOffset, byteLength);
+    for await (const batch of batches) {
+      done += batch.length;
+      yield bytesOf(batch);
     }
     if (done !== wanted)
       throw new EliError('SHAPE', `${path}: ${done} numbers do not fill the shape (${shape.join(', ')})`);

@@ -1,7 +1,7 @@
 import { brief, EliError, isRecord } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { digest, HEADER_DIGEST, NO_DIGEST, sealHeader, TENSOR_DIGESTS, takeDigests } from './checksums.ts';
-import { MAX_FILE_BYTES, notValid, readFileBytes } from './files.ts';
+import { bytesOf, MAX_FILE_BYTES, notValid, readFileBytes } from './files.ts';
 import { halvesToFloats, upperHalvesToFloats } from './floats.ts';
 import type { InputFile } from './input.ts';
 import { duplicateKey } from './json.ts';
@@ -116,7 +116,7 @@ export function encodeSafetensors(
   bytes.set(header, PREFIX_BYTES);
   let at = dataStart;
   for (const [, { data }] of entries) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    bytes.set(bytesOf(data), at);
     at += data.byteLength;
   }
   return bytes;
@@ -126,9 +126,7 @@ function withDigests(
   entries: readonly (readonly [string, SafetensorsInput])[],
   metadata: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const digests = entries.map(([name, { data }]) =>
-    member(name, JSON.stringify(digest(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)))),
-  );
+  const digests = entries.map(([name, { data }]) => member(name, JSON.stringify(digest(bytesOf(data)))));
   return { ...metadata, [TENSOR_DIGESTS]: `{${digests.join(',')}}`, [HEADER_DIGEST]: NO_DIGEST };
 }
 
