@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { EliError } from '../errors.ts';
 import { jsonRecord } from './json.ts';
 
 /** Keys of a safetensors file's metadata that are ours: digests of its tensors by name (JSON), and of its header. */
@@ -23,21 +24,24 @@ export function sealHeader(header: string): string {
 }
 
 /**
- * Takes our keys out of the metadata. Gives the digests of the tensors by name, or what is wrong; neither for a file
- * without checksums.
+ * Takes our keys out of the metadata and gives the digests of the tensors by name, `undefined` for a file without
+ * checksums.
+ * @param wrong makes the error to throw for damaged checksums.
  */
 export function takeDigests(
   header: string,
   metadata: Record<string, string>,
-): { readonly digests?: Readonly<Record<string, unknown>>; readonly wrong?: string } {
+  wrong: (what: string) => EliError,
+): Readonly<Record<string, unknown>> | undefined {
   const { [TENSOR_DIGESTS]: tensors, [HEADER_DIGEST]: own } = metadata;
   delete metadata[TENSOR_DIGESTS];
   delete metadata[HEADER_DIGEST];
   // A damaged name of one key leaves the other.
-  if (tensors === undefined && own === undefined) return {};
+  if (tensors === undefined && own === undefined) return undefined;
   const open = header.replace(`"${HEADER_DIGEST}":"${own}"`, `"${HEADER_DIGEST}":"${NO_DIGEST}"`);
   if (tensors === undefined || own === undefined || sealHeader(open) !== header)
-    return { wrong: 'the checksum of its header does not match' };
+    throw wrong('the checksum of its header does not match');
   const digests = jsonRecord(tensors);
-  return digests === undefined ? { wrong: 'its checksums are not a JSON object' } : { digests };
+  if (digests === undefined) throw wrong('its checksums are not a JSON object');
+  return digests;
 }

@@ -136,19 +136,17 @@ function withDigests(
  * @throws EliError `FORMAT` for anything the format forbids: what and where is in the message.
  */
 export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'): Safetensors {
-  const dataStart = PREFIX_BYTES + headerLength(bytes, bytes.length, name);
-  const { layout, metadata, digests } = parseLayout(
-    bytes.subarray(PREFIX_BYTES, dataStart),
-    bytes.length,
-    name,
-  );
+  const wrong = notSafetensors(name);
+  const dataStart = PREFIX_BYTES + headerLength(bytes, bytes.length, wrong);
+  const header = bytes.subarray(PREFIX_BYTES, dataStart);
+  const { layout, metadata, digests } = parseLayout(header, bytes.length - dataStart, wrong);
   const tensors: Record<string, SafetensorsEntry> = Object.create(null);
   for (const [key, { dtype, shape, start, bytes: length }] of Object.entries(layout)) {
     // Copied into a buffer of its own: the format promises no alignment.
     const raw = new Uint8Array(length);
-    raw.set(bytes.subarray(start, start + length));
+    raw.set(bytes.subarray(dataStart + start, dataStart + start + length));
     if (digests !== undefined && digests[key] !== digest(raw))
-      throw formatError(name, `the checksum of tensor ${brief(key)} does not match its data`);
+      throw wrong(`the checksum of tensor ${brief(key)} does not match its data`);
     tensors[key] = { dtype, shape, data: new ARRAYS[dtype](raw.buffer) } as SafetensorsEntry;
   }
   return { tensors, metadata };
@@ -170,9 +168,14 @@ export interface SafetensorsPlace {
 export async function readSafetensorsLayout(
   file: InputFile,
 ): Promise<Readonly<Record<string, SafetensorsPlace>>> {
+  const wrong = notSafetensors(file.name);
   const prefix = await file.read(0, Math.min(PREFIX_BYTES, file.size));
-  const header = await file.read(PREFIX_BYTES, headerLength(prefix, file.size, file.name));
-  return parseLayout(header, file.size, file.name).layout;
+  const header = await file.read(PREFIX_BYTES, headerLength(prefix, file.size, wrong));
+  const dataStart = PREFIX_BYTES + header.length;
+  const { layout } = parseLayout(header, file.size - dataStart, wrong);
+  for (const [key, place] of Object.entries(layout))
+    layout[key] = { ...place, start: dataStart + place.start };
+  return layout;
 }
 
 /**
@@ -227,7 +230,7 @@ function member(key: string, json: string): string {
 }
 
 function checkInput(name: string, { dtype, shape, data }: SafetensorsInput): void {
-  const wrong = (what: string): EliError => new EliError('ARGUMENT', `safetensors: tensor ${name}: ${what}`);
+  const wrong: Wrong = (what) => new EliError('ARGUMENT', `safetensors: tensor ${name}: ${what}`);
   if (name === METADATA) throw wrong('this name is reserved');
   if (!Object.hasOwn(ARRAYS, dtype))
     throw wrong(`dtype ${dtype}, expected one of ${Object.keys(ARRAYS).join(', ')}`);
@@ -244,22 +247,15 @@ function checkInput(name: string, { dtype, shape, data }: SafetensorsInput): voi
   }
 }
 
-/** A tensor of the header, checked by itself; `begin` and `end` are byte offsets into the data. */
-interface Located {
-  readonly key: string;
-  readonly dtype: SafetensorsDtype;
-  readonly shape: readonly number[];
-  readonly begin: number;
-  readonly end: number;
-}
+/** Makes the error for what is wrong in a file. */
+type Wrong = (what: string) => EliError;
 
-function formatError(name: string, what: string): EliError {
-  return notValid(name, 'safetensors file', what);
+function notSafetensors(name: string): Wrong {
+  return (what) => notValid(name, 'safetensors file', what);
 }
 
 /** Bytes of the header of a file of `fileBytes` bytes, by the first eight. */
-function headerLength(prefix: Uint8Array, fileBytes: number, name: string): number {
-  const wrong = (what: string): EliError => formatError(name, what);
+function headerLength(prefix: Uint8Array, fileBytes: number, wrong: Wrong): number {
   if (fileBytes < PREFIX_BYTES) throw wrong(`${fileBytes} bytes, expected at least ${PREFIX_BYTES}`);
   const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES)
@@ -270,60 +266,43 @@ function headerLength(prefix: Uint8Array, fileBytes: number, name: string): numb
   return Number(length);
 }
 
-function parseLayout(
-  header: Uint8Array,
-  fileBytes: number,
-  name: string,
-): {
-  layout: Record<string, SafetensorsPlace>;
-  metadata: Record<string, string>;
-  digests: Readonly<Record<string, unknown>> | undefined;
-} {
-  const dataStart = PREFIX_BYTES + header.length;
-  const dataBytes = fileBytes - dataStart;
+/** The places it gives count from the start of the data. */
+function parseLayout(header: Uint8Array, dataBytes: number, wrong: Wrong) {
+  const { text, content } = parseHeader(header, wrong);
   const metadata: Record<string, string> = Object.create(null);
-  const entries: Located[] = [];
-  const { text, value: content } = parseHeader(header, name);
-  for (const [key, value] of Object.entries(content)) {
-    if (key === METADATA) Object.assign(metadata, checkMetadata(value, name));
-    else entries.push(checkEntry(key, value, dataBytes, name));
-  }
-  const { digests, wrong } = takeDigests(text, metadata);
-  if (wrong !== undefined) throw formatError(name, wrong);
-  checkCover(entries, dataBytes, name);
   const layout: Record<string, SafetensorsPlace> = Object.create(null);
-  for (const { key, dtype, shape, begin, end } of entries) {
-    layout[key] = { dtype, shape, start: dataStart + begin, bytes: end - begin };
+  for (const [key, value] of Object.entries(content)) {
+    if (key === METADATA) Object.assign(metadata, checkMetadata(value, wrong));
+    else layout[key] = checkEntry(key, value, dataBytes, wrong);
   }
+  const digests = takeDigests(text, metadata, wrong);
+  checkCover(layout, dataBytes, wrong);
   return { layout, metadata, digests };
 }
 
-function parseHeader(bytes: Uint8Array, name: string): { text: string; value: Record<string, unknown> } {
-  const wrong = (what: string): EliError => formatError(name, what);
-  let header: unknown;
+function parseHeader(bytes: Uint8Array, wrong: Wrong): { text: string; content: Record<string, unknown> } {
+  let content: unknown;
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    header = JSON.parse(text);
+    content = JSON.parse(text);
   } catch (cause) {
     throw wrong(`its header is not JSON (${(cause as Error).message})`);
   }
-  if (text[0] !== '{' || !isRecord(header))
+  if (text[0] !== '{' || !isRecord(content))
     throw wrong('its header does not begin with {, expected a JSON object');
   const twice = duplicateKey(text);
   if (twice !== undefined) throw wrong(`its header has the key ${brief(twice)} twice`);
-  return { text, value: header };
+  return { text, content };
 }
 
-function checkMetadata(value: unknown, name: string): Record<string, string> {
-  if (!isRecord(value) || !Object.values(value).every((item) => typeof item === 'string')) {
-    throw formatError(name, `${METADATA} is not an object of strings`);
-  }
-  return value as Record<string, string>;
+function checkMetadata(value: unknown, wrong: Wrong): object {
+  if (isRecord(value) && Object.values(value).every((item) => typeof item === 'string')) return value;
+  throw wrong(`${METADATA} is not an object of strings`);
 }
 
-function checkEntry(key: string, value: unknown, dataBytes: number, name: string): Located {
-  const wrong = (what: string): EliError => formatError(name, `tensor ${brief(key)}: ${what}`);
+function checkEntry(key: string, value: unknown, dataBytes: number, wrongFile: Wrong): SafetensorsPlace {
+  const wrong: Wrong = (what) => wrongFile(`tensor ${brief(key)}: ${what}`);
   if (!isRecord(value)) throw wrong(`${brief(value)}, expected an object with dtype, shape and data_offsets`);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== 'string' || !Object.hasOwn(ARRAYS, dtype)) {
@@ -347,25 +326,25 @@ function checkEntry(key: string, value: unknown, dataBytes: number, name: string
       `${dtype} of shape ${brief(shape)} takes ${expected ?? 'over 2^53'} bytes, its data_offsets span ${end - begin}`,
     );
   }
-  return { key, dtype: dtype as SafetensorsDtype, shape, begin, end };
+  return { dtype: dtype as SafetensorsDtype, shape, start: begin, bytes: expected };
 }
 
 /** The format wants the tensors to cover the data without gap or overlap, so that nothing can hide in a file. */
-function checkCover(entries: readonly Located[], dataBytes: number, name: string): void {
+function checkCover(
+  layout: Readonly<Record<string, SafetensorsPlace>>,
+  dataBytes: number,
+  wrong: Wrong,
+): void {
   let covered = 0;
-  for (const { key, begin, end } of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
-    if (begin !== covered) {
-      const what = begin < covered ? 'overlaps the tensor before it' : 'leaves a hole before it';
-      throw formatError(
-        name,
-        `tensor ${brief(key)} at byte ${begin} of the data ${what}, expected ${covered}`,
-      );
+  const order = Object.entries(layout).sort(([, a], [, b]) => a.start - b.start || a.bytes - b.bytes);
+  for (const [key, { start, bytes }] of order) {
+    if (start !== covered) {
+      const what = start < covered ? 'overlaps the tensor before it' : 'leaves a hole before it';
+      throw wrong(`tensor ${brief(key)} at byte ${start} of the data ${what}, expected ${covered}`);
     }
-    covered = end;
+    covered += bytes;
   }
-  if (covered !== dataBytes) {
-    throw formatError(name, `${dataBytes} bytes of data, its tensors cover ${covered}`);
-  }
+  if (covered !== dataBytes) throw wrong(`${dataBytes} bytes of data, its tensors cover ${covered}`);
 }
 
 /** The number of bytes, or `undefined` when it is not exactly representable. */
