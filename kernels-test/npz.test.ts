@@ -111,7 +111,7 @@ const REFUSED: readonly (readonly [name: string, bytes: Uint8Array, ...patterns:
   ['a member elsewhere', zip(['a.npy'], array, { says: { offset: 5 } }), /a\.npy: invalid local file header/],
   ['a member beyond the file', zip(['a.npy'], array, { says: { offset: 1e9 } }), /from byte 1000000000/],
   ['a member of 2^60 bytes', bigMember(), /size mismatch for stored file: 160128 != 1152921504606847000/],
-  ['a ZIP64 offset of 2^63', brokenLocator(), /were to be read from byte 9223372036854776000/],
+  ['a ZIP64 offset of 2^63', brokenLocator(), /cannot read 56 from byte 9223372036854776000/],
   ['text in place of deflated data', garbled(), /member a\.npy: invalid/],
   [
     'a member of terabytes that unpacks to less',
@@ -153,7 +153,7 @@ for (const [name, bytes, ...patterns] of REFUSED) {
 }
 
 test('a directory larger than any archive of arrays has', async () => {
-  const names = Array.from({ length: 90_000 }, (_, i) => `${i}.npy`.padStart(150));
+  const names = Array.from({ length: 12_000 }, (_, i) => `${i}.npy`.padStart(1500));
   const bytes = zip(names, new Uint8Array(0), { end64: true });
   await fails(() => readAll(file(bytes)), 'FORMAT', /its directory is larger than 16 MiB/);
 });
