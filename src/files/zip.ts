@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import crc32 from 'crc-32';
-import { type Entry, fromRandomAccessReaderPromise, getFileNameLowLevel, RandomAccessReader } from 'yauzl';
+import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
 import { EliError } from '../errors.ts';
 import { formatError, notValid } from './files.ts';
 import type { ByteSource, InputFile } from './input.ts';
@@ -60,8 +60,8 @@ export async function openZip(file: InputFile): Promise<ReadonlyMap<string, () =
     for await (const entry of archive.eachEntry()) {
       bytes += ENTRY_BYTES + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
       if (bytes > MAX_DIRECTORY_BYTES) throw new Error('its directory is larger than 16 MiB');
-      const { generalPurposeBitFlag: flags, fileNameRaw, extraFields } = entry;
-      const name = getFileNameLowLevel(flags, fileNameRaw, extraFields, true);
+      const isUtf8 = (entry.generalPurposeBitFlag & 0x800) !== 0;
+      const name = entry.fileNameRaw.toString(isUtf8 ? 'utf8' : 'latin1');
       if (members.has(name)) throw new Error(`it has two members ${JSON.stringify(name)}`);
       members.set(name, () => memberOf(file, name, entry, () => archive.openReadStreamPromise(entry)));
     }
