@@ -81,8 +81,8 @@ export async function readFileBytes(path: string): Promise<Uint8Array> {
 }
 
 /** The same memory as bytes. Not as a Buffer, whose `slice` is a view where that of every other array is a copy. */
-export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
+export function bytesOf<B extends ArrayBufferLike>(array: ArrayBufferView<B>): Uint8Array<B> {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
 /**

@@ -3,6 +3,10 @@ export type FloatDtype = 'F16' | 'BF16' | 'F32' | 'F64';
 
 export const FLOAT_BYTES: Readonly<Record<FloatDtype, number>> = { F16: 2, BF16: 2, F32: 4, F64: 8 };
 
+export function isFloat(dtype: string): dtype is FloatDtype {
+  return Object.hasOwn(FLOAT_BYTES, dtype);
+}
+
 /**
  * Little-endian bytes as float32: F16 and BF16 are exact, F64 is rounded to the nearest (beyond float32's range to an
  * infinity). F32 may share memory with `bytes`.

@@ -1,8 +1,8 @@
 import { EliError } from '../errors.ts';
 import { formatError } from './files.ts';
-import { FLOAT_BYTES, type FloatDtype, floatsOf } from './floats.ts';
+import { FLOAT_BYTES, type FloatDtype, floatsOf, isFloat } from './floats.ts';
 import { type ByteSource, InputFile } from './input.ts';
-import { readNpyLayout } from './npy.ts';
+import { type NumberArray, readNpyLayout } from './npy.ts';
 import { readSafetensorsLayout } from './safetensors.ts';
 import { openZip } from './zip.ts';
 
@@ -27,14 +27,6 @@ export interface LatentSource {
 /** With more, a batch of a single row could be too large for memory. */
 const MAX_DIM = 1 << 20;
 const IN_FILE = /^(.+\.(npz|safetensors)):(.+)$/is;
-
-/** An array of numbers in a file; `start` is its first byte in `source`. */
-interface ArrayLayout {
-  readonly source: ByteSource;
-  readonly dtype: FloatDtype;
-  readonly shape: readonly number[];
-  readonly start: number;
-}
 
 /**
  * Opens latents [n, d] of float16, float32 or float64 (safetensors: also bfloat16) written by any framework:
@@ -83,14 +75,14 @@ export async function openLatents(path: string): Promise<LatentSource> {
   }
 }
 
-async function findArray(file: InputFile, key: string | undefined): Promise<ArrayLayout> {
+async function findArray(file: InputFile, key: string | undefined): Promise<NumberArray> {
   const kind = /\.(npy|npz|safetensors)$/i.exec(file.name)?.[1]?.toLowerCase();
-  if (kind === 'npy') return npyArray(file);
+  if (kind === 'npy') return readNpyLayout(file);
   if (kind === 'npz') {
     const members = await openZip(file);
     const arrays = [...members.keys()].filter((name) => name.endsWith('.npy'));
     const wanted = key === undefined || key.endsWith('.npy') ? key : `${key}.npy`;
-    return npyArray(members.get(choose(file.name, 'array', arrays, wanted))!());
+    return readNpyLayout(members.get(choose(file.name, 'array', arrays, wanted))!());
   }
   if (kind === 'safetensors') {
     const layout = await readSafetensorsLayout(file);
@@ -98,19 +90,14 @@ async function findArray(file: InputFile, key: string | undefined): Promise<Arra
     const { dtype, shape, start } = layout[chosen]!;
     const name = `${file.name}:${chosen}`;
     const source: ByteSource = { name, size: file.size, pieces: file.pieces.bind(file) };
-    if (!Object.hasOwn(FLOAT_BYTES, dtype))
+    if (!isFloat(dtype))
       throw formatError(`${name} is ${dtype}, expected F16, BF16, F32 or F64`, 'write it as float32');
-    return { source, dtype: dtype as FloatDtype, shape, start };
+    return { source, dtype, shape, start };
   }
   throw formatError(
     `${file.name} is not named .npy, .npz or .safetensors`,
     'write latents with numpy.save, numpy.savez or safetensors',
   );
-}
-
-async function npyArray(source: ByteSource): Promise<ArrayLayout> {
-  const { dtype, shape, dataStart } = await readNpyLayout(source);
-  return { source, dtype, shape, start: dataStart };
 }
 
 /** The array asked for, or the only one. */

@@ -15,12 +15,12 @@ const ALIGNMENT = 64;
 
 const DTYPES: Readonly<Record<string, FloatDtype>> = { '<f2': 'F16', '<f4': 'F32', '<f8': 'F64' };
 
-/** What a .npy file holds and where its numbers begin. */
-export interface NpyLayout {
+/** An array of numbers in a file, row-major; `start` is its first byte in `source`. */
+export interface NumberArray {
+  readonly source: ByteSource;
   readonly dtype: FloatDtype;
-  /** Row-major. */
   readonly shape: readonly number[];
-  readonly dataStart: number;
+  readonly start: number;
 }
 
 /**
@@ -29,7 +29,7 @@ export interface NpyLayout {
  * @throws EliError `FORMAT` for everything else: another dtype or byte order, Fortran order, a damaged header, missing
  *   or trailing data.
  */
-export async function readNpyLayout(source: ByteSource): Promise<NpyLayout> {
+export async function readNpyLayout(source: ByteSource): Promise<NumberArray> {
   const wrong = (what: string): EliError => notValid(source.name, '.npy file', what);
   const bytes = await firstBytes(source, PREFIX_BYTES + MAX_HEADER_BYTES);
   const magic = new TextDecoder('latin1').decode(bytes.subarray(0, MAGIC.length));
@@ -80,7 +80,7 @@ export async function readNpyLayout(source: ByteSource): Promise<NpyLayout> {
     const what = size > found ? 'the data is cut off' : 'other data follows';
     throw wrong(`shape ${brief(shape)} takes ${size} bytes, the file has ${found}: ${what}`);
   }
-  return { dtype, shape, dataStart };
+  return { source, dtype, shape, start: dataStart };
 }
 
 function dtypeOf(name: string, descr: unknown): FloatDtype {
@@ -139,12 +139,9 @@ function parseDict(text: string): Record<string, unknown> | undefined {
 export function npyHeader(shape: readonly number[]): Uint8Array<ArrayBuffer> {
   const tuple = `(${shape.join(', ')}${shape.length === 1 ? ',' : ''})`;
   const dict = `{'descr': '<f4', 'fortran_order': False, 'shape': ${tuple}, }`;
-  const bare = 10 + dict.length + 1;
-  const total = Math.ceil(bare / ALIGNMENT) * ALIGNMENT;
-  const bytes = new Uint8Array(total);
-  new TextEncoder().encodeInto(`${dict.padEnd(total - 11)}\n`, bytes.subarray(10));
-  for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
-  bytes[6] = 1;
+  const total = Math.ceil((10 + dict.length + 1) / ALIGNMENT) * ALIGNMENT;
+  const text = `${MAGIC}\x01\0\0\0${dict.padEnd(total - 11)}\n`;
+  const bytes = Uint8Array.from(Buffer.from(text, 'latin1'));
   new DataView(bytes.buffer).setUint16(8, total - 10, true);
   return bytes;
 }

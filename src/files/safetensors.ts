@@ -2,7 +2,7 @@ import { brief, EliError, isRecord } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { digest, HEADER_DIGEST, NO_DIGEST, sealHeader, TENSOR_DIGESTS, takeDigests } from './checksums.ts';
 import { bytesOf, MAX_FILE_BYTES, notValid, readFileBytes } from './files.ts';
-import { halvesToFloats, upperHalvesToFloats } from './floats.ts';
+import { floatsOf, isFloat } from './floats.ts';
 import type { InputFile } from './input.ts';
 import { duplicateKey } from './json.ts';
 
@@ -199,21 +199,10 @@ export async function writeSafetensors(
   await writeFileAtomic(path, encodeSafetensors(tensors, metadata, options));
 }
 
-/** The elements as float32: F32 is returned as it is, F16 and BF16 are exact, others are rounded. */
-export function toFloat32(entry: SafetensorsEntry): Float32Array<ArrayBuffer> {
-  switch (entry.dtype) {
-    case 'F32':
-      return entry.data as Float32Array<ArrayBuffer>;
-    case 'F16':
-      return halvesToFloats(entry.data);
-    case 'BF16':
-      return upperHalvesToFloats(entry.data);
-    case 'I64':
-    case 'U64':
-      return Float32Array.from(entry.data as BigInt64Array, Number);
-    default:
-      return Float32Array.from(entry.data);
-  }
+/** The elements as float32: F32 shares its memory, F16 and BF16 are exact, others are rounded. */
+export function toFloat32({ dtype, data }: SafetensorsEntry): Float32Array<ArrayBuffer> {
+  if (isFloat(dtype)) return floatsOf(dtype, bytesOf(data as ArrayBufferView<ArrayBuffer>));
+  return Float32Array.from(data as Int32Array, Number);
 }
 
 function elementBytes(dtype: SafetensorsDtype): number {
