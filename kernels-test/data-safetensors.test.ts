@@ -174,7 +174,7 @@ test('tensors that cannot be written', async () => {
   await fails(
     () => encode({ dtype: 'F32', shape: [2], data: new Float64Array(1) }),
     'ARGUMENT',
-    /goes with a Float32Array/,
+    /needs a Float32Array/,
   );
   await fails(
     () => encode({ dtype: 'F8', shape: [2], data }),

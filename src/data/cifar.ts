@@ -86,7 +86,7 @@ export async function readCifar(paths: readonly string[], kind: CifarKind): Prom
 
 /**
  * Parses records of one or two label bytes and 3072 bytes of red, green and blue planes, each 32×32 row-major.
- * @param name what the messages call the file.
+ * @param name of the file, for messages.
  * @throws EliError `FORMAT` for no record, a length that is not a multiple of a record, or a label out of range.
  */
 export function parseCifar(bytes: Uint8Array, kind: CifarKind, name: string): ImageSet {

@@ -8,7 +8,7 @@ interface IdxArray {
   readonly data: Uint8Array;
 }
 
-/** The element types of the format by their code (third byte of the file). Only the first is read here. */
+/** The element types of the format by code (third byte of the file). Only the first is supported. */
 const TYPES: Readonly<Record<number, string>> = {
   8: 'uint8',
   9: 'int8',
@@ -23,7 +23,7 @@ const MAX_DIMENSIONS = 8;
 /**
  * Parses the uncompressed bytes of an IDX file: 0, 0, type code, number of dimensions, the dimensions as big-endian
  * uint32, the elements (http://yann.lecun.com/exdb/mnist/). `data` of the result is a view of `bytes`.
- * @param name what the messages call it.
+ * @param name for messages.
  * @throws EliError `FORMAT` for a wrong magic number, type, dimension or length.
  */
 export function parseIdx(bytes: Uint8Array, name: string): IdxArray {

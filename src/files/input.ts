@@ -4,7 +4,7 @@ import { checkRegular, formatError, system } from './files.ts';
 
 /** Bytes that can be read repeatedly from any position: a file, or a member of an archive. */
 export interface ByteSource {
-  /** What messages call it. */
+  /** For messages. */
   readonly name: string;
   readonly size: number;
   /**

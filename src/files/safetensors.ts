@@ -7,8 +7,8 @@ import type { InputFile } from './input.ts';
 import { duplicateKey } from './json.ts';
 
 /**
- * The element types and the arrays that hold them, with the bits as they are in the file: halves (F16, BF16) are
- * uint16 and BOOL is a byte. The file is little-endian, and so is every machine that has WebGPU.
+ * The element types and the arrays that hold their bits as in the file: halves (F16, BF16) are uint16 and BOOL is a
+ * byte. The file is little-endian, and so is every machine with WebGPU.
  */
 const ARRAYS = {
   F64: Float64Array,
@@ -38,14 +38,14 @@ export type SafetensorsEntry = {
   };
 }[SafetensorsDtype];
 
-/** A tensor to write: `data` is the array that belongs to `dtype`, or the raw little-endian bytes. */
+/** A tensor to write: `data` is the array type of `dtype`, or raw little-endian bytes. */
 export interface SafetensorsInput {
   readonly dtype: SafetensorsDtype;
   readonly shape: readonly number[];
   readonly data: SafetensorsEntry['data'];
 }
 
-/** Both records have no prototype, so that any name is a plain key. */
+/** The records have no prototype, so that any name is a plain key. */
 export interface Safetensors {
   readonly tensors: Readonly<Record<string, SafetensorsEntry>>;
   readonly metadata: Readonly<Record<string, string>>;
@@ -54,8 +54,8 @@ export interface Safetensors {
 /** How a file is written. */
 export interface SafetensorsOptions {
   /**
-   * Add SHA-256 digests of the header and of each tensor to the metadata; reading checks them and takes them out again.
-   * Default false.
+   * Adds SHA-256 digests of the header and of each tensor to the metadata; reading checks and removes them. Default
+   * false.
    */
   readonly checksums?: boolean;
 }
@@ -67,8 +67,8 @@ const METADATA = '__metadata__';
 
 /**
  * The bytes of a safetensors file (https://huggingface.co/docs/safetensors): header length as uint64, JSON header
- * padded with spaces to a multiple of 8, data. Equal content gives equal bytes: tensors are ordered by falling element
- * size, so that each is aligned, then by name; metadata by name.
+ * padded with spaces to a multiple of 8, data. Equal content gives equal bytes: tensors are ordered by decreasing
+ * element size, so that each is aligned, then by name; metadata by name.
  * @throws EliError `ARGUMENT` for a tensor whose dtype, shape and data do not fit, or a reserved name.
  */
 export function encodeSafetensors(
@@ -79,8 +79,6 @@ export function encodeSafetensors(
   const entries = Object.entries(tensors).sort(
     ([a, { dtype: p }], [b, { dtype: q }]) => elementBytes(q) - elementBytes(p) || compareNames(a, b),
   );
-  // Written by hand because a JavaScript object would put names that look like numbers first.
-  const fields: string[] = [];
   const notes = Object.entries(checksums ? withDigests(entries, metadata) : metadata).sort(([a], [b]) =>
     compareNames(a, b),
   );
@@ -88,17 +86,18 @@ export function encodeSafetensors(
     if (typeof value !== 'string')
       throw new EliError('ARGUMENT', `metadata ${key} is not a string: ${value}`);
   }
+  const fields: (readonly [name: string, json: string])[] = [];
   if (notes.length > 0)
-    fields.push(member(METADATA, `{${notes.map(([k, v]) => member(k, JSON.stringify(v))).join(',')}}`));
+    fields.push([METADATA, jsonObject(notes.map(([key, value]) => [key, JSON.stringify(value)]))]);
   let dataBytes = 0;
   for (const [name, entry] of entries) {
     checkInput(name, entry);
     const { dtype, shape } = entry;
     const end = dataBytes + entry.data.byteLength;
-    fields.push(member(name, JSON.stringify({ dtype, shape, data_offsets: [dataBytes, end] })));
+    fields.push([name, JSON.stringify({ dtype, shape, data_offsets: [dataBytes, end] })]);
     dataBytes = end;
   }
-  const json = `{${fields.join(',')}}`;
+  const json = jsonObject(fields);
   const padding = (PREFIX_BYTES - (Buffer.byteLength(json) % PREFIX_BYTES)) % PREFIX_BYTES;
   const text = json + ' '.repeat(padding);
   const header = new TextEncoder().encode(checksums ? sealHeader(text) : text);
@@ -126,13 +125,13 @@ function withDigests(
   entries: readonly (readonly [string, SafetensorsInput])[],
   metadata: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const digests = entries.map(([name, { data }]) => member(name, JSON.stringify(digest(bytesOf(data)))));
-  return { ...metadata, [TENSOR_DIGESTS]: `{${digests.join(',')}}`, [HEADER_DIGEST]: NO_DIGEST };
+  const digests = entries.map(([name, { data }]) => [name, JSON.stringify(digest(bytesOf(data)))] as const);
+  return { ...metadata, [TENSOR_DIGESTS]: jsonObject(digests), [HEADER_DIGEST]: NO_DIGEST };
 }
 
 /**
- * The tensors and the metadata of the bytes of a safetensors file, as copies; checksums are checked where it has them.
- * @param name what the messages call it.
+ * The tensors and metadata in the bytes of a safetensors file, as copies; checksums are checked if present.
+ * @param name for messages.
  * @throws EliError `FORMAT` for anything the format forbids: what and where is in the message.
  */
 export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'): Safetensors {
@@ -142,7 +141,7 @@ export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'):
   const { layout, metadata, digests } = parseLayout(header, bytes.length - dataStart, wrong);
   const tensors: Record<string, SafetensorsEntry> = Object.create(null);
   for (const [key, { dtype, shape, start, bytes: length }] of Object.entries(layout)) {
-    // Copied into a buffer of its own: the format promises no alignment.
+    // Copied to a new buffer: the format does not guarantee alignment.
     const raw = new Uint8Array(length);
     raw.set(bytes.subarray(dataStart + start, dataStart + start + length));
     if (digests !== undefined && digests[key] !== digest(raw))
@@ -152,7 +151,7 @@ export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'):
   return { tensors, metadata };
 }
 
-/** Where a tensor of a safetensors file is, in bytes from the start of the file. */
+/** Where a tensor lies in a safetensors file, in bytes from the start of the file. */
 export interface SafetensorsPlace {
   readonly dtype: SafetensorsDtype;
   readonly shape: readonly number[];
@@ -161,7 +160,7 @@ export interface SafetensorsPlace {
 }
 
 /**
- * Where each tensor of a safetensors file is: its header alone is read, so that one tensor of a file of any size can
+ * Where each tensor lies in a safetensors file. Only the header is read, so that one tensor of a file of any size can
  * then be read in pieces. The record has no prototype.
  * @throws EliError `FORMAT` for anything the format forbids, `FILE`.
  */
@@ -209,13 +208,14 @@ function elementBytes(dtype: SafetensorsDtype): number {
   return ARRAYS[dtype]?.BYTES_PER_ELEMENT ?? 0;
 }
 
-/** By UTF-16 unit: the same on every machine, unlike a comparison that follows the language set. */
+/** By UTF-16 unit: the same on every machine, unlike a comparison that depends on the locale. */
 function compareNames(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function member(key: string, json: string): string {
-  return `${JSON.stringify(key)}:${json}`;
+/** Members in this order; a JavaScript object would put names that look like numbers first. */
+function jsonObject(members: readonly (readonly [name: string, json: string])[]): string {
+  return `{${members.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',')}}`;
 }
 
 function checkInput(name: string, { dtype, shape, data }: SafetensorsInput): void {
@@ -225,7 +225,7 @@ function checkInput(name: string, { dtype, shape, data }: SafetensorsInput): voi
     throw wrong(`dtype ${dtype}, expected one of ${Object.keys(ARRAYS).join(', ')}`);
   if (!(data instanceof ARRAYS[dtype] || data instanceof Uint8Array)) {
     throw wrong(
-      `dtype ${dtype} goes with a ${ARRAYS[dtype].name} or raw bytes, data is a ${data.constructor.name}`,
+      `dtype ${dtype} needs a ${ARRAYS[dtype].name} or raw bytes, data is a ${data.constructor.name}`,
     );
   }
   const expected = shape.every(isCount) ? byteLength(shape, dtype) : undefined;
@@ -243,7 +243,7 @@ function notSafetensors(name: string): Wrong {
   return (what) => notValid(name, 'safetensors file', what);
 }
 
-/** Bytes of the header of a file of `fileBytes` bytes, by the first eight. */
+/** Length of the header in bytes, from the first eight bytes of the file. */
 function headerLength(prefix: Uint8Array, fileBytes: number, wrong: Wrong): number {
   if (fileBytes < PREFIX_BYTES) throw wrong(`${fileBytes} bytes, expected at least ${PREFIX_BYTES}`);
   const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
@@ -255,7 +255,7 @@ function headerLength(prefix: Uint8Array, fileBytes: number, wrong: Wrong): numb
   return Number(length);
 }
 
-/** The places it gives count from the start of the data. */
+/** Its places count from the start of the data. */
 function parseLayout(header: Uint8Array, dataBytes: number, wrong: Wrong) {
   const { text, content } = parseHeader(header, wrong);
   const metadata: Record<string, string> = Object.create(null);
@@ -318,7 +318,7 @@ function checkEntry(key: string, value: unknown, dataBytes: number, wrongFile: W
   return { dtype: dtype as SafetensorsDtype, shape, start: begin, bytes: expected };
 }
 
-/** The format wants the tensors to cover the data without gap or overlap, so that nothing can hide in a file. */
+/** The format requires tensors to cover the data without gap or overlap, so that nothing can hide in a file. */
 function checkCover(
   layout: Readonly<Record<string, SafetensorsPlace>>,
   dataBytes: number,
@@ -346,7 +346,7 @@ function byteLength(shape: readonly number[], dtype: SafetensorsDtype): number |
   return total;
 }
 
-/** JSON can say -0, which is no count. */
+/** A whole number from 0; JSON can also contain -0. */
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0);
 }

@@ -5,13 +5,13 @@ import { EliError } from '../errors.ts';
 import { formatError, notValid } from './files.ts';
 import type { ByteSource, InputFile } from './input.ts';
 
-/** Far more than the directory of an archive of arrays takes. */
+/** Far more than the directory of an archive of arrays needs. */
 const MAX_DIRECTORY_BYTES = 16 << 20;
 /** A directory entry without its name and extra fields. */
 const ENTRY_BYTES = 46;
 const READ_BYTES = 256 << 10;
 
-/** Lets yauzl read a file that is open already, with every range checked before memory is taken. */
+/** Lets yauzl read an open file; `InputFile` checks each range before memory is allocated. */
 class FileReader extends RandomAccessReader {
   readonly #file: InputFile;
   #block: Uint8Array = new Uint8Array(0);
@@ -105,7 +105,7 @@ function asInvalid(file: InputFile, where: string, cause: unknown): EliError {
   return notValid(file.name, 'ZIP archive', `${where}${(cause as Error).message}`);
 }
 
-/** Bytes `start` … `start + length − 1` of a stream in pieces of one size. Reads to its end, where it is checked. */
+/** Bytes `start` … `start + length − 1` of a stream in pieces of one size. Reads on to its end, where it is checked. */
 async function* regroup(
   chunks: AsyncIterable<Uint8Array>,
   start: number,
