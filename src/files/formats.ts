@@ -1,11 +1,11 @@
 import { brief, EliError, type ErrorCode } from '../errors.ts';
 import { readSafetensors, type Safetensors } from './safetensors.ts';
 
-/** Failures that are not a file's fault. */
+/** Failures not caused by the file. */
 const OF_DEVICE: ReadonlySet<ErrorCode> = new Set(['DISPOSED', 'DEVICE_LOST', 'OUT_OF_MEMORY']);
 
 /**
- * Reads a safetensors file whose metadata names its `format`, by the reader of that format.
+ * Reads a safetensors file whose metadata names its `format` with the reader of that format.
  * @throws EliError `FILE`, or `FORMAT` naming the file and what is wrong: it has another format, or its reader fails
  */
 export async function readFormat<T>(
