@@ -5,9 +5,9 @@ import { MODEL_COLORS } from './theme.ts';
 
 const WIDTH = 540;
 const HEIGHT = 320;
-/** Upper end of the accuracy axis: a little above 100 %, so that a rule at 99.9 % stands free. */
+/** Upper end of the accuracy axis: a little above 100 %, so that a rule at 99.9 % does not touch the edge. */
 const TOP = 101;
-/** Height of a label of two lines with its distance to the next. */
+/** Height of a two-line label, including the gap to the next. */
 const LABEL_HEIGHT = 36;
 
 interface CurvePoint {
@@ -15,7 +15,7 @@ interface CurvePoint {
   accuracy: number;
 }
 
-/** One run's curve: accuracies in percent. */
+/** The curve of one run; accuracies in %. */
 export interface SeedCurve {
   seed: number;
   points: readonly CurvePoint[];
@@ -26,9 +26,9 @@ export interface SeedCurve {
 }
 
 /**
- * Task-1 accuracy after alignment against aligner iterations. One seed gives one line with its points; several
- * give a thin line each and the mean in bold, taken where every seed has a point. Two horizontal rules, means over
- * the seeds, say where accuracy was after task 1 and after task 2.
+ * Task-1 accuracy after alignment against aligner iterations. One seed is drawn as a line with its points; several
+ * as thin lines, with their mean in bold where every seed has a point. Two horizontal rules mark the accuracy after
+ * task 1 and after task 2, averaged over the seeds.
  *
  * @throws EliError ARGUMENT without a seed or without a point
  */
@@ -56,10 +56,8 @@ export function curveSpec(
     ],
     bottom,
   );
-  const y = (field: string) => {
-    const axis = axisOver(field, [bottom, TOP], { title: 'test accuracy on task 1 (%)', tickCount: 6 });
-    return { ...axis, scale: { ...axis.scale, zero: false } };
-  };
+  const y = (field: string) =>
+    axisOver(field, [bottom, TOP], { title: 'test accuracy on task 1 (%)', tickCount: 6 });
   const color = { field: 'color', type: 'nominal' as const, scale: null };
   return {
     title: { text: 'Accuracy on the first task while the aligner learns', subtitle },
