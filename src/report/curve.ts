@@ -43,7 +43,7 @@ export function curveSpec(
     );
   }
   const curve = meanCurve(runs);
-  const end = curve[curve.length - 1]!;
+  const end = curve.at(-1)!;
   const lowest = Math.min(...runs.flatMap((run) => [run.unaligned, ...run.points.map((p) => p.accuracy)]));
   const bottom = Math.max(0, Math.floor((lowest - 4) / 10) * 10);
   const after = mean(runs.map((run) => run.afterTask1));
@@ -87,7 +87,7 @@ export function curveSpec(
 }
 
 /** A thin line for each of several seeds, their mean in bold, and a point at its end. */
-function lineLayers<Axis extends object>(runs: readonly SeedCurve[], curve: readonly CurvePoint[], y: Axis) {
+function lineLayers<Axis extends object>(runs: readonly SeedCurve[], curve: CurvePoint[], y: Axis) {
   const iterations = runs.flatMap((run) => run.points.map((point) => point.iteration));
   const x = axisOver('iteration', [0, Math.max(1, ...iterations)], {
     title: 'aligner iterations',
@@ -107,26 +107,20 @@ function lineLayers<Axis extends object>(runs: readonly SeedCurve[], curve: read
   return [
     ...(single ? [] : [thin]),
     {
-      data: { values: [...curve] },
+      data: { values: curve },
       mark: { type: 'line' as const, strokeWidth: 2.5, color, point: single ? { color, size: 36 } : false },
       encoding: { x, y },
     },
     {
-      data: { values: [curve[curve.length - 1]!] },
+      data: { values: curve.slice(-1) },
       mark: { type: 'point' as const, filled: true, size: 70, opacity: 1, color },
       encoding: { x, y },
     },
   ];
 }
 
-interface Label {
-  name: string;
-  accuracy: number;
-  color: string;
-}
-
-/** Gives each label of two lines a place on the accuracy axis near its accuracy, where it covers no other. */
-function spread(labels: readonly Label[], bottom: number): (Label & { text: string; place: number })[] {
+/** Places each two-line label near its accuracy on the axis so that none covers another. */
+function spread<Label extends { name: string; accuracy: number }>(labels: readonly Label[], bottom: number) {
   const gap = (LABEL_HEIGHT * (TOP - bottom)) / HEIGHT;
   const placed = labels
     .map((label) => ({
@@ -147,12 +141,10 @@ function spread(labels: readonly Label[], bottom: number): (Label & { text: stri
 
 /** The mean at each iteration at which every seed has a point. */
 function meanCurve(runs: readonly SeedCurve[]): CurvePoint[] {
-  const byIteration = new Map<number, number[]>();
-  for (const { iteration, accuracy } of runs.flatMap((run) => run.points)) {
-    byIteration.set(iteration, [...(byIteration.get(iteration) ?? []), accuracy]);
-  }
-  return [...byIteration]
-    .filter(([, values]) => values.length === runs.length)
-    .sort(([a], [b]) => a - b)
-    .map(([iteration, values]) => ({ iteration, accuracy: mean(values) }));
+  const points = runs.flatMap((run) => run.points);
+  const iterations = [...new Set(points.map(({ iteration }) => iteration))].sort((a, b) => a - b);
+  return iterations
+    .map((iteration) => points.filter((point) => point.iteration === iteration))
+    .filter((found) => found.length === runs.length)
+    .map((found) => ({ iteration: found[0]!.iteration, accuracy: mean(found.map((p) => p.accuracy)) }));
 }
