@@ -142,8 +142,7 @@ test('a clock that jumps: the same bytes, and progress without nonsense', async 
       text = '';
       const folder = join(root, mode);
       const progress = createProgress({
-        mode,
-        stream: mode === 'bar' ? terminal(stream) : stream,
+        stream: mode === 'bar' ? terminal(stream) : { ...stream, isTTY: false },
         interval: 0,
       });
       await run(folder, false, progress);

@@ -12,7 +12,7 @@ export interface EpochPoint {
   testAccuracy?: number;
 }
 
-/** Loss and, where known, accuracy by epoch, on the training set and the test set. @throws EliError ARGUMENT: no epochs */
+/** Loss and, where known, accuracy by epoch, on the training set and the test set. @throws EliError ARGUMENT without one */
 export function trainingSpec(
   points: readonly EpochPoint[],
   { title, subtitle }: Required<Titles>,
