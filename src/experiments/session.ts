@@ -48,7 +48,7 @@ export class RunRecord {
   constructor(options: RunOptions, length: number) {
     this.options = options;
     const { folder, resume } = options;
-    this.#log = RunLog.open(join(folder, 'log.jsonl'), { resume, length });
+    this.#log = new RunLog(join(folder, 'log.jsonl'), { resume, length });
   }
 
   event(event: RunEvent): void {
