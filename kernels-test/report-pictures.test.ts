@@ -44,9 +44,9 @@ test('text is as wide as it is drawn', async () => {
     `<svg xmlns="http://www.w3.org/2000/svg" width="600" height="40"><rect width="600" height="40" fill="#fff"/>` +
     `<text x="${x}" y="28" font-family="DejaVu Sans" font-size="20" font-weight="${weight}">${text}</text></svg>`;
   for (const weight of ['normal', 'bold'] as const) {
-    const { rgba, width } = await rasterize(svg(weight), { scale: 1 });
+    const { pixels, width } = await rasterize(svg(weight), 1);
     let right = 0;
-    for (let i = 0; i < rgba.length; i += 4) if (rgba[i] < 128) right = Math.max(right, (i / 4) % width);
+    for (let i = 0; i < pixels.length; i += 4) if (pixels[i] < 128) right = Math.max(right, (i / 4) % width);
     assert.ok(Math.abs(right - x - textWidth(text, 20, weight)) < 4, `${weight}: ink ends at ${right}`);
   }
 });
@@ -65,8 +65,8 @@ test('a picture is written as SVG and as PNG of twice the size, with fonts drawn
   }
   const [, width, height] = svg.match(/width="(\d+)" height="(\d+)"/)!.map(Number);
   assert.equal(pngSize(await readFile(files.png)), { width: 2 * width, height: 2 * height });
-  const withoutText = await rasterize(svg.replace(/<text.*?<\/text>/gs, ''), { scale: 1 });
-  assert.not.equal((await rasterize(svg, { scale: 1 })).rgba, withoutText.rgba);
+  const withoutText = await rasterize(svg.replace(/<text.*?<\/text>/gs, ''), 1);
+  assert.not.equal((await rasterize(svg, 1)).pixels, withoutText.pixels);
 });
 
 test('the same data gives the same SVG', async () => {

@@ -47,8 +47,7 @@ const stream: Workload = {
 
 /** Measures both. */
 export async function measureRoofline(engine: Engine, time?: number): Promise<Roofline> {
-  const options = time === undefined ? {} : { time };
-  const { gflops } = await measure(engine, peak, options);
-  const { gbs } = await measure(engine, stream, options);
-  return { gflops: gflops!, gbs: gbs! };
+  const [compute] = await measure(engine, [peak], time);
+  const [memory] = await measure(engine, [stream], time);
+  return { gflops: compute!.gflops!, gbs: memory!.gbs! };
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { loadTuning } from '../bench/autotune.ts';
 import { type BenchRow, measure } from '../bench/measure.ts';
@@ -6,9 +5,9 @@ import { NAMED_WORKLOADS } from '../bench/named-workloads.ts';
 import { registryWorkloads } from '../bench/op-workloads.ts';
 import { measureRoofline, type Roofline } from '../bench/roofline.ts';
 import { type ShaderSpec, shaderWorkloads } from '../bench/shader.ts';
-import { inGroups, measureTogether } from '../bench/together.ts';
+import type { Workload } from '../bench/workload.ts';
 import { brief, EliError, isRecord } from '../errors.ts';
-import { fileError } from '../files/files.ts';
+import { readFileBytes } from '../files/files.ts';
 import { Engine } from '../gpu/engine.ts';
 import '../ops/all.ts';
 import { writeJson } from '../report/json.ts';
@@ -30,7 +29,7 @@ interface Flags {
   tuning?: string;
 }
 
-/** What `--json` writes. */
+/** The content of the `--json` file. */
 interface BenchFile {
   readonly adapter: string;
   readonly driver: string;
@@ -68,7 +67,7 @@ async function bench(
   shaders: readonly ShaderSpec[],
 ): Promise<void> {
   checkTogether(filter, flags, shaders.length > 0);
-  const before = flags.compare === undefined ? undefined : readBench(flags.compare);
+  const before = flags.compare === undefined ? undefined : await readBench(flags.compare);
   const known = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
     name.toLowerCase().includes((filter ?? '').toLowerCase()),
   );
@@ -92,9 +91,7 @@ async function bench(
     try {
       for (const group of inGroups(workloads)) {
         bar.update(rows.length, group[0]!.name);
-        const options = { time: flags.time };
-        if (group.length > 1) rows.push(...(await measureTogether(engine, group, options)));
-        else rows.push(await measure(engine, group[0]!, options));
+        rows.push(...(await measure(engine, group, flags.time)));
       }
       bar.update(rows.length);
     } finally {
@@ -113,6 +110,16 @@ async function bench(
   }
 }
 
+/** Workloads to time in turn, by their `together`; each of the others alone. */
+function inGroups(workloads: readonly Workload[]): Iterable<Workload[]> {
+  const groups = new Map<string, Workload[]>();
+  for (const workload of workloads) {
+    const key = workload.together ?? workload.name;
+    groups.set(key, [...(groups.get(key) ?? []), workload]);
+  }
+  return groups.values();
+}
+
 /** @throws EliError `ARGUMENT` for flags of which one would be ignored. */
 function checkTogether(filter: string | undefined, flags: Flags, shaders: boolean): void {
   const wrong =
@@ -125,8 +132,7 @@ function checkTogether(filter: string | undefined, flags: Flags, shaders: boolea
 }
 
 function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefined): Column<BenchRow>[] {
-  const fixed = (value: number | undefined): string | undefined =>
-    value === undefined ? undefined : value.toPrecision(3);
+  const fixed = (value: number | undefined): string | undefined => value?.toPrecision(3);
   const share = ({ gflops, gbs }: BenchRow): string | undefined => {
     const shares = [gflops && gflops / roof.gflops, gbs && gbs / roof.gbs].filter((s) => s !== undefined);
     return shares.length === 0 ? undefined : `${(100 * Math.max(...shares)).toFixed(0)} %`;
@@ -150,7 +156,7 @@ function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefin
   ];
 }
 
-/** How a row stands to an earlier one: noise where the quartiles meet. */
+/** How a row compares with an earlier one; the change is noise where the ranges between the quartiles overlap. */
 export function changeOf(before: BenchRow | undefined, now: BenchRow): string | undefined {
   if (before === undefined) return undefined;
   const ratio = `× ${(now.median / before.median).toFixed(2)}`;
@@ -159,27 +165,19 @@ export function changeOf(before: BenchRow | undefined, now: BenchRow): string | 
   return `${ratio} (noise)`;
 }
 
-/** What a comparison needs of a row. */
-function checkRow(row: unknown, i: number): BenchRow {
-  const { name, low, median, high } = (isRecord(row) ? row : {}) as Record<string, unknown>;
-  if (typeof name !== 'string' || ![low, median, high].every(Number.isFinite))
-    throw new Error(`row ${i} is ${brief(row)}`);
-  return row as BenchRow;
-}
-
-/** @throws EliError `FILE` when the file holds no such rows. */
-export function readBench(path: string): Map<string, BenchRow> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw fileError('read', path, cause);
-  }
+/** The rows of an earlier `--json` file by name. @throws EliError `FILE` when it cannot be read or has no such rows. */
+export async function readBench(path: string): Promise<Map<string, BenchRow>> {
+  const text = new TextDecoder().decode(await readFileBytes(path));
   try {
     const file: unknown = JSON.parse(text);
-    const rows = isRecord(file) ? file.rows : undefined;
+    const rows: unknown = isRecord(file) ? file.rows : undefined;
     if (!Array.isArray(rows)) throw new Error(`its rows are ${brief(rows)}`);
-    return new Map(rows.map((row, i) => [checkRow(row, i).name, row as BenchRow]));
+    for (const [i, row] of rows.entries()) {
+      const { name, low, median, high } = (isRecord(row) ? row : {}) as Record<string, unknown>;
+      if (typeof name !== 'string' || ![low, median, high].every(Number.isFinite))
+        throw new Error(`row ${i} is ${brief(row)}`);
+    }
+    return new Map((rows as BenchRow[]).map((row) => [row.name, row]));
   } catch (cause) {
     throw new EliError('FILE', `${path} holds no figures of eli bench: ${(cause as Error).message}`, {
       hint: 'write such a file with --json',

@@ -162,7 +162,7 @@ export async function runStages<C, R extends RunOptions, B extends Checkpoint<C>
   const before = resume ? await readCheckpoint(folder) : undefined;
   if (before !== undefined) checkSameConfig(rules, folder, before.config, config);
   // Events after the checkpoint are cut off.
-  const log = RunLog.open(join(folder, 'log.jsonl'), { resume, length: before?.logLength ?? 0 });
+  const log = new RunLog(join(folder, 'log.jsonl'), { resume, length: before?.logLength ?? 0 });
   try {
     return await withScope(engine, async (scope) => {
       const state = begin({ engine, config, run, scope, log }, before);

@@ -2,14 +2,14 @@ import { EliError } from '../errors.ts';
 import type { PictureSpec, Titles } from './picture.ts';
 import { COLOR } from './theme.ts';
 
-/** More classes than this have no room for their names and counts. */
+/** Most classes whose names and counts are drawn. */
 const NAMED = 20;
 
 /**
- * A confusion matrix as a heat map, rows normalised: what share of each class was taken for which.
+ * A confusion matrix as a heat map, each row normalised by the size of its class.
  *
- * @param counts [classes, classes]: samples of the row's class that were taken for the column's
- * @throws EliError ARGUMENT when it is empty or not square, or the names do not fit
+ * @param counts [classes, classes]: samples of the row's class that were classified as the column's
+ * @throws EliError ARGUMENT when it is empty or not square, or has another number of names
  */
 export function confusionSpec(
   counts: readonly (readonly number[])[],
