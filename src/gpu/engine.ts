@@ -14,7 +14,7 @@ import { Failures } from './failures.ts';
 import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
-import { BindGroups, type Dispatch, encode, type Groups, ParamArena } from './recorder.ts';
+import { type Dispatch, encode, type Groups, Recorder } from './recorder.ts';
 import { forEachItem, type ScopeItem, Scopes } from './scopes.ts';
 import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
@@ -22,10 +22,9 @@ import { GpuTimer, type KernelTime } from './timer.ts';
 /** Optional features that are used when the adapter has them. */
 const WANTED_FEATURES = ['timestamp-query', 'shader-f16', 'subgroups', SUBGROUP_MATRIX] as const;
 
-const PENDING_DISPATCHES = 256;
-const ARENA_BYTES = 1024 * 256;
-/** Bind groups kept over submits: more than a training step of a large network has. */
-const BIND_GROUPS = 4096;
+/** Dispatches per submit: enough to hide its cost, few enough that the device starts while more are encoded. */
+const DISPATCHES_PER_SUBMIT = 256;
+const PARAM_BYTES = 1024 * 256;
 
 /** One kernel launch. `storages` are in the order of the shader's bindings. */
 export interface Launch {
@@ -63,8 +62,7 @@ export class Engine {
   readonly adapter: AdapterReport;
   readonly #pool: BufferPool;
   readonly #pipelines: PipelineCache;
-  readonly #arena: ParamArena;
-  readonly #bindGroups: BindGroups;
+  readonly #recorder: Recorder;
   readonly #scopes = new Scopes();
   readonly #failures = new Failures();
   #pending: Dispatch[] = [];
@@ -84,8 +82,7 @@ export class Engine {
       onError: (error) => this.#failures.report(error),
     });
     this.#pipelines = new PipelineCache(device, (error) => this.#failures.report(error));
-    this.#arena = new ParamArena(device, ARENA_BYTES);
-    this.#bindGroups = new BindGroups(device, this.#arena.buffer);
+    this.#recorder = new Recorder(device, PARAM_BYTES);
     device.addEventListener('uncapturederror', this.#onUncaptured);
     device.lost.then((info) => {
       if (info.reason === 'destroyed' && this.disposed) return;
@@ -179,8 +176,7 @@ export class Engine {
   run(file: string, launch: Launch): void {
     this.#failures.check();
     const kernel = this.#pipelines.get(file, launch.overrides, launch.consts);
-    const params = launch.params ?? {};
-    const { storages, groups } = launch;
+    const { storages, params = {}, groups } = launch;
     if (storages.length !== kernel.layout.storage.length) {
       throw new EliError(
         'ARGUMENT',
@@ -199,33 +195,39 @@ export class Engine {
         `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} a dimension`,
       );
     }
+    const call = { kernel, buffers: storages.map((s) => s.buffer), params, groups };
     if (this.#trace !== undefined) {
-      this.#trace.add(kernel, storages, params, groups);
+      this.#trace.add(call, storages);
       return;
     }
-    const size = kernel.layout.uniform?.size ?? 0;
-    if (this.#pending.length >= PENDING_DISPATCHES) this.flush();
-    if (!this.#arena.has(size)) {
+    if (this.#pending.length >= DISPATCHES_PER_SUBMIT) this.flush();
+    if (!this.#recorder.hasRoom(kernel)) {
       this.flush();
-      this.#arena.reset();
+      this.#recorder.reset();
     }
-    const slot = this.#arena.push(kernel, params);
-    const buffers = storages.map((s) => s.buffer);
-    this.#pending.push({ kernel, bindGroup: this.#bindGroups.get(kernel, buffers, slot), groups });
+    this.#pending.push(this.#recorder.record(call));
   }
 
   /** Submits what is pending. */
   flush(): void {
     if (this.#pending.length === 0) return;
-    this.#arena.upload();
+    this.#recorder.upload();
     const pending = this.#pending;
     this.#pending = [];
-    this.#bindGroups.trim(BIND_GROUPS);
-    this.submit(pending, 1);
+    this.#submit(pending, 1);
   }
 
-  /** Encodes `dispatches` `times` times into one command buffer and submits it. */
-  submit(dispatches: readonly Dispatch[], times: number): void {
+  /** Submits what is pending, then all `dispatches`, `times` times in order: for captured programs. */
+  replay(dispatches: readonly Dispatch[], times: number): void {
+    this.flush();
+    const perSubmit = Math.max(1, Math.floor(DISPATCHES_PER_SUBMIT / Math.max(1, dispatches.length)));
+    for (let done = 0; done < times; done += perSubmit) {
+      this.#submit(dispatches, Math.min(perSubmit, times - done));
+    }
+  }
+
+  /** Submits `dispatches`, `times` times in order, as one command buffer. */
+  #submit(dispatches: readonly Dispatch[], times: number): void {
     this.#failures.check();
     const encoder = this.device.createCommandEncoder();
     const all = times === 1 ? dispatches : Array.from({ length: times }, () => dispatches).flat();

@@ -29,6 +29,8 @@ export interface Binding {
   readonly binding: number;
   readonly kind: 'uniform' | 'storage';
   readonly writable: boolean;
+  /** Bytes of a uniform, a multiple of 16; 0 for storage. */
+  readonly size: number;
 }
 
 /** A buffer with the layout of its contents. */
@@ -106,7 +108,7 @@ export function reflectInterface(source: ShaderSource, entry?: string): ShaderIn
 /** @throws EliError `WGSL` for a resource that is not a buffer of group 0. */
 export function bindingOf(
   file: string,
-  { name, binding, group, resourceType, access }: VariableInfo,
+  { name, binding, group, resourceType, access, type }: VariableInfo,
 ): Binding {
   if (resourceType !== ResourceType.Storage && resourceType !== ResourceType.Uniform) {
     throw new EliError('WGSL', `${file}: ${name} is neither a storage buffer nor a uniform`);
@@ -117,7 +119,13 @@ export function bindingOf(
     });
   }
   const kind = resourceType === ResourceType.Uniform ? 'uniform' : 'storage';
-  return { name, binding, kind, writable: kind === 'storage' && access !== 'read' };
+  return {
+    name,
+    binding,
+    kind,
+    writable: kind === 'storage' && access !== 'read',
+    size: kind === 'uniform' ? Math.ceil(type.size / 16) * 16 : 0,
+  };
 }
 
 function bufferOf(file: string, resource: VariableInfo): BufferBinding {

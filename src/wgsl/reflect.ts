@@ -7,9 +7,7 @@ export interface KernelLayout {
   /** In the order of their bindings. */
   readonly storage: readonly Binding[];
   /** The `Params` struct. */
-  readonly uniform:
-    | { readonly binding: number; readonly size: number; readonly fields: readonly FieldLayout[] }
-    | undefined;
+  readonly uniform: (Binding & { readonly fields: readonly FieldLayout[] }) | undefined;
   readonly overrides: ReadonlySet<string>;
 }
 
@@ -47,7 +45,7 @@ function reflect(source: ShaderSource): KernelLayout {
         }
         return { name, leaves };
       });
-      uniform = { binding: binding.binding, size: Math.ceil(resource.size / 16) * 16, fields };
+      uniform = { ...binding, fields };
     }
   }
   return { storage, uniform, overrides: new Set(parsed.overrides.map((o) => o.name)) };
