@@ -41,10 +41,8 @@ export class PipelineCache {
   #compile(key: string, source: ShaderSource, overrides: Overrides, consts: Consts): Kernel {
     const device = this.#device;
     const layout = reflectShader(source);
-    for (const name of Object.keys(overrides)) {
-      if (!layout.overrides.has(name))
-        throw new EliError('WGSL', `${source.file} declares no override ${name}`);
-    }
+    const unknown = Object.keys(overrides).find((name) => !layout.overrides.has(name));
+    if (unknown !== undefined) throw new EliError('WGSL', `${source.file} declares no override ${unknown}`);
     const chosen = Object.entries({ ...overrides, ...consts }).map(([k, v]) => `${k}=${v}`);
     const label = chosen.length === 0 ? source.file : `${source.file}[${chosen.join(' ')}]`;
 
@@ -62,7 +60,7 @@ export class PipelineCache {
     return { file: source.file, layout, slotBytes, ...built };
   }
 
-  /** Errors arrive later than the call that caused them: they go to the engine, which rejects what is read next. */
+  /** Errors arrive after the call that caused them: they go to the engine, which rejects the next read. */
   #report(key: string, source: ShaderSource, module: GPUShaderModule, scope: Promise<GPUError | null>): void {
     const failed = async (): Promise<void> => {
       const [error, info] = await Promise.all([scope, module.getCompilationInfo()]);
