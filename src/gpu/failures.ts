@@ -7,34 +7,23 @@ export class Failures {
   readonly #waiting = new Set<{ failure?: EliError }>();
   /** An error that has not been thrown yet. */
   #failure: EliError | undefined;
-  #lost: EliError | undefined;
-  #disposed = false;
-
-  get disposed(): boolean {
-    return this.#disposed;
-  }
-
-  get lost(): boolean {
-    return this.#lost !== undefined;
-  }
-
-  /** From now on everything is rejected. */
-  dispose(): void {
-    this.#disposed = true;
-  }
+  /** Why the device was lost, once it is. */
+  lost: EliError | undefined;
+  /** Set when the engine is disposed: from then on everything is rejected. */
+  disposed = false;
 
   /** Keeps the first error, but prefers a compile error or a missing buffer to the validation errors it causes. */
   report(error: EliError): void {
     const first = this.#failure?.code;
-    if (error.code === 'DEVICE_LOST') this.#lost = error;
+    if (error.code === 'DEVICE_LOST') this.lost = error;
     else if (first === undefined || (first === 'VALIDATION' && error.code !== first)) this.#failure = error;
   }
 
   /** @throws EliError `DISPOSED` or `DEVICE_LOST`. */
   check(): void {
-    if (this.#disposed) throw new EliError('DISPOSED', 'this engine was disposed');
+    if (this.disposed) throw new EliError('DISPOSED', 'this engine was disposed');
     // Other errors wait for the next read or sync: the error that explains them may not have arrived yet.
-    if (this.#lost !== undefined) throw this.#lost;
+    if (this.lost !== undefined) throw this.lost;
   }
 
   /**
@@ -53,12 +42,12 @@ export class Failures {
       this.#failure = undefined;
     }
     this.#waiting.delete(waiting);
-    if (this.#disposed) {
+    if (this.disposed) {
       throw new EliError('DISPOSED', `this engine was disposed before ${what}`, {
         hint: 'await pending work before engine.dispose()',
       });
     }
-    if (this.#lost !== undefined) throw this.#lost;
+    if (this.lost !== undefined) throw this.lost;
     if (waiting.failure !== undefined) throw waiting.failure;
     if (result.status === 'fulfilled') return result.value;
     const cause: unknown = result.reason;
