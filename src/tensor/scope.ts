@@ -1,36 +1,24 @@
 import type { Engine } from '../gpu/engine.ts';
+import type { ScopeItem } from '../gpu/scopes.ts';
 import type { Tensor } from './tensor.ts';
 
-/** What is disposed of when the work of `withScope` ends. */
-export class Scope {
-  readonly #engine: Engine;
-  readonly #items: { dispose(): void }[] = [];
-
-  constructor(engine: Engine) {
-    this.#engine = engine;
-  }
-
-  add<T extends { dispose(): void }>(item: T): T {
-    this.#items.push(item);
-    return item;
-  }
-
+/** Collects what is to be disposed when the work of `withScope` ends. */
+export interface Scope {
+  add<T extends ScopeItem>(item: T): T;
   /** Adds the new tensor that `make` returns; intermediate tensors are freed at once. */
-  own(make: () => Tensor): Tensor {
-    return this.add(this.#engine.tidy(make));
-  }
-
-  dispose(): void {
-    for (const item of this.#items) item.dispose();
-  }
+  own(make: () => Tensor): Tensor;
 }
 
-/** `engine.tidy` for async work: what `work` puts into the scope lives across awaits and is disposed of at the end. */
+/** `engine.tidy` for async work: what `work` adds to the scope lives across awaits and is disposed at the end. */
 export async function withScope<T>(engine: Engine, work: (scope: Scope) => Promise<T>): Promise<T> {
-  const scope = new Scope(engine);
+  const items: ScopeItem[] = [];
+  const add: Scope['add'] = (item) => {
+    items.push(item);
+    return item;
+  };
   try {
-    return await work(scope);
+    return await work({ add, own: (make) => add(engine.tidy(make)) });
   } finally {
-    scope.dispose();
+    for (const item of items) item.dispose();
   }
 }
