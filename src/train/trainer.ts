@@ -8,10 +8,10 @@ import type { Optimizer } from '../optim/optimizer.ts';
 import { checkHalves } from '../tensor/create.ts';
 import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { TrainingSamples } from './labelled-samples.ts';
 import { type RunHooks, type StepBuffers, TrainingLoop } from './loop.ts';
+import type { Precision } from './objective.ts';
 import { batchOf, classification, type Objective } from './objective.ts';
-import type { Precision } from './precision.ts';
+import type { TrainingSamples } from './samples.ts';
 import { logStep, takeBatch } from './step.ts';
 
 /**

@@ -7,7 +7,7 @@ import { crossEntropy } from '../../ops/loss.ts';
 import type { Progress } from '../../report/progress.ts';
 import { zeros } from '../../tensor/create.ts';
 import { randomNormal } from '../../tensor/random.ts';
-import { inPrecision } from '../../train/precision.ts';
+import { inPrecision } from '../../train/objective.ts';
 import type { TrainConfig } from './config.ts';
 import { MODELS } from './models.ts';
 
