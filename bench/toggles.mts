@@ -11,7 +11,7 @@ import '../src/ops/all.ts';
 import { reportAdapter } from '../src/gpu/adapter.ts';
 import { Engine } from '../src/gpu/engine.ts';
 
-/** As src/gpu/instance.ts starts Dawn, and what is changed. Dawn takes a name that it does not know without a word. */
+/** As src/gpu/adapter.ts starts Dawn, and what is changed. Dawn takes a name that it does not know without a word. */
 const CONFIGURATIONS: Readonly<Record<string, { readonly enable?: string[]; readonly disable?: string[] }>> =
   {
     'as shipped': {},

@@ -147,17 +147,21 @@ export { type DType, type FloatDType, Tensor } from './tensor/tensor.ts';
 export { type Evaluation, evaluate } from './train/evaluate.ts';
 export { forAllSamples } from './train/features.ts';
 export { decayGroups } from './train/groups.ts';
-export type { LabelledSamples, TrainingSamples } from './train/labelled-samples.ts';
 export type { RunHooks } from './train/loop.ts';
 export {
   type Batch,
   classification,
   type Objective,
+  type Precision,
   softClassification,
 } from './train/objective.ts';
 export { BatchOrder } from './train/order.ts';
-export type { Precision } from './train/precision.ts';
-export { type RowOptions, RowSamples } from './train/row-samples.ts';
+export {
+  type LabelledSamples,
+  type RowOptions,
+  RowSamples,
+  type TrainingSamples,
+} from './train/samples.ts';
 export { logStep, takeBatch } from './train/step.ts';
 export {
   Trainer,

@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { compileError, type Kernel } from '../gpu/pipelines.ts';
+import { compileError, createPipeline } from '../gpu/pipelines.ts';
 import { Program } from '../gpu/program.ts';
 import { type BufferBinding, reflectInterface, type ShaderInterface } from '../wgsl/interface.ts';
 import { type Consts, loadShader, type ShaderSource } from '../wgsl/source.ts';
@@ -335,30 +335,21 @@ async function check(
   }
 }
 
-async function pipelineOf(engine: Engine, one: Resolved): Promise<Kernel> {
+async function pipelineOf(engine: Engine, one: Resolved) {
   const { source, module, shader, settings } = one;
   const { device } = engine;
   const constants = Object.entries(settings.override).map(
     ([name, value]) => [shader.overrides.get(name)!, value] as const,
   );
   device.pushErrorScope('validation');
-  const bindGroupLayout = device.createBindGroupLayout({
-    entries: shader.buffers.map(({ binding, kind, writable }) => ({
-      binding,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: { type: kind === 'uniform' ? 'uniform' : writable ? 'storage' : 'read-only-storage' },
-    })),
-  });
-  const label = `${one.spec.name}:${shader.entry}`;
-  const pipeline = device.createComputePipeline({
-    label,
-    layout: device.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout] }),
-    compute: { module, entryPoint: shader.entry, constants: Object.fromEntries(constants) },
+  const kernel = createPipeline(device, `${one.spec.name}:${shader.entry}`, shader.buffers, {
+    module,
+    entryPoint: shader.entry,
+    constants: Object.fromEntries(constants),
   });
   const [error, info] = await Promise.all([device.popErrorScope(), module.getCompilationInfo()]);
   if (error !== null) throw compileError(source, error, info);
-  const layout = { storage: [], uniform: undefined, overrides: new Set<string>() };
-  return { file: source.file, label, layout, pipeline, bindGroupLayout };
+  return kernel;
 }
 
 function valuesOf(fields: ReadonlyMap<string, readonly number[]>): ShaderCase['uniforms'][string] {

@@ -20,7 +20,7 @@ import { withScope } from '../../tensor/scope.ts';
 import { STREAM } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { rangeTensor } from '../../train/features.ts';
-import type { TrainingSamples } from '../../train/labelled-samples.ts';
+import type { TrainingSamples } from '../../train/samples.ts';
 import { Trainer } from '../../train/trainer.ts';
 import { readOnce } from '../moments.ts';
 import { fitted, Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';

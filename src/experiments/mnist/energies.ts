@@ -23,7 +23,7 @@ import { renderTable } from '../../report/table.ts';
 import { tensor } from '../../tensor/create.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { LabelledSamples } from '../../train/labelled-samples.ts';
+import type { LabelledSamples } from '../../train/samples.ts';
 import { checkpointPath } from '../checkpoint.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';

@@ -21,7 +21,7 @@ import { tensor } from '../../tensor/create.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { forAllSamples } from '../../train/features.ts';
-import type { LabelledSamples } from '../../train/labelled-samples.ts';
+import type { LabelledSamples } from '../../train/samples.ts';
 import type { PolicyReport, PolicySettings, ReportKind } from './policy-report.ts';
 import { classify, flat, latentsOf, type TwoTasks } from './two-task.ts';
 

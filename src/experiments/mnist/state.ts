@@ -5,7 +5,7 @@ import type { Linear } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { LabelledSamples } from '../../train/labelled-samples.ts';
+import type { LabelledSamples } from '../../train/samples.ts';
 import type { TrainerState } from '../../train/trainer.ts';
 import { type RunOptions, type RunParts, RunState } from '../session.ts';
 import { type CurvePoint, type MnistCheckpoint, writeCheckpoint } from './checkpoint.ts';

@@ -13,8 +13,7 @@ import type { Scope } from '../../tensor/scope.ts';
 import { STREAM } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { forAllSamples } from '../../train/features.ts';
-import type { LabelledSamples } from '../../train/labelled-samples.ts';
-import { RowSamples } from '../../train/row-samples.ts';
+import { type LabelledSamples, RowSamples } from '../../train/samples.ts';
 import { Trainer } from '../../train/trainer.ts';
 import type { MnistConfig } from './config.ts';
 

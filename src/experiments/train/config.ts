@@ -18,7 +18,7 @@ import {
   stepRate,
   warmUp,
 } from '../../optim/schedules.ts';
-import { PRECISIONS } from '../../train/precision.ts';
+import { PRECISIONS } from '../../train/objective.ts';
 import { MODELS } from './models.ts';
 
 export const DATASETS = ['mnist', 'fashion-mnist', 'cifar10', 'cifar100'] as const;

@@ -8,7 +8,7 @@ import type { Progress } from '../../report/progress.ts';
 import { zeros } from '../../tensor/create.ts';
 import { randomNormal } from '../../tensor/random.ts';
 import { withScope } from '../../tensor/scope.ts';
-import { inPrecision } from '../../train/precision.ts';
+import { inPrecision } from '../../train/objective.ts';
 import type { TrainConfig } from './config.ts';
 import { MODELS } from './models.ts';
 
