@@ -1,5 +1,6 @@
+import { EliError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
-import { expectShape, sizeOf } from '../tensor/shape.ts';
+import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { div, mul, sub } from './binary.ts';
 import { cast } from './core/cast.ts';
@@ -103,8 +104,12 @@ export function oneHot(index: Tensor, classes: number): Tensor {
 export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): Tensor {
   floatDType('crossEntropy', logits);
   checkDType('crossEntropy', target, 'u32');
-  expectShape('crossEntropy: logits', logits.shape, ['n', 'classes']);
-  expectShape('crossEntropy: target', target.shape, logits.shape.slice(0, 1));
+  if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
+    const shapes = `logits ${showShape(logits.shape)} and target ${showShape(target.shape)}`;
+    throw new EliError('SHAPE', `crossEntropy: ${shapes} do not fit`, {
+      hint: 'logits are [n, classes], targets [n]',
+    });
+  }
   const rows = crossEntropyRows([contiguous(cast(logits, 'f32')), contiguous(target)], null);
   if (weight === undefined) return mean(rows);
   const weights = reshape(gather(reshape(weight, [-1, 1]), target), [-1]);
