@@ -12,7 +12,7 @@ import { logSoftmax, logSumExpRow, softmax } from './softmax.ts';
 import { neg } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 
-/** The loss of each row, or the gradient of the logits where `grad`, that of the row losses, is given. */
+/** Losses of the rows; if their gradient `grad` is given, the gradient of the logits instead. */
 function launch(logits: Tensor, target: Tensor, grad?: Tensor): Tensor {
   const [rows, n] = logits.shape as [number, number];
   const y = empty(logits.engine, grad === undefined ? [rows] : [rows, n]);

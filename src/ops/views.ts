@@ -95,7 +95,7 @@ export function pad(x: Tensor, axis: number, before: number, after: number): Ten
   return padOp([x], { axis: normalizeAxis('pad', axis, x.shape), before, after });
 }
 
-/** Where each tensor starts along `axis` of the concatenation, and the shape of that. */
+/** The shape of a concatenation along `axis`, and where each tensor starts in it. */
 function joined(xs: readonly { readonly shape: Shape }[], axis: number) {
   let length = 0;
   const starts = xs.map((x) => {

@@ -103,7 +103,7 @@ export class Optimizer {
     const clipped = this.#rule.clipNorm !== undefined || scaler !== undefined;
     const SCALED = scaler === undefined ? 0 : 1;
     this.flat.pack(gradients, this.#gradients);
-    if (clipped) this.#findFactor(scaler);
+    if (clipped) this.#computeFactor(scaler);
     if (kind === 'adam' || kind === 'adamw') {
       engine.run('optim/adam_correction.wgsl', {
         storages: [hyper.storage],
@@ -135,7 +135,7 @@ export class Optimizer {
   }
 
   /** Computes the factor that limits the norm of the gradients and undoes the loss scale. */
-  #findFactor(scaler: LossScaler | undefined): void {
+  #computeFactor(scaler: LossScaler | undefined): void {
     const { clipNorm } = this.#rule;
     const { engine } = this.flat;
     const { hyper } = this.state;
