@@ -60,9 +60,8 @@ const sliceOp = defineOp<{ axis: number; start: number; end: number }>({
 /** Elements `start` (included) to `end` (excluded) along `axis`. A view. */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
   const at = normalizeAxis('slice', axis, x.shape);
-  if (
-    !(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= x.shape[at]!)
-  ) {
+  const whole = Number.isInteger(start) && Number.isInteger(end);
+  if (!whole || start < 0 || start >= end || end > x.shape[at]!) {
     throw new EliError(
       'SHAPE',
       `slice: ${start} to ${end} is not a range of axis ${at} of ${showShape(x.shape)}`,

@@ -87,6 +87,7 @@ export class Optimizer {
     return this.#learningRate;
   }
 
+  /** Learning rate of the next steps, captured ones too. */
   set learningRate(rate: number) {
     this.#learningRate = rate;
     this.flat.engine.write(this.state.hyper.storage, 0, Float32Array.of(rate));
