@@ -105,10 +105,9 @@ export {
   type Conv2dOptions as Conv2dLayerOptions,
   MaxPool2d,
 } from './nn/conv.ts';
-export { CosineLinear, SplitCosineLinear } from './nn/cosine.ts';
+export { CosineLinear, imprintedWeights, SplitCosineLinear } from './nn/cosine.ts';
 export { Dropout } from './nn/dropout.ts';
 export { FlatParameters } from './nn/flat.ts';
-export { imprintedWeights } from './nn/imprint.ts';
 export { Initializer } from './nn/init.ts';
 export { Activation, Linear, leakyReluLayer, Sequential } from './nn/layers.ts';
 export * from './nn/losses.ts';

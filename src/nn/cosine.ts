@@ -1,7 +1,12 @@
+import { noGrad } from '../autograd/tape.ts';
 import { mul } from '../ops/binary.ts';
 import { cast } from '../ops/core/cast.ts';
+import { scatterAdd, toFloat } from '../ops/gather.ts';
 import { matmul } from '../ops/matmul.ts';
+import { mean, sum } from '../ops/reduce.ts';
+import { sqrt } from '../ops/unary.ts';
 import { concat, transpose } from '../ops/views.ts';
+import { expectShape } from '../tensor/shape.ts';
 import { floatDType, type Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
 import { normalizeRows } from './losses.ts';
@@ -66,4 +71,24 @@ export class SplitCosineLinear extends Module {
   forward(x: Tensor): Tensor {
     return timesSigma(this.scores(x), this.sigma);
   }
+}
+
+/**
+ * Weights [classes, d] for new classes (Qi et al., CVPR 2018, in LUCIR's form): the mean of the normalised features of a
+ * class, normalised again, times the mean norm of the old classes' weights.
+ * @param features [n, d] of samples of the new classes
+ * @param labels [n] (u32), from 0; a class without samples gets zeros
+ * @param old weights of the old classes [k, d]
+ */
+export function imprintedWeights(features: Tensor, labels: Tensor, classes: number, old: Tensor): Tensor {
+  expectShape('imprintedWeights: features', features.shape, ['n', 'd']);
+  expectShape('imprintedWeights: old weights', old.shape, ['k', features.shape[1]!]);
+  const { engine } = features;
+  return engine.tidy(() =>
+    noGrad(engine, () => {
+      // The sum has the direction of the mean.
+      const directions = normalizeRows(scatterAdd(normalizeRows(toFloat(features)), labels, classes));
+      return mul(directions, mean(sqrt(sum(mul(old, old), 1))));
+    }),
+  );
 }

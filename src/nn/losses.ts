@@ -46,9 +46,9 @@ export function smoothedCrossEntropy(logits: Tensor, labels: Tensor, smoothing: 
 export function distillation(logits: Tensor, reference: Tensor, temperature: number): Tensor {
   checkSame('distillation', logits, reference);
   checkNumber('distillation: temperature', temperature, POSITIVE);
-  const wanted = logSoftmax(div(toFloat(reference), temperature));
-  const found = logSoftmax(div(toFloat(logits), temperature));
-  return mul(sum(mul(exp(wanted), sub(wanted, found))), temperature ** 2 / logits.shape[0]!);
+  const teacher = logSoftmax(div(toFloat(reference), temperature));
+  const student = logSoftmax(div(toFloat(logits), temperature));
+  return mul(sum(mul(exp(teacher), sub(teacher, student))), temperature ** 2 / logits.shape[0]!);
 }
 
 /** Mean over the rows of ‖a − b‖², for features [n, d] that should not drift. */
@@ -102,15 +102,15 @@ export function marginRanking(
   checkWhole('marginRanking: hardest', hardest, 1, classes - old);
   const right = pick(scores, labels);
   const isOld = less(toFloat(labels), full(scores.engine, [1], old));
-  let rest = slice(scores, 1, old, classes);
+  let candidates = slice(scores, 1, old, classes);
   let total: Tensor | undefined;
   for (let k = 0; k < hardest; k++) {
-    const hardestNow = oneHot(argmax(rest), classes - old);
-    const hinge = relu(affine(sub(right, sum(mul(rest, hardestNow), 1)), -1, margin));
+    const largest = oneHot(argmax(candidates), classes - old);
+    const hinge = relu(affine(sub(right, sum(mul(candidates, largest), 1)), -1, margin));
     const term = sum(mul(hinge, isOld));
     total = total === undefined ? term : add(total, term);
     // Exclude the largest from the next round.
-    rest = sub(rest, mul(hardestNow, 1e9));
+    candidates = sub(candidates, mul(largest, 1e9));
   }
   const pairs = maximum(mul(sum(isOld), hardest), full(scores.engine, [1], 1));
   return div(total!, reshape(pairs, []));

@@ -31,6 +31,8 @@ function conv(init: Initializer, inputs: number, outputs: number, kernel: number
 
 /** Two 3×3 convolutions, or as a bottleneck one between two 1×1, with the stride in the 3×3 as in torchvision. */
 class Block extends Module {
+  /** Channels of the output. */
+  readonly outputs: number;
   readonly #layers: readonly (readonly [Conv2d, BatchNorm2d])[];
   /** The shortcut, where it is not the identity. */
   readonly #downsample: Module | undefined;
@@ -39,12 +41,13 @@ class Block extends Module {
   constructor(init: Initializer, inputs: number, planes: number, stride: number, options: BlockOptions) {
     super();
     const { bottleneck, shortcut, lastRelu } = options;
-    const outputs = planes * expansion(bottleneck);
+    const outputs = bottleneck ? 4 * planes : planes;
     const layer = (from: number, to: number, kernel: number, step = 1) =>
       [conv(init, from, to, kernel, step), new BatchNorm2d(init, to)] as const;
     this.#layers = bottleneck
       ? [layer(inputs, planes, 1), layer(planes, planes, 3, stride), layer(planes, outputs, 1)]
       : [layer(inputs, planes, 3, stride), layer(planes, planes, 3)];
+    this.outputs = outputs;
     this.#lastRelu = lastRelu;
     if (stride === 1 && inputs === outputs) return;
     const before = Math.floor((outputs - inputs) / 2);
@@ -73,9 +76,6 @@ class Block extends Module {
     }, x);
   }
 }
-
-/** Output channels of a block per plane. */
-const expansion = (bottleneck: boolean): number => (bottleneck ? 4 : 1);
 
 function cifar(depth: number) {
   const count = (depth - 2) / 6;
@@ -150,7 +150,7 @@ export class ResNet extends Network {
         const last = stage === blocks.length - 1 && i === count - 1;
         const lastRelu = !(last && cosine);
         const layer = new Block(init, inputs, planes, stride, { bottleneck, shortcut: kind, lastRelu });
-        inputs = planes * expansion(bottleneck);
+        inputs = layer.outputs;
         return layer;
       });
       return new Sequential(layers);

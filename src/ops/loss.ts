@@ -1,5 +1,6 @@
+import { EliError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
-import { expectShape, sizeOf } from '../tensor/shape.ts';
+import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { div, mul, sub } from './binary.ts';
 import { cast } from './core/cast.ts';
@@ -11,7 +12,7 @@ import { logSoftmax, logSumExpRow, softmax } from './softmax.ts';
 import { neg } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 
-/** The loss of each row, or the gradient of the logits where `grad`, that of the row losses, is given. */
+/** Losses of the rows; if their gradient `grad` is given, the gradient of the logits instead. */
 function launch(logits: Tensor, target: Tensor, grad?: Tensor): Tensor {
   const [rows, n] = logits.shape as [number, number];
   const y = empty(logits.engine, grad === undefined ? [rows] : [rows, n]);
@@ -103,8 +104,12 @@ export function oneHot(index: Tensor, classes: number): Tensor {
 export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): Tensor {
   floatDType('crossEntropy', logits);
   checkDType('crossEntropy', target, 'u32');
-  expectShape('crossEntropy: logits', logits.shape, ['n', 'classes']);
-  expectShape('crossEntropy: target', target.shape, logits.shape.slice(0, 1));
+  if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
+    const shapes = `logits ${showShape(logits.shape)} and target ${showShape(target.shape)}`;
+    throw new EliError('SHAPE', `crossEntropy: ${shapes} do not fit`, {
+      hint: 'logits are [n, classes], targets [n]',
+    });
+  }
   const rows = crossEntropyRows([contiguous(cast(logits, 'f32')), contiguous(target)], null);
   if (weight === undefined) return mean(rows);
   const weights = reshape(gather(reshape(weight, [-1, 1]), target), [-1]);

@@ -1,18 +1,12 @@
 import { empty, launch1d } from '../tensor/create.ts';
-import { normalizeAxes, normalizeAxis, sizeOf, withoutAxes } from '../tensor/shape.ts';
+import { normalizeAxes, normalizeAxis, withoutAxes } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { equal } from './binary.ts';
 import { affine, div, mul } from './core/arithmetic.ts';
 import { COPIES, caseOf, defineOp, EXACT, type Op } from './core/define.ts';
 import { contiguous, reshape } from './core/layout.ts';
 import { atBroadcast, build, mapped } from './core/ndarray.ts';
-import {
-  keptShape,
-  launchReduction,
-  REDUCTION,
-  type ReductionAxes,
-  reductionReference,
-} from './core/reduction.ts';
+import { launchReduction, REDUCTION, type ReductionAxes, reductionReference } from './core/reduction.ts';
 import { expand, sumOp } from './core/sum.ts';
 import { permute } from './views.ts';
 
@@ -20,8 +14,10 @@ export { sumAs, sumPartsInto, sumTo } from './core/sum.ts';
 
 const meanOp = defineOp<ReductionAxes>({
   name: 'mean',
-  forward: ([x], { axes }) =>
-    launchReduction('mean', x!, axes, { kind: 'sum', scale: sizeOf(keptShape(x!.shape, axes)) / x!.size }),
+  forward: ([x], { axes }) => {
+    const count = axes.reduce((product, axis) => product * x!.shape[axis]!, 1);
+    return launchReduction('mean', x!, axes, { kind: 'sum', scale: 1 / count });
+  },
   backward: ({ grad, inputs, output }) => [
     affine(expand(grad, inputs[0]!.shape), output.size / inputs[0]!.size, 0),
   ],

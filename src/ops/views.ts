@@ -60,9 +60,8 @@ const sliceOp = defineOp<{ axis: number; start: number; end: number }>({
 /** Elements `start` (included) to `end` (excluded) along `axis`. A view. */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
   const at = normalizeAxis('slice', axis, x.shape);
-  if (
-    !(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= x.shape[at]!)
-  ) {
+  const whole = Number.isInteger(start) && Number.isInteger(end);
+  if (!whole || start < 0 || start >= end || end > x.shape[at]!) {
     throw new EliError(
       'SHAPE',
       `slice: ${start} to ${end} is not a range of axis ${at} of ${showShape(x.shape)}`,
@@ -95,7 +94,7 @@ export function pad(x: Tensor, axis: number, before: number, after: number): Ten
   return padOp([x], { axis: normalizeAxis('pad', axis, x.shape), before, after });
 }
 
-/** Where each tensor starts along `axis` of the concatenation, and the shape of that. */
+/** The shape of a concatenation along `axis`, and where each tensor starts in it. */
 function joined(xs: readonly { readonly shape: Shape }[], axis: number) {
   let length = 0;
   const starts = xs.map((x) => {

@@ -87,6 +87,7 @@ export class Optimizer {
     return this.#learningRate;
   }
 
+  /** Learning rate of the next steps, captured ones too. */
   set learningRate(rate: number) {
     this.#learningRate = rate;
     this.flat.engine.write(this.state.hyper.storage, 0, Float32Array.of(rate));
@@ -103,7 +104,7 @@ export class Optimizer {
     const clipped = this.#rule.clipNorm !== undefined || scaler !== undefined;
     const SCALED = scaler === undefined ? 0 : 1;
     this.flat.pack(gradients, this.#gradients);
-    if (clipped) this.#findFactor(scaler);
+    if (clipped) this.#computeFactor(scaler);
     if (kind === 'adam' || kind === 'adamw') {
       engine.run('optim/adam_correction.wgsl', {
         storages: [hyper.storage],
@@ -135,7 +136,7 @@ export class Optimizer {
   }
 
   /** Computes the factor that limits the norm of the gradients and undoes the loss scale. */
-  #findFactor(scaler: LossScaler | undefined): void {
+  #computeFactor(scaler: LossScaler | undefined): void {
     const { clipNorm } = this.#rule;
     const { engine } = this.flat;
     const { hyper } = this.state;

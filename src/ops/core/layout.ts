@@ -49,7 +49,7 @@ export function contiguous(x: Tensor): Tensor {
   return x.isContiguous ? x : contiguousOp([x], null);
 }
 
-/** `x` itself when it is dense and starts its buffer, else such a copy: for kernels that take no offset. */
+/** `x` itself when it is dense and at the start of its buffer, else a dense copy, for kernels that take no offset. */
 export function compact(x: Tensor): Tensor {
   return x.isContiguous && x.offset === 0 ? x : contiguousOp([x], null);
 }

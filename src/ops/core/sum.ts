@@ -7,13 +7,7 @@ import { cast } from './cast.ts';
 import { COPIES, caseOf, defineOp } from './define.ts';
 import { reshape } from './layout.ts';
 import { atBroadcast, build } from './ndarray.ts';
-import {
-  keptShape,
-  launchReduction,
-  REDUCTION,
-  type ReductionAxes,
-  reductionReference,
-} from './reduction.ts';
+import { launchReduction, REDUCTION, type ReductionAxes, reductionReference } from './reduction.ts';
 import { broadcastStrides } from './strided.ts';
 
 /** Sums over some axes, which stay as dimensions of 1. Its gradient is `expand`, and the reverse. */
@@ -59,7 +53,7 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
 
 /** Writes the sum of x over its first dimension, as `dtype`, to the start of `target`. Not recorded on the tape. */
 export function sumPartsInto(x: Tensor, target: Storage<Engine>, dtype: FloatDType): void {
-  const y = new Tensor({ storage: target.retain(), shape: keptShape(x.shape, [0]), dtype });
+  const y = new Tensor({ storage: target.retain(), shape: x.shape.with(0, 1), dtype });
   launchReduction('sum', x, [0], { kind: 'sum', dtype, into: y });
   y.dispose();
 }

@@ -33,7 +33,7 @@ export const UNARY_CODES = {
 interface UnaryFunction {
   /** `alpha` and `beta` are numbers that the function may take beside its operand. */
   readonly value: (x: number, alpha: number, beta: number) => number;
-  /** Gradient of the input `x` from that of the output `y`. Absent: piecewise constant. */
+  /** Gradient of the input `x` from the gradient `g` of the output `y`. Absent: piecewise constant. */
   readonly backward?: (g: Tensor, x: Tensor, y: Tensor, alpha: number, beta: number) => Tensor;
   /** A fused function composed of plainer ones. */
   readonly plain?: (x: Tensor) => Tensor;
