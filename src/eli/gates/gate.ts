@@ -79,18 +79,18 @@ export abstract class Gate {
 /** A part of the batch. @throws EliError `ARGUMENT` when it is missing */
 export function need(gate: string, batch: GateBatch, part: keyof GateBatch): Tensor {
   const found = batch[part];
-  if (found === undefined) {
-    throw new EliError('ARGUMENT', `the gate ${gate} needs ${part}`, {
-      hint: 'add it to the batch, or choose a gate that works without it',
-    });
-  }
-  return found;
+  if (found !== undefined) return found;
+  throw new EliError('ARGUMENT', `the gate ${gate} needs ${part}`, {
+    hint: 'add it to the batch, or choose a gate that works without it',
+  });
 }
 
-/** @throws EliError `ARGUMENT` when the value, which `fit` or a load sets, is missing */
-export function fitted<T>(gate: string, value: T | undefined): T {
+/** A value that fitting (or what `done` says) or loading a gate sets. @throws EliError `ARGUMENT` when it is missing */
+export function fitted<T>(gate: string, value: T | undefined, done = 'fitted'): T {
   if (value !== undefined) return value;
-  throw new EliError('ARGUMENT', `the gate ${gate} is not fitted`, { hint: 'call fit first, or load one' });
+  throw new EliError('ARGUMENT', `the gate ${gate} is not ${done}`, {
+    hint: 'fit and calibrate it first, or load one',
+  });
 }
 
 /**

@@ -30,7 +30,7 @@ export async function learnGate(
   gate: Gate,
   current: LatentSource,
   map: LatentMap,
-  { quantile, seed = 1, signal, onProgress }: LearnGateOptions,
+  { quantile, seed = 1, ...hooks }: LearnGateOptions,
 ): Promise<number> {
   checkSeed(seed);
   checkLatentSize(current, map);
@@ -44,8 +44,8 @@ export async function learnGate(
   }
   for (const [i, part] of [order.subarray(held), order.subarray(0, held)].entries()) {
     const latents = await readRows(engine, current, part.slice().sort(), {
-      ...(signal && { signal }),
-      onProgress: (done) => onProgress?.(i * rows + done),
+      ...hooks,
+      onProgress: (done) => hooks.onProgress?.(i * rows + done),
     });
     await withScope(engine, async (scope) => {
       scope.add(latents);

@@ -62,7 +62,7 @@ export class SumGate extends Gate {
 
   /** Scores of the parts on the same samples → their sum. */
   #sum(scores: readonly Float32Array[]): Float32Array {
-    const heldOut = fitted(`${this.name} (not calibrated)`, this.#heldOut);
+    const heldOut = fitted(this.name, this.#heldOut, 'calibrated');
     const total = new Float32Array(scores[0]!.length);
     scores.forEach((values, i) => {
       const scale = this.combine === 'z' ? standard(heldOut[i]!) : surprise(heldOut[i]!);
@@ -72,7 +72,7 @@ export class SumGate extends Gate {
   }
 
   override state(): GateState {
-    const heldOut = fitted(`${this.name} (not calibrated)`, this.#heldOut);
+    const heldOut = fitted(this.name, this.#heldOut, 'calibrated');
     const tensors = Object.fromEntries(
       heldOut.map((data, i) => [`held_out.${i}`, { shape: [data.length], data }]),
     );

@@ -15,6 +15,7 @@ import { logSoftmax, logSumExp } from '../../ops/softmax.ts';
 import { affine, relu } from '../../ops/unary.ts';
 import { contiguous, copyInto, reshape, slice, transpose } from '../../ops/views.ts';
 import { adam } from '../../optim/optimizer.ts';
+import { cosineRate } from '../../optim/schedules.ts';
 import { empty, tensor } from '../../tensor/create.ts';
 import { withScope } from '../../tensor/scope.ts';
 import { STREAM } from '../../tensor/streams.ts';
@@ -95,11 +96,8 @@ export class TransformGate extends Gate {
     if (labels.length !== n)
       throw new EliError('SHAPE', `gate transforms: ${n} images have ${labels.length} labels`);
     this.#classes = labels.reduce((a, b) => Math.max(a, b), 0) + 1;
-    // The learning rate falls along a cosine, in steps.
-    const rate = (step: number): number => {
-      const done = step - (step % RATE_STEPS);
-      return learningRate * 0.5 * (1 + Math.cos((Math.PI * done) / steps));
-    };
+    const cosine = cosineRate(learningRate, steps);
+    const rate = (step: number): number => cosine(step - (step % RATE_STEPS));
     await withScope(engine, async (scope) => {
       const network = scope.add(this.#network(engine));
       const optimizer = scope.add(adam(network.parameters(), { learningRate }));

@@ -3,7 +3,6 @@ import { softmax } from '../../ops/softmax.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Gate, GateBatch, GateData } from '../gates/gate.ts';
-import { SumGate } from '../gates/sum.ts';
 import type { TaskStatistics } from '../gates/task-statistics.ts';
 import {
   type Answers,
@@ -180,8 +179,7 @@ class Evaluator {
 
   /** Fits each gate once, parts of sums included, however many policies share it. */
   async #fitGates(data: AlignedBatch): Promise<void> {
-    const parts = (gate: Gate): readonly Gate[] =>
-      gate instanceof SumGate ? gate.parts.flatMap(parts) : [gate];
+    const parts = (gate: Gate): readonly Gate[] => gate.parts?.flatMap(parts) ?? [gate];
     for (const gate of new Set(this.#evaluation.gates.flatMap((entry) => parts(entry.gate)))) {
       this.#evaluation.onStage?.(`gate: ${gate.name}`);
       await gate.fit(data);

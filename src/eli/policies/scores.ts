@@ -24,11 +24,11 @@ export interface Truth {
 
 /** Accuracies in %. */
 export interface PolicyScores {
-  /** With the right head given, so that the policy only decides on alignment: samples of the old tasks, of the current one, all. */
+  /** With the right head given, the policy only decides on alignment: old tasks' samples, the current one's, all. */
   readonly task1: number;
   readonly task2: number;
   readonly mixed: number;
-  /** Without any label, so that class and task must both be right: all samples, those of the old tasks, of the current one. */
+  /** Without any label, class and task must both be right: all samples, the old tasks', the current one's. */
   readonly noLabel: number;
   readonly noLabelOld: number;
   readonly noLabelNew: number;
