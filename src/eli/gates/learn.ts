@@ -44,7 +44,7 @@ export async function learnGate(
   }
   for (const [i, part] of [order.subarray(held), order.subarray(0, held)].entries()) {
     const latents = await readRows(engine, current, part.slice().sort(), {
-      ...(signal && { signal }),
+      signal,
       onProgress: (done) => onProgress?.(i * rows + done),
     });
     await withScope(engine, async (scope) => {
