@@ -13,14 +13,7 @@ export {
   type VariantTiming,
 } from './bench/autotune.ts';
 export { type AffineRanges, affineMap, affineMaps } from './data/affine.ts';
-export {
-  type Augmentation,
-  type AugmentOptions,
-  augment,
-  type ImageBytes,
-  mixedLabels,
-  uploadImages,
-} from './data/augment.ts';
+export * from './data/augment.ts';
 export { type CifarKind, loadCifar, readCifar } from './data/cifar.ts';
 export { loadFashionMnist } from './data/fashion.ts';
 export { ImageSamples, type ImageSamplesOptions } from './data/image-samples.ts';
@@ -32,41 +25,29 @@ export {
   selectClasses,
 } from './data/image-set.ts';
 export type { ChainRandom } from './ebm/chain-random.ts';
-export type { Chains, LangevinChain, SamplerVariant, Trajectory } from './ebm/chains.ts';
-export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
+export * from './ebm/chains.ts';
+export * from './ebm/diagnostics.ts';
 export type { Energy } from './ebm/energy.ts';
 export { EnergyModel } from './ebm/energy-model.ts';
 export { type HmcOptions, hmc } from './ebm/hmc.ts';
 export * from './ebm/losses.ts';
-export { type MalaOptions, mala } from './ebm/mala.ts';
+export * from './ebm/mala.ts';
 export { metropolis } from './ebm/metropolis.ts';
 export type { EnergyModelConfig } from './ebm/network.ts';
 export { ReplayBuffer } from './ebm/replay-buffer.ts';
-export { type SampleOptions, sample } from './ebm/sample.ts';
-export type {
-  ChainState,
-  Sampler,
-  Step,
-  StepContext,
-  Tempered,
-  Transition,
-} from './ebm/sampler.ts';
+export * from './ebm/sample.ts';
+export * from './ebm/sampler.ts';
 export {
   cosineSchedule,
   exponentialSchedule,
   linearSchedule,
   type Schedule,
 } from './ebm/schedule.ts';
-export {
-  type DenoisingOptions,
-  denoisingScoreMatching,
-  type SlicedOptions,
-  slicedScoreMatching,
-} from './ebm/score-matching.ts';
-export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
+export * from './ebm/score-matching.ts';
+export * from './ebm/unadjusted.ts';
 export { EnergyAligner, type FitHooks, type FitProgress } from './eli/aligner.ts';
 export * from './eli/apply.ts';
-export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc } from './eli/drift.ts';
+export * from './eli/drift.ts';
 export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
 export * from './eli/gates/file.ts';
@@ -114,13 +95,7 @@ export * from './nn/losses.ts';
 export { frozenCopy, Module, type StateDict } from './nn/module.ts';
 export { type Features, Network } from './nn/network.ts';
 export { BatchNorm2d, type BatchNorm2dOptions } from './nn/norm.ts';
-export {
-  RESNETS,
-  ResNet,
-  type ResNetName,
-  type ResNetOptions,
-  type Shortcut,
-} from './nn/resnet.ts';
+export * from './nn/resnet.ts';
 export * from './ops/all.ts';
 export { checkNumerics } from './ops/check-numerics.ts';
 export { type Application, defineOp, type Op, type OpDefinition, observeOps } from './ops/core/define.ts';
@@ -162,10 +137,4 @@ export {
   type TrainingSamples,
 } from './train/samples.ts';
 export { logStep, takeBatch } from './train/step.ts';
-export {
-  Trainer,
-  type TrainerMemory,
-  type TrainerOptions,
-  type TrainerState,
-  type Turn,
-} from './train/trainer.ts';
+export * from './train/trainer.ts';

@@ -47,7 +47,7 @@ export function sampleDeep(model: EnergyNetwork, start: Tensor, steps: number, s
   );
   const rows = [...biases.slice(1, layers), weights[layers]!].map((vector) => reshape(vector, [1, hidden]));
   const lanes = engine.subgroupLanes!;
-  // Large groups save loads on software drivers; a GPU wants many subgroups.
+  // Large groups save loads on software drivers; a GPU needs many subgroups.
   const CHAINS = engine.adapter.software ? 8 : 2;
   const total = empty(engine, [start.shape[0]!, hidden]);
   engine.run('ebm/deep_chain.wgsl', {

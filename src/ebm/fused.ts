@@ -5,8 +5,8 @@ import type { Chains, LangevinChain } from './chains.ts';
 import type { EnergyNetwork } from './network.ts';
 
 /*
- * Energies and whole chains of networks of any size by one workgroup a row, with latent and activations in workgroup
- * memory (shaders/lib/energy.wgsl).
+ * Energies and whole chains of networks of any size by one workgroup for each row, with latent and activations in
+ * workgroup memory (shaders/lib/energy.wgsl).
  */
 
 /** Energy [n] and its gradient [n, d] of latents [n, d], off the tape. Call inside a tidy scope. */
@@ -51,7 +51,7 @@ export function fusedChains(network: EnergyNetwork, start: Tensor, chain: Langev
 /** Params that only chains use. */
 const NO_CHAIN = { steps: 0, step_size: 0, noise: 0, seed_low: 0, seed_high: 0, stream: 0, low: 0, high: 0 };
 
-/** Runs either kernel on dense latents, all parameters in one buffer, and `others`: a workgroup a row, over x and y. */
+/** Runs either kernel on dense latents, all parameters in one buffer, and `others`: one workgroup for each row. */
 function run(
   file: string,
   network: EnergyNetwork,

@@ -12,7 +12,7 @@ import type { EnergyModelConfig, EnergyNetwork } from './network.ts';
  *
  * A Langevin step without noise is x ← x + ε W1ᵀ s with s = w2 ∘ φ'(h). It moves the pre-activations h = W1 x + b1 by
  * ε G s with G = W1 W1ᵀ, so a chain can run on h [H] alone, and its end is x + ε W1ᵀ Σ_t s_t: exact in real
- * arithmetic, and a step costs H × H (less: G s changes only where a sign of h flips) instead of 2 × H × d. A whole
+ * arithmetic. A step costs H × H (less, as G s changes only where a sign of h flips) instead of 2 × H × d. A whole
  * iteration takes four dispatches: hidden_forward (h of both models' latents, and G), hidden_chain, the matrix product
  * W1ᵀ Σ_t s_t, hidden_update (gradient, RMSprop, moving average).
  *
@@ -23,7 +23,7 @@ import type { EnergyModelConfig, EnergyNetwork } from './network.ts';
 export function canRunHidden(engine: Engine, config: EnergyModelConfig): boolean {
   const { layers, hidden } = config;
   const units = hidden / (engine.subgroupLanes ?? 0);
-  // The mask of flips has two words; the units of a lane lie in one of them, and their signs of two steps share one.
+  // The mask of flips has two words. The units of a lane lie in one of them, and their signs of two steps share a word.
   return layers === 1 && (hidden === 32 || hidden === 64) && Number.isInteger(units) && units <= 16;
 }
 
@@ -178,7 +178,7 @@ export interface HiddenIteration extends Required<HiddenChains> {
 /** Parameters, squared gradients and moving average in the kernels' layout, and the iteration over them. */
 export class HiddenState {
   readonly #config: EnergyModelConfig;
-  /** The three sets one after the other, and room for the gradients. */
+  /** The three sets in turn, and room for the gradients. */
   readonly #state: Tensor;
 
   constructor(engine: Engine, config: EnergyModelConfig) {

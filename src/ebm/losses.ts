@@ -22,10 +22,10 @@ export interface ContrastiveOptions {
 }
 
 /**
- * mean E(data) − mean E(sampled), a scalar on the tape: its gradient by the energy's parameters is that of minus the
- * log-likelihood when `sampled` [m, d] comes from the energy's own density (Hinton, 2002). With f = −E it is the
- * aligner's loss, mean f(sampled) − mean f(previous) (Joseph et al., CVPR 2022, equation 5). No gradient
- * flows into `sampled`.
+ * mean E(data) − mean E(sampled), a scalar on the tape: its gradient with respect to the energy's parameters is that of
+ * minus the log-likelihood if `sampled` [m, d] comes from the energy's own density (Hinton, 2002). With f = −E it is the
+ * aligner's loss, mean f(sampled) − mean f(previous) (Joseph et al., CVPR 2022, equation 5). No gradient flows into
+ * `sampled`.
  * @throws EliError `SHAPE`, `DTYPE`.
  */
 export function contrastiveLoss(

@@ -13,7 +13,6 @@ import {
 import type { Engine } from '../gpu/engine.ts';
 import type { StateDict } from '../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
-import { neg } from '../ops/unary.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import type { AlignerState, FitSchedule, LatentPairs } from './fit.ts';
 import { CLOSED_FORMS, type ClosedForm, checkPaired, fitMap } from './maps/closed-forms.ts';
@@ -32,7 +31,7 @@ export interface FitProgress extends FitReport {
 export interface FitHooks extends FitSchedule {
   /** Called (and awaited) every `every` iterations, at the end, and where `signal` stops the fit. */
   readonly onProgress?: (progress: FitProgress) => void | Promise<void>;
-  /** Resumes from a state that `state()` gave, instead of starting anew. */
+  /** Resumes from what `state()` returned, instead of starting anew. */
   readonly resume?: AlignerState;
 }
 
@@ -47,7 +46,7 @@ export class EnergyAligner implements LatentMap {
   readonly latent: number;
   readonly config: AlignerConfig;
   readonly #trainer: AlignerTrainer;
-  /** The map to the starts of the chains; none where they start at the latents as they are. */
+  /** The map to where chains start; none if they start at the latents as they are. */
   #start: ClosedForm | undefined;
 
   private constructor(engine: Engine, latent: number, config: AlignerConfig) {
@@ -59,8 +58,8 @@ export class EnergyAligner implements LatentMap {
 
   /**
    * Learns an aligner from latents of current-task data: no data of the previous task is needed.
-   * @throws EliError `SHAPE` when the latents do not pair up, `CONFIG`, `NON_FINITE` naming the iteration at which the
-   * loss stopped being finite, `ABORTED`.
+   * @throws EliError `SHAPE` if the latents do not pair up, `CONFIG`, `NON_FINITE` naming the iteration at which the loss
+   * stopped being finite, `ABORTED`.
    */
   static async fit(
     engine: Engine,
@@ -75,15 +74,15 @@ export class EnergyAligner implements LatentMap {
       try {
         await hooks.onProgress?.(step.value);
       } catch (error) {
-        // Into the generator, which frees what it holds and throws it on.
+        // Into the generator, which frees what it holds and rethrows it.
         await steps.throw(error);
       }
     }
   }
 
   /**
-   * As `fit`, as an async iterator: a report every `every` iterations and at the end. Leaving the loop early stops the
-   * fit and keeps `report.aligner` as it then stands; after an error it is disposed of.
+   * `fit` as an async iterator: a report every `every` iterations and at the end. Leaving the loop early stops the fit
+   * and keeps `report.aligner` as it stands; after an error it is disposed of.
    */
   static async *fitting(
     engine: Engine,
@@ -147,10 +146,10 @@ export class EnergyAligner implements LatentMap {
 
   /** Energy of latents [n, d] → [n]: low for those like the previous model's. */
   energy(latents: Tensor): Tensor {
-    return this.engine.tidy(() => neg(this.#trainer.average.forward(latents)));
+    return this.engine.tidy(() => this.#trainer.average.energy(latents));
   }
 
-  /** Reads the whole state of the fit: weights, their average, RMSprop's squares, where chains start. */
+  /** Reads the complete state of the fit: weights, their average, RMSprop's squares, where chains start. */
   async state(): Promise<AlignerState> {
     return { ...(await this.#trainer.state()), start: this.#start?.state() ?? {} };
   }
