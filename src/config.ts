@@ -91,7 +91,7 @@ export class ConfigTable<const K extends Keys> {
 
   /**
    * @param name what messages call a key, such as "config key"
-   * @param check of keys together: throws for values that do not go with each other
+   * @param check of a complete config: throws if its values do not fit together
    */
   constructor(name: string, keys: K, check?: (config: ValuesOf<K>) => void) {
     this.#name = name;

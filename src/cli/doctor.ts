@@ -51,7 +51,7 @@ export async function doctor(options: { adapter?: string }): Promise<void> {
   }
 }
 
-/** What an adapter without an optional feature means. */
+/** Optional features, and what an engine without them cannot do. */
 const MISSING = [
   ['timestamp-query', 'GPU times cannot be measured'],
   ['shader-f16', 'half precision cannot be used'],

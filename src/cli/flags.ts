@@ -48,7 +48,7 @@ export function givenConfig<K extends Keys>(
   return { ...readConfig(flags.config), ...table.pick(flags) };
 }
 
-/** The option of every command that computes, for `command.option`. */
+/** The option of every command that opens an engine, for `command.option`. */
 export const ADAPTER = ['--adapter <name>', 'part of the name of the adapter to use'] as const;
 
 /** @throws EliError `FILE` if the file exists and may not be replaced (`--force`). */

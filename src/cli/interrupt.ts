@@ -1,4 +1,4 @@
-/** Signals that ask a process to stop, and the exit code when a second signal ends it at once, as a shell has it. */
+/** Signals that ask a process to stop, with the exit code when a second one ends it, as a shell would report it. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 130, SIGUSR1: 130 } as const;
 
 /**

@@ -17,15 +17,15 @@ interface RunFlags extends Values {
   readonly config?: string;
   readonly adapter?: string;
 }
-/** Flags that a resume takes anew; it repeats the others. */
-const ANEW = ['out', 'resume', 'config'];
+/** Flags that are not stored with the run; a resume repeats the others. */
+const NOT_STORED = ['out', 'resume', 'config'];
 
 const STOPPING = `
 SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGUSR1 stops a run: it writes a checkpoint and ends with exit code 75; --resume
 --out FOLDER continues it. A second signal ends it at once (130, or 143 for SIGTERM). Other exit codes: 0 done, 1 failed,
 2 wrong flags or config. npx does not pass signals on: batch jobs call \`node node_modules/eli-webgpu/src/cli/eli.mjs …\`.`;
 
-/** What a command does that runs an experiment. */
+/** What a command that runs an experiment does. */
 export interface RunWork<K extends Keys, D> {
   readonly table: ConfigTable<K>;
   /** The name of the run's default folder. */
@@ -34,16 +34,16 @@ export interface RunWork<K extends Keys, D> {
   work(session: RunSession<ConfigOf<ConfigTable<K>>>, engine: Engine, data: D): Promise<void>;
 }
 
-/** Makes a command with its own options run an experiment; adds the flags of the config. */
+/** Makes `command`, which has its specific options already, run an experiment; adds the flags of the config. */
 export function addRun<K extends Keys, D extends ImageData>(command: Command, run: RunWork<K, D>): void {
-  const repeated = command.options
+  const stored = command.options
     .map((option) => option.attributeName())
-    .filter((name) => !ANEW.includes(name));
+    .filter((name) => !NOT_STORED.includes(name));
   addConfigFlags(command.option(...ADAPTER), run.table);
   command.addHelpText('after', STOPPING);
   command.action((flags: RunFlags) => {
-    // Not those that have their default.
-    const given = repeated.filter((name) => command.getOptionValueSource(name) === 'cli');
+    // Without the defaults.
+    const given = stored.filter((name) => command.getOptionValueSource(name) === 'cli');
     return runSession(flags, Object.fromEntries(given.map((name) => [name, flags[name]])), run);
   });
 }

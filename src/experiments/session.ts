@@ -78,7 +78,7 @@ export class RunState<C, R extends RunOptions> {
     await save(this.run.folder, this.#log.length);
   }
 
-  /** To be called when everything learnt is in a checkpoint, or will be. @throws RunStopped */
+  /** Call this only where everything learnt is in a checkpoint, or will be written to one. @throws RunStopped */
   check(): void {
     const { guard, signal, folder } = this.run;
     guard?.();
@@ -286,7 +286,7 @@ async function writeBeginning(
   await writeJson(join(folder, CONFIG_FILE), config);
 }
 
-/** None if the run was stopped before it wrote them, or a version that did not write them made it. */
+/** The environments of earlier sessions: none if the run wrote none, because it was stopped or an older version made it. */
 async function readEnvironments(folder: string): Promise<Environment[]> {
   const path = join(folder, ENVIRONMENT_FILE);
   if (!existsSync(path)) return [];

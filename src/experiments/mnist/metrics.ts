@@ -17,7 +17,7 @@ export interface MnistMetrics {
   readonly alignedSavedHead: number;
   /** Task 2 when its latents are aligned too. */
   readonly task2Aligned: number;
-  /** Task 1 with the saved head after each stretch of aligner iterations. */
+  /** Task 1 with the saved head, every `curveEvery` aligner iterations. */
   readonly curve: readonly CurvePoint[];
 }
 
@@ -42,7 +42,7 @@ function figures(mean: number, std: number, min: number, max: number, published?
   return { reference: { mean, std, min, max }, ...(published === undefined ? {} : { published }) };
 }
 
-/** Figures by latent size, for the sizes that have any. */
+/** Figures by latent size, if there are any. */
 export const COMPARISONS: Readonly<Record<number, Readonly<Record<keyof typeof METRIC_NAMES, Comparison>>>> =
   {
     32: {

@@ -25,7 +25,7 @@ const DIGITS = [
   [5, 6, 7, 8, 9],
 ] as const;
 
-/** The two tasks: lists of rows over the training and test images, which are on the device once, as long as `scope`. */
+/** The two tasks as lists of rows over the training and test images, which are on the device only once; `scope` owns all. */
 export function twoTasks(engine: Engine, { train, test }: Pick<ImageData, 'train' | 'test'>, scope: Scope) {
   const images = [train, test].map((set) => ({ set, all: scope.add(new ImageSamples(engine, set)) }));
   const samples = images.flatMap(({ set, all }) =>
@@ -101,7 +101,7 @@ export function latentsOf(base: Linear, samples: LabelledSamples): Tensor {
   return forAllSamples(base.weight.engine, samples, (images) => base.forward(flat(images)));
 }
 
-/** Accuracy in % as the original measures it: the mean accuracy of batches of 128 in file order, the last one smaller. */
+/** Accuracy in % as in the original: the mean accuracy of batches of 128 in file order, of which the last is smaller. */
 export async function accuracy(head: Linear, latents: Tensor, labels: ArrayLike<number>): Promise<number> {
   const best = latents.engine.tidy(() => argmax(classify(head, latents)));
   const predicted = await best.read();

@@ -127,7 +127,7 @@ export function scheduleOf(config: TrainConfig): RateSchedule {
   }
 }
 
-/** The optimiser of a config; `groups` have weight decay or not. */
+/** The optimiser of a config; `groups` say which parameters decay. */
 export function optimizerOf(config: TrainConfig, groups: readonly ParameterGroup[]): Optimizer {
   const { learningRate, weightDecay, momentum, nesterov, clipNorm } = config;
   const common = { learningRate, weightDecay, ...(clipNorm > 0 ? { clipNorm } : {}) };
