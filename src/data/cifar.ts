@@ -140,14 +140,14 @@ async function findFolder(dir: string, layout: Layout): Promise<{ folder: string
 
 async function readNames(path: string, layout: Layout): Promise<string[]> {
   const text = new TextDecoder().decode(await readFileBytes(path));
-  const names = text.split('\n').map((line) => line.trim());
-  const found = names.filter((name) => name !== '');
+  const lines = text.split('\n').map((line) => line.trim());
+  const names = lines.filter((line) => line !== '');
   const { classes } = layout.labels[layout.taken]!;
-  if (found.length !== classes) {
+  if (names.length !== classes) {
     throw formatError(
-      `${path} has ${found.length} class names, expected ${classes}`,
+      `${path} has ${names.length} class names, expected ${classes}`,
       'one name per line; the file is optional',
     );
   }
-  return found;
+  return names;
 }
