@@ -42,20 +42,17 @@ export function addBench(program: Command): void {
     .command('bench')
     .argument(
       '[filter]',
-      'part of the names of the rows to measure (case does not count), such as "op: matmul" or "aligner"',
+      'part of the names of the rows to measure (in any case), such as "op: matmul" or "aligner"',
     )
     .description(
-      'time every op and the workloads made of them: medians, GPU time, share of what the adapter can do',
+      'time every op and typical workloads: medians, GPU time, share of the peak rates of the adapter',
     )
     .option('--time <ms>', 'how long each row is timed', numberOf, 1000)
-    .option('--json <file>', 'write the figures there')
-    .option('--compare <file>', 'figures of an earlier --json: say what changed beyond the noise')
+    .option('--json <file>', 'write the figures to this file')
+    .option('--compare <file>', 'show changes beyond the noise since this --json file')
     .option('--picture <name>', 'draw the roofline into <name>.svg and <name>.png')
-    .option('--variants', 'instead, time every variant of the kernels that the rows launch, and check it')
-    .option(
-      '--tuning <file>',
-      'take the variants this file names; with --variants, write the fastest into it',
-    )
+    .option('--variants', 'time and check every variant of the kernels that the rows launch instead')
+    .option('--tuning <file>', 'use the variants of this file; with --variants, write the fastest to it')
     .option('--adapter <name>', 'part of the name of the adapter to use');
   const shaders = addShaderFlags(command);
   command.action((filter: string | undefined, flags: Flags) => bench(filter, flags, shaders));
@@ -66,7 +63,7 @@ async function bench(
   flags: Flags,
   shaders: readonly ShaderSpec[],
 ): Promise<void> {
-  checkTogether(filter, flags, shaders.length > 0);
+  checkFlags(filter, flags, shaders.length > 0);
   const before = flags.compare === undefined ? undefined : await readBench(flags.compare);
   const known = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
     name.toLowerCase().includes((filter ?? '').toLowerCase()),
@@ -78,7 +75,7 @@ async function bench(
   }
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
   try {
-    if (flags.variants === true) return await benchVariants(engine, known, flags);
+    if (flags.variants) return await benchVariants(engine, known, flags);
     if (flags.tuning !== undefined) await loadTuning(engine, flags.tuning);
     const workloads = shaders.length > 0 ? await shaderWorkloads(engine, shaders) : known;
     const { name: adapter, driver } = engine.adapter;
@@ -98,9 +95,7 @@ async function bench(
       bar.done();
     }
     process.stdout.write(`${await renderTable(columns(roofline, before), rows)}\n`);
-    process.stdout.write(
-      'share: of the roof that is nearer, GFLOP/s or GB/s; first: with compiling, if it had to be\n',
-    );
+    process.stdout.write('share: of the nearer roof, GFLOP/s or GB/s; first: includes compilation, if any\n');
     if (flags.json !== undefined) {
       await writeJson(flags.json, { adapter, driver, roofline, rows } satisfies BenchFile);
     }
@@ -120,22 +115,22 @@ function inGroups(workloads: readonly Workload[]): Iterable<Workload[]> {
   return groups.values();
 }
 
-/** @throws EliError `ARGUMENT` for flags of which one would be ignored. */
-function checkTogether(filter: string | undefined, flags: Flags, shaders: boolean): void {
+/** @throws EliError `ARGUMENT` for a combination of flags of which one would be ignored. */
+function checkFlags(filter: string | undefined, flags: Flags, shaders: boolean): void {
   const wrong =
-    (shaders && filter !== undefined && `a filter ("${filter}") does not go with --shader`) ||
-    (shaders && flags.variants === true && '--variants does not go with --shader') ||
-    (flags.variants === true && flags.compare !== undefined && '--compare does not go with --variants') ||
-    (flags.variants === true && flags.picture !== undefined && '--picture does not go with --variants');
+    (shaders && filter !== undefined && `a filter ("${filter}") cannot be combined with --shader`) ||
+    (shaders && flags.variants && '--variants cannot be combined with --shader') ||
+    (flags.variants && flags.compare !== undefined && '--compare cannot be combined with --variants') ||
+    (flags.variants && flags.picture !== undefined && '--picture cannot be combined with --variants');
   if (wrong) throw new EliError('ARGUMENT', wrong, { hint: 'leave one of them out' });
   if (!(flags.time > 0)) throw new EliError('ARGUMENT', `--time is ${flags.time}, must be above 0`);
 }
 
 function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefined): Column<BenchRow>[] {
   const fixed = (value: number | undefined): string | undefined => value?.toPrecision(3);
-  const share = ({ gflops, gbs }: BenchRow): string | undefined => {
-    const shares = [gflops && gflops / roof.gflops, gbs && gbs / roof.gbs].filter((s) => s !== undefined);
-    return shares.length === 0 ? undefined : `${(100 * Math.max(...shares)).toFixed(0)} %`;
+  const share = ({ gflops = 0, gbs = 0 }: BenchRow): string | undefined => {
+    const nearer = Math.max(gflops / roof.gflops, gbs / roof.gbs);
+    return nearer > 0 ? `${(100 * nearer).toFixed(0)} %` : undefined;
   };
   return [
     { head: 'row', align: 'left', cell: (row) => row.name },
