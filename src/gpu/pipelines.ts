@@ -54,23 +54,20 @@ export class PipelineCache {
       entryPoint: 'main',
       constants: { ...overrides },
     });
-    this.#report(key, source, module, device.popErrorScope());
+    // Errors arrive after the call that caused them: they go to the engine, which rejects the next read.
+    Promise.all([device.popErrorScope(), module.getCompilationInfo()]).then(
+      ([error, info]) => {
+        if (error === null) return;
+        // Not kept: the next launch compiles it again and reports the error again.
+        this.#kernels.delete(key);
+        this.#onError(compileError(source, error, info));
+      },
+      // A device that is lost meanwhile reports itself through its own promise.
+      () => undefined,
+    );
     const align = device.limits.minUniformBufferOffsetAlignment;
     const slotBytes = Math.ceil((uniform?.size ?? 0) / align) * align;
     return { file: source.file, layout, slotBytes, ...built };
-  }
-
-  /** Errors arrive after the call that caused them: they go to the engine, which rejects the next read. */
-  #report(key: string, source: ShaderSource, module: GPUShaderModule, scope: Promise<GPUError | null>): void {
-    const failed = async (): Promise<void> => {
-      const [error, info] = await Promise.all([scope, module.getCompilationInfo()]);
-      if (error === null) return;
-      // Not kept: the next launch compiles it again and reports the error again.
-      this.#kernels.delete(key);
-      this.#onError(compileError(source, error, info));
-    };
-    // A device that is lost meanwhile reports itself through its own promise.
-    failed().catch(() => undefined);
   }
 }
 

@@ -129,9 +129,10 @@ export class Tensor {
   /** Whole words are written directly; where a word is shared with another tensor, a kernel writes the halves. */
   #writeHalves(halves: Uint16Array<ArrayBuffer>): void {
     const { engine } = this;
+    const n = halves.length;
     const start = 2 * this.#offset;
     const end = start + halves.byteLength;
-    const words = new Uint16Array(2 * Math.ceil(halves.length / 2));
+    const words = new Uint16Array(2 * Math.ceil(n / 2));
     words.set(halves);
     if (start % WORD === 0 && (end % WORD === 0 || end >= this.#storage.bytes)) {
       engine.write(this.#storage, start, words);
@@ -139,18 +140,11 @@ export class Tensor {
     }
     const whole = engine.allocate(words.byteLength);
     engine.write(whole, 0, words);
-    launch1d(engine, 'elementwise/copy.wgsl', halves.length, {
+    launch1d(engine, 'elementwise/copy.wgsl', n, {
       storages: [whole, this.#storage],
       overrides: { RANK: 1 },
       consts: { Element: 'f16' },
-      params: {
-        shape: [halves.length],
-        stride_x: [1],
-        stride_y: [1],
-        n: halves.length,
-        offset_x: 0,
-        offset_y: this.#offset,
-      },
+      params: { shape: [n], stride_x: [1], stride_y: [1], n, offset_x: 0, offset_y: this.#offset },
     });
     whole.release();
   }

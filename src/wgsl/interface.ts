@@ -168,20 +168,19 @@ export function leavesOf(where: string, type: TypeInfo, at: number): Leaf[] {
     const { count, stride, format } = type as ArrayInfo;
     return repeat(count, stride, (offset) => leavesOf(where, format, offset));
   }
-  const name = type.name;
+  const { name } = type;
   const inner = (type as TemplateInfo).format?.name;
   const [, base, columns, rows, suffix] = /^(?:(vec|mat)([234])(?:x([234]))?|atomic)?(\w*)$/.exec(name) ?? [];
   const scalar = SCALARS[inner ?? suffix ?? ''];
-  if (scalar !== undefined) {
-    const bytes = scalar === 'f16' ? 2 : 4;
-    const vector = (n: number) => (offset: number) =>
-      Array.from({ length: n }, (_, i): Leaf => ({ offset: offset + i * bytes, scalar }));
-    if (base === 'vec') return vector(Number(columns))(at);
-    // A column of three numbers takes the space of four.
-    if (base === 'mat') return repeat(Number(columns), bytes * (rows === '2' ? 2 : 4), vector(Number(rows)));
-    return vector(1)(at);
+  if (scalar === undefined) {
+    throw new EliError('WGSL', `${where} has the unsupported type ${name}`, {
+      hint: 'supported are 16-bit and 32-bit numbers, and vectors, matrices, arrays and structs of them',
+    });
   }
-  throw new EliError('WGSL', `${where} has the unsupported type ${name}`, {
-    hint: 'supported are 16-bit and 32-bit numbers, and vectors, matrices, arrays and structs of them',
-  });
+  const bytes = scalar === 'f16' ? 2 : 4;
+  const numbers = (count: number, from: number): Leaf[] =>
+    Array.from({ length: count }, (_, i) => ({ offset: from + i * bytes, scalar }));
+  if (base !== 'mat') return numbers(Number(columns ?? 1), at);
+  // A column of three numbers takes the space of four.
+  return repeat(Number(columns), bytes * (rows === '2' ? 2 : 4), (from) => numbers(Number(rows), from));
 }
