@@ -322,7 +322,7 @@ async function check(
   }
 }
 
-async function pipelineOf({ device }: Engine, one: Resolved): Promise<Kernel> {
+async function pipelineOf({ device }: Engine, one: Resolved) {
   const { source, module, shader, settings } = one;
   const constants = Object.entries(settings.override).map(([name, value]) => [
     shader.overrides.get(name)!,
