@@ -5,6 +5,7 @@ import {
   type Operand,
   type Problem,
   sizeBucket,
+  type Tile,
   type Variant,
   variantsOf,
 } from './core/variants.ts';
@@ -44,18 +45,12 @@ export interface ConvProblem extends Problem {
   readonly params: ParamValues & { readonly grid_width: number; readonly row_c: number };
 }
 
-/** How a kernel cuts C: rows and columns per workgroup, and the constants of its tile. */
-interface Tile {
-  readonly file: string;
-  readonly rows: number;
-  readonly columns: number;
+interface ConvTile extends Tile {
   /** The total that is cut into `columns`; default the columns of C. */
   readonly total?: number;
-  readonly consts: Readonly<Record<string, number>>;
-  readonly overrides?: Readonly<Record<string, number>>;
 }
 
-const variant = variantsOf(({ inputs: [a, x, bias], output, ...problem }: ConvProblem, tile: Tile) => {
+const variant = variantsOf(({ inputs: [a, x, bias], output, ...problem }: ConvProblem, tile: ConvTile) => {
   const { m, k, parts = 1, part = k, groups, columns, params } = problem;
   const { engine } = output.storage;
   const columnTiles = Math.ceil((tile.total ?? columns) / tile.columns);

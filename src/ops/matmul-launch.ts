@@ -8,6 +8,7 @@ import {
   operandOf,
   type Problem,
   sizeBucket,
+  type Tile,
   type Variant,
   variantsOf,
 } from './core/variants.ts';
@@ -60,15 +61,6 @@ export function matmulProblem(
     batch: sizeOf(batch),
     batchInner: batch.at(-1) ?? 1,
   };
-}
-
-/** How a kernel cuts C: rows and columns per workgroup, and the constants of its tile. */
-interface Tile {
-  readonly file: string;
-  readonly rows: number;
-  readonly columns: number;
-  readonly consts?: Readonly<Record<string, number>>;
-  readonly overrides?: Readonly<Record<string, number>>;
 }
 
 const variant = variantsOf((problem: MatmulProblem, tile: Tile) => {

@@ -30,11 +30,20 @@ export interface Variant<P extends Problem> {
   readonly launch: (problem: P) => void;
 }
 
+/** How a kernel cuts C: rows and columns per workgroup, and the constants that set its tile. */
+export interface Tile {
+  readonly file: string;
+  readonly rows: number;
+  readonly columns: number;
+  readonly consts?: Readonly<Record<string, number>>;
+  readonly overrides?: Readonly<Record<string, number>>;
+}
+
 /**
  * Makes variants of one dispatch each. `tileOf` returns how the kernel cuts a problem, given the lanes of a subgroup where
  * their number is fixed, or undefined where the kernel cannot compute it; `run` dispatches.
  */
-export function variantsOf<P extends Problem, T>(run: (problem: P, tile: T) => void) {
+export function variantsOf<P extends Problem, T extends Tile>(run: (problem: P, tile: T) => void) {
   return (name: string, tileOf: (problem: P, lanes: number | undefined) => T | undefined): Variant<P> => {
     const tile = (problem: P) => tileOf(problem, problem.output.storage.engine.subgroupLanes);
     return {
