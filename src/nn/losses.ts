@@ -91,9 +91,8 @@ export function cosineDistance(a: Tensor, b: Tensor): Tensor {
 export function marginRanking(
   given: Tensor,
   labels: Tensor,
-  options: { readonly old: number; readonly hardest?: number; readonly margin?: number },
+  { old, hardest = 2, margin = 0.5 }: { old: number; hardest?: number; margin?: number },
 ): Tensor {
-  const { old, hardest = 2, margin = 0.5 } = options;
   const scores = toFloat(given);
   const classes = scores.shape[1]!;
   expectShape('marginRanking: scores', scores.shape, ['n', 'classes']);

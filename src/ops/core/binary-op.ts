@@ -28,13 +28,7 @@ export const BINARY_CODES = {
 interface BinaryFunction {
   readonly value: (a: number, b: number, slope: number) => number;
   /** Gradients of a and, if there is one, of b, in the shape of the output. Absent: piecewise constant. */
-  readonly backward?: (
-    g: Tensor,
-    a: Tensor,
-    b: Tensor,
-    y: Tensor,
-    slope: number,
-  ) => readonly (() => Tensor)[];
+  readonly backward?: (g: Tensor, a: Tensor, b: Tensor, y: Tensor, slope: number) => (() => Tensor)[];
   /** Range of the test inputs, within the domain of the function. Default: −3 to 3. */
   readonly range?: readonly [number, number];
   /** Test inputs are a few whole numbers, so that equal operands occur. */

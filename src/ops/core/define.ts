@@ -62,11 +62,7 @@ export interface OpDefinition<A> {
   /** Cases that `eli bench` times, in realistic sizes. */
   readonly bench?: readonly OpCase<A>[];
   /** Floating-point operations and bytes moved for given input and output shapes. */
-  readonly cost?: (
-    inputs: readonly Shape[],
-    output: Shape,
-    attrs: A,
-  ) => { readonly flops: number; readonly bytes: number };
+  readonly cost?: (inputs: readonly Shape[], output: Shape, attrs: A) => { flops: number; bytes: number };
 }
 
 /** Applies an op: checks engines, launches, records on the tape. */
