@@ -86,6 +86,7 @@ function tiles(engine: Engine, { hidden, latent }: EnergyModelConfig) {
   };
 }
 
+/** Chains in the hidden layer, and forward passes beside them. */
 interface HiddenChains {
   /** Latents that the chains start from. */
   readonly current: Tensor;
@@ -95,7 +96,7 @@ interface HiddenChains {
   readonly order?: Tensor;
   /** u32 [2]: the iteration, and a copy for the kernels that run after it has been counted. */
   readonly counter: Tensor;
-  /** Iteration k takes its minibatch from `order`, and its loss goes here, at k modulo the size of this. */
+  /** Iteration k takes its mini-batch from `order`, and its loss goes here, at k modulo the size of this. */
   readonly losses?: Tensor;
   readonly batch: number;
   readonly steps: number;

@@ -3,11 +3,6 @@ import { EliError, type NumberRule } from '../errors.ts';
 /** A number for all steps, or a function of the step t = 0 … steps − 1. */
 export type Schedule = number | ((t: number, steps: number) => number);
 
-/** Value of a schedule at step t of `steps`. */
-export function scheduleAt(schedule: Schedule, t: number, steps: number): number {
-  return typeof schedule === 'number' ? schedule : schedule(t, steps);
-}
-
 /** From `first` at step 0 to `last` at the last step in equal differences. */
 export function linearSchedule(first: number, last: number): Schedule {
   return ramp('linearSchedule', first, last, (share) => mix(first, last, share));
@@ -57,7 +52,7 @@ function ramp(name: string, first: number, last: number, valueAt: (share: number
  */
 export function tabulate(name: string, schedule: Schedule, steps: number, rule: NumberRule): Float64Array {
   return Float64Array.from({ length: steps }, (_, t) => {
-    const value = scheduleAt(schedule, t, steps);
+    const value = typeof schedule === 'number' ? schedule : schedule(t, steps);
     if (rule.accepts(value)) return value;
     throw new EliError('ARGUMENT', `${name} is ${value} at step ${t}, must be ${rule.words}`);
   });

@@ -2,7 +2,7 @@ import { EliError, FINITE, NOT_NEGATIVE } from '../errors.ts';
 import { add, mul, sub } from '../ops/binary.ts';
 import { clamp } from '../ops/unary.ts';
 import type { Sampler, Tempered } from './sampler.ts';
-import { type Schedule, scheduleAt, tabulate } from './schedule.ts';
+import { type Schedule, tabulate } from './schedule.ts';
 
 export interface LangevinSamplerOptions extends Tempered {
   /** ε: how far a step descends the energy's gradient. */
@@ -38,15 +38,13 @@ function unadjusted(
   noise: Schedule | undefined,
   temperature: Schedule,
 ): Sampler {
-  const sigma: Schedule =
-    noise ??
-    ((t, steps) => Math.sqrt(2 * scheduleAt(stepSize, t, steps) * scheduleAt(temperature, t, steps)));
   return {
     name,
     prepare(steps) {
       const rule = noise === undefined ? NOT_NEGATIVE : FINITE;
       const stepSizes = tabulate(`${name}: stepSize`, stepSize, steps, rule);
-      tabulate(`${name}: temperature`, temperature, steps, NOT_NEGATIVE);
+      const temperatures = tabulate(`${name}: temperature`, temperature, steps, NOT_NEGATIVE);
+      const sigma = noise ?? ((t: number) => Math.sqrt(2 * stepSizes[t]! * temperatures[t]!));
       const sigmas = tabulate(`${name}: noise`, sigma, steps, NOT_NEGATIVE);
       return {
         random: sigmas.some((v) => v > 0),
