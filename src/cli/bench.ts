@@ -29,14 +29,6 @@ interface Flags {
   tuning?: string;
 }
 
-/** The content of the `--json` file. */
-interface BenchFile {
-  readonly adapter: string;
-  readonly driver: string;
-  readonly roofline: Roofline;
-  readonly rows: readonly BenchRow[];
-}
-
 export function addBench(program: Command): void {
   const command = program
     .command('bench')
@@ -96,9 +88,7 @@ async function bench(
     }
     process.stdout.write(`${await renderTable(columns(roofline, before), rows)}\n`);
     process.stdout.write('share: of the nearer roof, GFLOP/s or GB/s; first: includes compilation, if any\n');
-    if (flags.json !== undefined) {
-      await writeJson(flags.json, { adapter, driver, roofline, rows } satisfies BenchFile);
-    }
+    if (flags.json !== undefined) await writeJson(flags.json, { adapter, driver, roofline, rows });
     if (flags.picture !== undefined) await draw(flags.picture, rows, roofline, adapter);
   } finally {
     engine.dispose();
