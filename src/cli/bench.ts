@@ -164,8 +164,8 @@ export async function readBench(path: string): Promise<Map<string, BenchRow>> {
     }
     return new Map((rows as BenchRow[]).map((row) => [row.name, row]));
   } catch (cause) {
-    throw new EliError('FILE', `${path} holds no figures of eli bench: ${(cause as Error).message}`, {
-      hint: 'write such a file with --json',
+    throw new EliError('FILE', `${path} is not a --json file of eli bench: ${(cause as Error).message}`, {
+      hint: 'write one with --json',
       cause,
     });
   }
