@@ -65,7 +65,7 @@ test('the command: table, file, picture, comparison, and what is wrong', () => {
   assert.match(again.stdout, /× \d/);
   assert.match(eli('nothing-like-this').stderr, /no row has "nothing-like-this"/);
   writeFileSync(join(root, 'b.json'), '{}');
-  assert.match(eli('softmax', '--compare', 'b.json').stderr, /b\.json holds no figures/);
+  assert.match(eli('softmax', '--compare', 'b.json').stderr, /b\.json is not a --json file of eli bench/);
 });
 
 test.run();

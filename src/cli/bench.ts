@@ -29,14 +29,6 @@ interface Flags {
   tuning?: string;
 }
 
-/** The content of the `--json` file. */
-interface BenchFile {
-  readonly adapter: string;
-  readonly driver: string;
-  readonly roofline: Roofline;
-  readonly rows: readonly BenchRow[];
-}
-
 export function addBench(program: Command): void {
   const command = program
     .command('bench')
@@ -96,9 +88,7 @@ async function bench(
     }
     process.stdout.write(`${await renderTable(columns(roofline, before), rows)}\n`);
     process.stdout.write('share: of the nearer roof, GFLOP/s or GB/s; first: includes compilation, if any\n');
-    if (flags.json !== undefined) {
-      await writeJson(flags.json, { adapter, driver, roofline, rows } satisfies BenchFile);
-    }
+    if (flags.json !== undefined) await writeJson(flags.json, { adapter, driver, roofline, rows });
     if (flags.picture !== undefined) await draw(flags.picture, rows, roofline, adapter);
   } finally {
     engine.dispose();
@@ -174,8 +164,8 @@ export async function readBench(path: string): Promise<Map<string, BenchRow>> {
     }
     return new Map((rows as BenchRow[]).map((row) => [row.name, row]));
   } catch (cause) {
-    throw new EliError('FILE', `${path} holds no figures of eli bench: ${(cause as Error).message}`, {
-      hint: 'write such a file with --json',
+    throw new EliError('FILE', `${path} is not a --json file of eli bench: ${(cause as Error).message}`, {
+      hint: 'write one with --json',
       cause,
     });
   }

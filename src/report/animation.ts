@@ -61,7 +61,7 @@ export async function saveAnimation(
   base: string,
   movement: Movement,
   samples = `${movement.n} test images`,
-): Promise<{ gif: string; png: string }> {
+): Promise<void> {
   const moving = toFrames(movement);
   const { frames, distance } = moving;
   const steps = frames.length - 1;
@@ -75,7 +75,6 @@ export async function saveAnimation(
       .signal('step', step);
     return viewToSvg(view);
   };
-  const files = { gif: `${base}.gif`, png: `${base}.png` };
   try {
     // All frames take the palette of the last, which has every colour at full strength.
     const end = await draw(steps);
@@ -90,12 +89,11 @@ export async function saveAnimation(
       });
     }
     gif.finish();
-    await writeFileAtomic(files.gif, gif.bytes());
-    await writeFileAtomic(files.png, (await rasterize(end)).asPng());
+    await writeFileAtomic(`${base}.gif`, gif.bytes());
+    await writeFileAtomic(`${base}.png`, (await rasterize(end)).asPng());
   } finally {
     view.finalize();
   }
-  return files;
 }
 
 /** The picture of one step; the data sets `bars` and `here` and the signal `step` change it. */

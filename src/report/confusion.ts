@@ -22,7 +22,7 @@ export function confusionSpec(
   const names = given ?? counts.map((_, i) => String(i));
   if (names.length !== n) throw new EliError('ARGUMENT', `${names.length} names for ${n} classes`);
   const small = n <= NAMED;
-  const long = names.some((name) => name.length > 4);
+  const labelAngle = names.some((name) => name.length > 4) ? -45 : 0;
   const cell = small ? 34 : Math.max(3, Math.floor(520 / n));
   const values = counts.flatMap((row, truth) => {
     const total = row.reduce((a, b) => a + b, 0);
@@ -30,24 +30,19 @@ export function confusionSpec(
       truth,
       predicted,
       count,
-      // A class without samples has no shares.
+      // A class may have no samples.
       share: total === 0 ? 0 : (100 * count) / total,
       truthName: names[truth],
       predictedName: names[predicted],
     }));
   });
-  const axis = (name: 'truth' | 'predicted', heading: string) => ({
+  const axis = (name: 'truth' | 'predicted', title: string, look: { labelAngle?: number }) => ({
     field: small ? `${name}Name` : name,
     type: 'ordinal' as const,
     sort: { field: name },
-    axis: {
-      title: heading,
-      ticks: false,
-      domain: false,
-      ...(small ? (name === 'predicted' ? { labelAngle: long ? -45 : 0 } : {}) : { labels: false }),
-    },
+    axis: { title, ticks: false, domain: false, ...(small ? look : { labels: false }) },
   });
-  const encoding = { x: axis('predicted', 'taken for'), y: axis('truth', 'class') };
+  const encoding = { x: axis('predicted', 'taken for', { labelAngle }), y: axis('truth', 'class', {}) };
   return {
     title: { text: title, subtitle },
     width: cell * n,

@@ -71,7 +71,7 @@ export function histogramSpec(sets: EnergySets, options: HistogramOptions = {}):
     edges.map((edge, b) => ({
       name: group.name,
       edge,
-      share: (100 * counts[g][Math.min(b, counts[g].length - 1)]) / group.values.length,
+      share: (100 * (counts[g][b] ?? counts[g].at(-1)!)) / group.values.length,
     })),
   );
   const means = groups.map(({ name, mean }) => ({ name, mean, label: `${name}: mean ${format(mean)}` }));

@@ -82,11 +82,9 @@ export async function rasterize(svg: string, scale = 2): Promise<RenderedImage> 
   });
 }
 
-/** Draws `spec` and writes `<base>.svg` and `<base>.png` (two pixels per unit); returns both paths. */
-export async function savePicture(base: string, spec: PictureSpec): Promise<{ svg: string; png: string }> {
-  const text = await renderSvg(spec);
-  const files = { svg: `${base}.svg`, png: `${base}.png` };
-  await writeFileAtomic(files.svg, text);
-  await writeFileAtomic(files.png, (await rasterize(text)).asPng());
-  return files;
+/** Draws `spec` and writes `<base>.svg` and `<base>.png` (two pixels per unit). */
+export async function savePicture(base: string, spec: PictureSpec): Promise<void> {
+  const svg = await renderSvg(spec);
+  await writeFileAtomic(`${base}.svg`, svg);
+  await writeFileAtomic(`${base}.png`, (await rasterize(svg)).asPng());
 }
