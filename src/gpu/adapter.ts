@@ -1,6 +1,7 @@
 import { totalmem } from 'node:os';
 import { create, globals } from 'webgpu';
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
 
 /** Which adapter an engine uses. */
 export interface AdapterChoice {
@@ -65,22 +66,16 @@ export function dawn(adapterName: string, experimental = false): GPU {
   // Dawn also offers a null back end that computes nothing; naming the real one keeps it out.
   if (process.platform === 'linux') flags.push('backend=vulkan');
   if (adapterName !== '') flags.push(`adapter=${adapterName}`);
-  const key = flags.join('|');
-  let gpu = instances.get(key);
-  if (gpu === undefined) {
-    Object.assign(globalThis, globals);
-    try {
-      gpu = create(flags);
-    } catch (cause) {
-      const message = `Dawn could not be started: ${String((cause as Error).message ?? cause)}`;
-      throw new EliError('NO_ADAPTER', message, {
-        hint: 'is the npm package webgpu installed for this platform?',
-        cause,
-      });
-    }
-    instances.set(key, gpu);
+  Object.assign(globalThis, globals);
+  try {
+    return getOrInsert(instances, flags.join('|'), () => create(flags));
+  } catch (cause) {
+    const message = `Dawn could not be started: ${String((cause as Error).message ?? cause)}`;
+    throw new EliError('NO_ADAPTER', message, {
+      hint: 'is the npm package webgpu installed for this platform?',
+      cause,
+    });
   }
-  return gpu;
 }
 
 /** @throws EliError `NO_ADAPTER` when there is none, none of that name, or only Dawn's null back end. */

@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
 import type { Binding } from '../wgsl/interface.ts';
 import { type KernelLayout, reflectShader } from '../wgsl/reflect.ts';
 import { type Consts, loadShader, originOf, type ShaderSource } from '../wgsl/source.ts';
@@ -30,12 +31,9 @@ export class PipelineCache {
   /** @throws EliError `WGSL` for a missing file, an unknown override, or a text that cannot be reflected. */
   get(file: string, overrides: Overrides = {}, consts: Consts = {}): Kernel {
     const key = `${file}|${JSON.stringify(overrides)}|${JSON.stringify(consts)}`;
-    let kernel = this.#kernels.get(key);
-    if (kernel === undefined) {
-      kernel = this.#compile(key, loadShader(file, consts), overrides, consts);
-      this.#kernels.set(key, kernel);
-    }
-    return kernel;
+    return getOrInsert(this.#kernels, key, () =>
+      this.#compile(key, loadShader(file, consts), overrides, consts),
+    );
   }
 
   #compile(key: string, source: ShaderSource, overrides: Overrides, consts: Consts): Kernel {

@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
 import type { Memory } from './storage.ts';
 
 /** Buffers of an engine: how many there are, and their bytes. */
@@ -137,10 +138,7 @@ export class BufferPool implements Memory {
     this.#counts.bytesInUse -= buffer.size;
     // The device had no memory for this one.
     if (!this.#all.has(buffer)) return;
-    const size = sizeClass(buffer.size);
-    const list = this.#free.get(size);
-    if (list === undefined) this.#free.set(size, [buffer]);
-    else list.push(buffer);
+    getOrInsert(this.#free, sizeClass(buffer.size), () => []).push(buffer);
   }
 
   /** Destroys every buffer, including those in use. */

@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
 import { type Call, type Dispatch, Recorder } from './recorder.ts';
 import type { Memory, Storage } from './storage.ts';
 
@@ -34,9 +35,7 @@ export class Trace implements Memory {
   }
 
   release(buffer: GPUBuffer): void {
-    const list = this.#free.get(buffer.size);
-    if (list === undefined) this.#free.set(buffer.size, [buffer]);
-    else list.push(buffer);
+    getOrInsert(this.#free, buffer.size, () => []).push(buffer);
   }
 
   /** Adds a call on the buffers of `storages`. */

@@ -1,3 +1,4 @@
+import { getOrInsert } from '../maps.ts';
 import { type ParamValues, packParams } from '../wgsl/reflect.ts';
 import type { Kernel } from './pipelines.ts';
 import type { GpuTimer } from './timer.ts';
@@ -93,9 +94,7 @@ export class Recorder {
   #bindGroup(kernel: Kernel, buffers: readonly GPUBuffer[], slot: number): GPUBindGroup {
     let last = descend(descend(this.#bindGroups, kernel), slot);
     for (let i = 0; i < buffers.length - 1; i++) last = descend(last, buffers[i]);
-    const key = buffers.at(-1);
-    let group = last.get(key) as GPUBindGroup | undefined;
-    if (group === undefined) {
+    return getOrInsert<unknown, unknown>(last, buffers.at(-1), () => {
       const { storage, uniform } = kernel.layout;
       const entries: GPUBindGroupEntry[] = storage.map(({ binding }, i) => ({
         binding,
@@ -105,11 +104,9 @@ export class Recorder {
         const resource = { buffer: this.#params, offset: slot, size: uniform.size };
         entries.push({ binding: uniform.binding, resource });
       }
-      group = this.#device.createBindGroup({ layout: kernel.bindGroupLayout, entries });
-      last.set(key, group);
       this.#bindGroupCount++;
-    }
-    return group;
+      return this.#device.createBindGroup({ layout: kernel.bindGroupLayout, entries });
+    }) as GPUBindGroup;
   }
 
   /** Writes new params to the device, and forgets the bind groups when there are too many. */
@@ -137,12 +134,7 @@ export class Recorder {
 }
 
 function descend(map: Map<unknown, unknown>, key: unknown): Map<unknown, unknown> {
-  let next = map.get(key) as Map<unknown, unknown> | undefined;
-  if (next === undefined) {
-    next = new Map();
-    map.set(key, next);
-  }
-  return next;
+  return getOrInsert<unknown, unknown>(map, key, () => new Map()) as Map<unknown, unknown>;
 }
 
 /** Encodes dispatches into one pass; with a timer, each into a separate pass so that it can be timed. */

@@ -1,3 +1,5 @@
+import { getOrInsert } from '../maps.ts';
+
 /** GPU time of a kernel, measured by timestamp queries. */
 export interface KernelTime {
   readonly kernel: string;
@@ -46,10 +48,9 @@ export class GpuTimer {
     const stamps = new BigUint64Array(this.#readable.getMappedRange(0, 16 * count));
     const sums = new Map<string, { dispatches: number; nanoseconds: number }>();
     this.#labels.forEach((label, i) => {
-      const sum = sums.get(label) ?? { dispatches: 0, nanoseconds: 0 };
+      const sum = getOrInsert(sums, label, () => ({ dispatches: 0, nanoseconds: 0 }));
       sum.dispatches++;
       sum.nanoseconds += Number(stamps[2 * i + 1]! - stamps[2 * i]!);
-      sums.set(label, sum);
     });
     this.#readable.unmap();
     return [...sums]

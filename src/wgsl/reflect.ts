@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
 import { type Binding, bindingOf, type FieldLayout, type Leaf, leavesOf, parseShader } from './interface.ts';
 import type { ShaderSource } from './source.ts';
 
@@ -18,12 +19,7 @@ const cache = new WeakMap<ShaderSource, KernelLayout>();
  * @throws EliError `WGSL` when the text cannot be parsed or uses a resource that kernels here do not have.
  */
 export function reflectShader(source: ShaderSource): KernelLayout {
-  let layout = cache.get(source);
-  if (layout === undefined) {
-    layout = reflect(source);
-    cache.set(source, layout);
-  }
-  return layout;
+  return getOrInsert(cache, source, () => reflect(source));
 }
 
 function reflect(source: ShaderSource): KernelLayout {

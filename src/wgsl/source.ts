@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
 
 /** An assembled shader, and for each of its lines the file and line it came from. */
 export interface ShaderSource {
@@ -30,12 +31,7 @@ const cache = new Map<string, ShaderSource>();
  */
 export function loadShader(file: string, consts: Consts = {}): ShaderSource {
   const key = `${file}|${JSON.stringify(consts)}`;
-  let source = cache.get(key);
-  if (source === undefined) {
-    source = replaceConsts(assemble(file), consts);
-    cache.set(key, source);
-  }
-  return source;
+  return getOrInsert(cache, key, () => replaceConsts(assemble(file), consts));
 }
 
 function assemble(file: string): ShaderSource {
