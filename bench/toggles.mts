@@ -3,16 +3,15 @@
 //
 //   npx tsx bench/toggles.mts
 import { create, globals } from 'webgpu';
-import type { BenchRow } from '../src/bench/measure.ts';
+import { type BenchRow, measure } from '../src/bench/measure.ts';
 import { NAMED_WORKLOADS } from '../src/bench/named-workloads.ts';
 import { registryWorkloads } from '../src/bench/op-workloads.ts';
-import { measureTogether } from '../src/bench/together.ts';
 import type { Prepared, Workload } from '../src/bench/workload.ts';
 import '../src/ops/all.ts';
 import { reportAdapter } from '../src/gpu/adapter.ts';
 import { Engine } from '../src/gpu/engine.ts';
 
-/** As src/gpu/instance.ts starts Dawn, and what is changed. Dawn takes a name that it does not know without a word. */
+/** As src/gpu/adapter.ts starts Dawn, and what is changed. Dawn takes a name that it does not know without a word. */
 const CONFIGURATIONS: Readonly<Record<string, { readonly enable?: string[]; readonly disable?: string[] }>> =
   {
     'as shipped': {},
@@ -141,7 +140,7 @@ for (const row of ROWS) {
   if (workload === undefined) throw new Error(`no row is called ${row}`);
   console.log(`\n${row}`);
   const each = [...engines].map(([name, engine]) => on(engine, name, workload));
-  for (const result of await measureTogether(first, each, { time: TIME })) show(result);
+  for (const result of await measure(first, each, TIME)) show(result);
 }
 
 const limit =
@@ -152,6 +151,6 @@ if (limit >= 64) {
     { name: '200 dispatches, params in a uniform', prepare: () => params(first, false) },
     { name: '200 dispatches, params as immediates', prepare: () => params(first, true) },
   ];
-  for (const result of await measureTogether(first, ways, { time: TIME })) show(result);
+  for (const result of await measure(first, ways, TIME)) show(result);
 }
 for (const engine of engines.values()) engine.dispose();

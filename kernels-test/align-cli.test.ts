@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { main } from '../src/cli/main.ts';
 import { EnergyAligner } from '../src/eli/aligner.ts';
 import { DriftMeter, energyAuroc } from '../src/eli/drift.ts';
-import { MeanShift } from '../src/eli/maps/mean-shift.ts';
+import { MeanShift } from '../src/eli/maps/closed-forms.ts';
 import { encodeSafetensors } from '../src/files/safetensors.ts';
 import { tensor } from '../src/tensor/create.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
@@ -335,7 +335,7 @@ test('refused, with nothing written', async () => {
   );
   await refused(
     2,
-    /it has no --steps/,
+    /which has no --steps/,
     'fit',
     '--prev',
     prev,
@@ -385,7 +385,7 @@ test('refused, with nothing written', async () => {
     out,
   );
   await refused(1, /cur\.npy is already there/, 'apply', '--aligner', a, '--in', prev, '--out', cur);
-  await refused(2, /name it so/, 'apply', '--aligner', a, '--in', cur, '--out', at('new.npz'));
+  await refused(2, /must end in \.npy/, 'apply', '--aligner', a, '--in', cur, '--out', at('new.npz'));
   await refused(2, /the same file/, 'apply', '--aligner', a, '--in', cur, '--out', out, '--energies', out);
   await refused(
     1,
@@ -398,7 +398,19 @@ test('refused, with nothing written', async () => {
     '--out',
     out,
   );
-  await refused(1, /holds no gate/, 'apply', '--aligner', a, '--gate', a, '--in', cur, '--out', out);
+  await refused(
+    1,
+    /expected "eli-webgpu gate"/,
+    'apply',
+    '--aligner',
+    a,
+    '--gate',
+    a,
+    '--in',
+    cur,
+    '--out',
+    out,
+  );
   await refused(
     1,
     /--energies needs energies, which this map does not have/,
@@ -521,7 +533,7 @@ for (const signal of process.platform === 'win32' ? [] : (['SIGINT', 'SIGTERM'] 
       join(dir, 'e.npy'),
     );
     assert.is(code, 130, err);
-    assert.match(err, /stopping after the batch under way/);
+    assert.match(err, /stopping after the current batch/);
     assert.match(err, /eli: stopped; no file was written/);
     assert.equal(readdirSync(dir), []);
   });

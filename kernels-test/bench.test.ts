@@ -34,7 +34,7 @@ test('rows have names of their own, and ops with arithmetic have rows', () => {
 test('a row: quartiles about the median, rates from it, memory given back', async () => {
   const workload = registryWorkloads().find(({ name }) => name === 'op: matmul [64,64] [64,64]')!;
   const before = engine.memory.inUse;
-  const row = await measure(engine, workload, { time: 50 });
+  const [row] = (await measure(engine, [workload], 50)) as [BenchRow];
   assert.is(engine.memory.inUse, before);
   assert.ok(row.low <= row.median && row.median <= row.high, JSON.stringify(row));
   assert.ok(Math.abs(row.gflops! - (2 * 64 ** 3) / row.median / 1e6) < 1e-9);
@@ -65,7 +65,7 @@ test('the command: table, file, picture, comparison, and what is wrong', () => {
   assert.match(again.stdout, /× \d/);
   assert.match(eli('nothing-like-this').stderr, /no row has "nothing-like-this"/);
   writeFileSync(join(root, 'b.json'), '{}');
-  assert.match(eli('softmax', '--compare', 'b.json').stderr, /b\.json holds no figures/);
+  assert.match(eli('softmax', '--compare', 'b.json').stderr, /b\.json is not a --json file of eli bench/);
 });
 
 test.run();

@@ -94,15 +94,20 @@ test('CIFAR-10: five files one after the other, and the folder in which the arch
 
 test('wrong lengths, labels, folders and kinds', async () => {
   const ten = (bytes: ArrayLike<number>) => () => parseCifar(Uint8Array.from(bytes), 'cifar10', 'a.bin');
-  await fails(ten([]), 'FORMAT', /a.bin: 0 bytes are no whole number of cifar10 records of 3073/, /cut off/);
-  await fails(ten(record([1], 0).slice(1)), 'FORMAT', /3072 bytes are no whole number/);
+  await fails(
+    ten([]),
+    'FORMAT',
+    /a.bin: 0 bytes, expected a multiple of 3073, the length of a cifar10 record/,
+    /cut off/,
+  );
+  await fails(ten(record([1], 0).slice(1)), 'FORMAT', /3072 bytes, expected a multiple of 3073/);
   await fails(ten(record([1, 2], 0)), 'FORMAT', /3074 bytes/, /it would fit cifar100/);
   const hundred = (...labels: number[]) =>
     parseCifar(Uint8Array.from(record(labels, 0)), 'cifar100', 'b.bin');
   await fails(
     () => hundred(1),
     'FORMAT',
-    /records of 3074 .*coarse label, fine label/,
+    /multiple of 3074, .*coarse label, fine label/,
     /it would fit cifar10/,
   );
   await fails(ten([...record([9], 0), ...record([10], 0)]), 'FORMAT', /label of image 1 \(byte 3073\) is 10/);

@@ -124,30 +124,6 @@ test('differences leave out free keys and see inside lists', () => {
   }
 });
 
-test('keys inside another table: some prefixed, all taken out again', async () => {
-  const { keys, of } = TABLE.inside('inner', ['size', 'double']);
-  const outer = new ConfigTable('config key', {
-    size: choice('of a shirt', ['S', 'L'], { default: 'S' }),
-    ...keys,
-  });
-  assert.equal(Object.keys(outer.keys), [
-    'size',
-    'innerDouble',
-    'innerSize',
-    'rate',
-    'shape',
-    'quiet',
-    'list',
-  ]);
-  const config = outer.complete({ size: 'L', innerSize: 7, innerDouble: 9, rate: 0 });
-  assert.equal(of(config), { ...DEFAULTS, size: 7, double: 9, rate: 0 });
-  await fails(
-    () => outer.complete({ innerSize: 0 }),
-    'CONFIG',
-    /config key innerSize is 0, must be a whole number/,
-  );
-});
-
 test('the MNIST experiment holds all keys of an aligner and hands them on', async () => {
   const others = {
     hidden: 8,

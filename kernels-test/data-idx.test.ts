@@ -83,7 +83,12 @@ test('empty and huge sizes take no memory', async () => {
   await fails(() => read(idxBytes([0x7f000000], [1])), 'FORMAT', /found 9/);
   // A small archive that promises much, and one that holds much more than it promises.
   const before = process.memoryUsage().rss;
-  await fails(() => read(gzipSync(idxBytes([0x7f000000], [1]))), 'FORMAT', /it is a \.gz of \d+ bytes/);
+  await fails(
+    () => read(gzipSync(idxBytes([0x7f000000], [1]))),
+    'FORMAT',
+    /bytes in all; found 9/,
+    /cut off/,
+  );
   const bomb = gzipSync(idxBytes([10], new Uint8Array(64 << 20)));
   const afterMaking = process.memoryUsage().rss;
   await fails(() => read(bomb), 'FORMAT', /18 bytes in all; found more/);

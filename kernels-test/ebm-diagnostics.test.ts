@@ -8,11 +8,11 @@ import {
   cosineSchedule,
   exponentialSchedule,
   linearSchedule,
-  scheduleAt,
+  type Schedule,
   tabulate,
 } from '../src/ebm/schedule.ts';
 import { gradientDescent } from '../src/ebm/unadjusted.ts';
-import { POSITIVE } from '../src/errors.ts';
+import { FINITE, POSITIVE } from '../src/errors.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import { compare } from './support/compare.ts';
 import { fails } from './support/data.ts';
@@ -22,6 +22,9 @@ import { gaussians } from './support/report.ts';
 
 const engine = await openEngine();
 test.after(closeEngine);
+
+const scheduleAt = (schedule: Schedule, t: number, steps: number): number =>
+  tabulate('a', schedule, steps, FINITE)[t]!;
 
 test('schedules: both ends, the middle, and one step', () => {
   const cases = [

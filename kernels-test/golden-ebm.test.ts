@@ -177,9 +177,7 @@ async function checkTraining(golden: GoldenCase, variant: 'plain' | 'auto' | 'hi
     emaDecay,
     variant,
   });
-  const make = (): EnergyModel =>
-    new EnergyModel(new Initializer(engine, 1), { latent, hidden, layers, slope: 0.2 });
-  const trainer = new AlignerTrainer(config, make(), make(), make());
+  const trainer = new AlignerTrainer(engine, latent, config);
   const zero = stateOf(trainer.model, golden.inputs, (key) => key);
   const squares: StateDict = Object.fromEntries(
     Object.entries(zero).map(([key, value]) => [

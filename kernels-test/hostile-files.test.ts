@@ -22,7 +22,7 @@ import {
   TaskStatistics,
   TransformGate,
 } from '../src/eli/gates/all.ts';
-import { encodeGate, loadGate } from '../src/eli/gates/file.ts';
+import { loadGate, saveGate } from '../src/eli/gates/file.ts';
 import { fitMap } from '../src/eli/maps/closed-forms.ts';
 import { loadMap } from '../src/eli/maps/load.ts';
 import { type AlignerOptions, alignerConfig } from '../src/eli/options.ts';
@@ -176,8 +176,7 @@ async function gateBytes(gate: Gate): Promise<Uint8Array> {
   const energy = engine.keep(randomNormal(engine, [64], { seed: 3 }));
   await gate.calibrate({ ...batch, energy }, 0.9);
   energy.dispose();
-  const { tensors, metadata } = encodeGate(gate);
-  return encodeSafetensors(tensors, metadata);
+  return bytesOf((path) => saveGate(path, gate));
 }
 const transforms = { side: 2, pool: 1, hidden: [3], steps: 1, batch: 4 };
 const gates: Uint8Array[] = [];

@@ -105,7 +105,7 @@ test('refused: which tensor, what dtype, what shape, what file', async () => {
   await fails(() => openLatents(one), 'FORMAT', /one\.safetensors:x has the shape \[4\], expected \[n, d\]/);
   const text = join(folder, 'latents.csv');
   writeFileSync(text, '1,2\n');
-  await fails(() => openLatents(text), 'FORMAT', /neither .npy, .npz nor .safetensors/, /numpy.save/);
+  await fails(() => openLatents(text), 'FORMAT', /not named .npy, .npz or .safetensors/, /numpy.save/);
   await fails(() => openLatents(join(folder, 'missing.npy')), 'FILE', /missing\.npy/, /no such file/);
   await fails(() => openLatents(join(folder, 'missing.npz:x')), 'FILE', /missing\.npz:/, /no such file/);
   mkdirSync(join(folder, 'dir.npy'));

@@ -2,9 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
-import { CosineLinear, SplitCosineLinear } from '../src/nn/cosine.ts';
+import { CosineLinear, imprintedWeights, SplitCosineLinear } from '../src/nn/cosine.ts';
 import { Dropout } from '../src/nn/dropout.ts';
-import { imprintedWeights } from '../src/nn/imprint.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear, Sequential } from '../src/nn/layers.ts';
 import {

@@ -169,8 +169,16 @@ if (golden !== undefined) {
 test('bad input is refused', async () => {
   const { x, weight, bias } = make();
   await fails(() => batchNorm(zeros(engine, [3, 5]), weight, bias), 'SHAPE', /\[3, 5\]/);
-  await fails(() => batchNorm(x, zeros(engine, [4]), bias), 'SHAPE', /weight is \[4\], should be \[5\]/);
-  await fails(() => batchNorm(zeros(engine, [1, 5, 1, 1]), weight, bias), 'ARGUMENT', /one value a channel/);
+  await fails(
+    () => batchNorm(x, zeros(engine, [4]), bias),
+    'SHAPE',
+    /weight: expected shape \[5\], got \[4\]/,
+  );
+  await fails(
+    () => batchNorm(zeros(engine, [1, 5, 1, 1]), weight, bias),
+    'ARGUMENT',
+    /one value per channel/,
+  );
   await fails(
     () => batchNorm(x, weight, bias, { residual: zeros(engine, [6, 5, 9, 6]) }),
     'SHAPE',

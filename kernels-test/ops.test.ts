@@ -5,13 +5,7 @@ import * as assert from 'uvu/assert';
 import { grad } from '../src/autograd/tape.ts';
 import '../src/ops/all.ts';
 import { floatsToHalves, halvesToFloats } from '../src/files/floats.ts';
-import {
-  type OpCase,
-  type OpDefinition,
-  registry,
-  type Tolerance,
-  toleranceIn,
-} from '../src/ops/core/define.ts';
+import { type OpCase, type OpDefinition, registry, type Tolerance } from '../src/ops/core/define.ts';
 import { type NdArray, ndarray } from '../src/ops/core/ndarray.ts';
 import { tensor } from '../src/tensor/create.ts';
 import type { FloatDType, Tensor } from '../src/tensor/tensor.ts';
@@ -23,6 +17,7 @@ import {
   dtypesOf,
   requireGradients,
   roundedTo,
+  toleranceIn,
   toTensor,
 } from './support/compare.ts';
 import { closeEngine, openEngine } from './support/engine.ts';

@@ -20,10 +20,10 @@ import { evaluatePolicies, type SampleMap } from '../src/eli/policies/evaluate.t
 import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policies/scores.ts';
 import { EliError } from '../src/errors.ts';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
-import { measurePolicies, POLICY_FIGURES, POLICY_STAGES } from '../src/experiments/mnist/policies.ts';
+import { measurePolicies, POLICY_STAGES } from '../src/experiments/mnist/policies.ts';
+import { type PolicyReport, policyTable, savePolicies } from '../src/experiments/mnist/policy-report.ts';
 import { runMnist } from '../src/experiments/mnist/run.ts';
-import { latentsOf, TwoTasks } from '../src/experiments/mnist/two-task.ts';
-import { type PolicyReport, policyTable, savePolicies } from '../src/experiments/policy-report.ts';
+import { latentsOf, twoTasks } from '../src/experiments/mnist/two-task.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear } from '../src/nn/layers.ts';
 import { neg } from '../src/ops/unary.ts';
@@ -31,6 +31,7 @@ import { concat, slice } from '../src/ops/views.ts';
 import { silentProgress } from '../src/report/progress.ts';
 import { tradeoffSpec } from '../src/report/tradeoff.ts';
 import { tensor } from '../src/tensor/create.ts';
+import { Scope } from '../src/tensor/scope.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
@@ -147,13 +148,13 @@ test('the short report of a run: table, report.json and picture; the same figure
     assert.ok(row('ridge', 'oracle').noLabel > gate.noLabel && gate.noLabel > row('none', 'never').noLabel);
   }
   assert.equal(reports[0], reports[1]);
-  const table = await policyTable(reports, 'short', POLICY_FIGURES, 'markdown');
+  const table = await policyTable(reports, 'short', 'markdown');
   for (const part of ['never', 'always', 'heads (ridge) + novelty \\*', 'oracle', 'ridge']) {
     assert.match(table, new RegExp(part.replace(/[()+]/g, '\\$&')));
   }
   assert.ok(table.split('\n').length <= 10, 'it is short');
   const settings = { kind: 'short', gateQuantile: 0.9, statisticsQuantile: 0.97 } as const;
-  await savePolicies(root, reports, settings, { data: 'MNIST' });
+  await savePolicies(root, reports, settings, true);
   assert.ok(existsSync(join(root, 'tradeoff.png')));
   const { summary, seeds } = JSON.parse(readFileSync(join(root, 'report.json'), 'utf8'));
   assert.is(seeds.length, 2);
@@ -191,7 +192,8 @@ test('a resumed run takes the report it wrote, unless the settings are others', 
 });
 
 test('the full report measures every gate with every map', async () => {
-  const sets = new TwoTasks(engine, mnist);
+  const scope = new Scope(engine);
+  const sets = twoTasks(engine, mnist, scope);
   const { train2 } = sets;
   const init = new Initializer(engine, 3);
   const [previous, current] = [new Linear(init, 784, 64), new Linear(init, 784, 64)] as const;
@@ -242,13 +244,10 @@ test('the full report measures every gate with every map', async () => {
   }
   // 5 means and covariances on 50 components, and the components with their mean.
   assert.is(report.savedBytes['saved statistics of inputs'], 4 * (5 + 5 * 50 + 5 * 50 * 50 + 784 + 784 * 50));
-  assert.is(
-    (await policyTable([report], 'full', POLICY_FIGURES, 'markdown')).split('\n').length,
-    report.rows.length + 2,
-  );
+  assert.is((await policyTable([report], 'full', 'markdown')).split('\n').length, report.rows.length + 2);
   aligner.dispose();
   for (const layer of [previous, current, oldHead, newHead]) layer.dispose();
-  for (const set of [sets, ...Object.values(pairs)]) set.dispose();
+  for (const set of [scope, ...Object.values(pairs)]) set.dispose();
 });
 
 test('an evaluation knows no data set: 7 and 3 classes, each gate fitted once, all tensors freed', async () => {
@@ -343,7 +342,7 @@ test('a cached gate scores the same samples once, and anew after a fit', async (
   await gate.fit({ inputs: b });
   await gate.score({ inputs: a });
   assert.is(scored, 3);
-  assert.is(gate.state().threshold, gate.threshold);
+  assert.is(gate.state().kind, 'novelty');
   let code = '';
   await gate.score({ current: a }).catch((error: EliError) => {
     code = error.code;

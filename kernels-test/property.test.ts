@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { detach, grad } from '../src/autograd/tape.ts';
 import '../src/ops/all.ts';
 import { floatsToHalves, halvesToFloats } from '../src/files/floats.ts';
-import { type OpDefinition, registry, toleranceIn } from '../src/ops/core/define.ts';
+import { type OpDefinition, registry } from '../src/ops/core/define.ts';
 import { type NdArray, ndarray } from '../src/ops/core/ndarray.ts';
 import { contiguous } from '../src/ops/views.ts';
 import { tensor } from '../src/tensor/create.ts';
@@ -22,6 +22,7 @@ import {
   dtypesOf,
   requireGradients,
   roundedTo,
+  toleranceIn,
 } from './support/compare.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 

@@ -44,16 +44,16 @@ test('text is as wide as it is drawn', async () => {
     `<svg xmlns="http://www.w3.org/2000/svg" width="600" height="40"><rect width="600" height="40" fill="#fff"/>` +
     `<text x="${x}" y="28" font-family="DejaVu Sans" font-size="20" font-weight="${weight}">${text}</text></svg>`;
   for (const weight of ['normal', 'bold'] as const) {
-    const { rgba, width } = await rasterize(svg(weight), { scale: 1 });
+    const { pixels, width } = await rasterize(svg(weight), 1);
     let right = 0;
-    for (let i = 0; i < rgba.length; i += 4) if (rgba[i] < 128) right = Math.max(right, (i / 4) % width);
+    for (let i = 0; i < pixels.length; i += 4) if (pixels[i] < 128) right = Math.max(right, (i / 4) % width);
     assert.ok(Math.abs(right - x - textWidth(text, 20, weight)) < 4, `${weight}: ink ends at ${right}`);
   }
 });
 
 test('a picture is written as SVG and as PNG of twice the size, with fonts drawn', async () => {
-  const files = await savePicture(join(folder, 'curve'), curveSpec([run(1, 40, 80)]));
-  const svg = await readFile(files.svg, 'utf8');
+  await savePicture(join(folder, 'curve'), curveSpec([run(1, 40, 80)]));
+  const svg = await readFile(join(folder, 'curve.svg'), 'utf8');
   for (const text of [
     'Accuracy on the first task',
     'seed 1',
@@ -64,9 +64,9 @@ test('a picture is written as SVG and as PNG of twice the size, with fonts drawn
     assert.ok(svg.includes(text), text);
   }
   const [, width, height] = svg.match(/width="(\d+)" height="(\d+)"/)!.map(Number);
-  assert.equal(pngSize(await readFile(files.png)), { width: 2 * width, height: 2 * height });
-  const withoutText = await rasterize(svg.replace(/<text.*?<\/text>/gs, ''), { scale: 1 });
-  assert.not.equal((await rasterize(svg, { scale: 1 })).rgba, withoutText.rgba);
+  assert.equal(pngSize(await readFile(join(folder, 'curve.png'))), { width: 2 * width, height: 2 * height });
+  const withoutText = await rasterize(svg.replace(/<text.*?<\/text>/gs, ''), 1);
+  assert.not.equal((await rasterize(svg, 1)).pixels, withoutText.pixels);
 });
 
 test('the same data gives the same SVG', async () => {
@@ -212,14 +212,14 @@ test('the animation has a frame a step', async () => {
   const trajectory = Array.from({ length: 6 }, (_, k) =>
     start.map((v, i) => v + (k / 5) * (target[i % d] - v)),
   );
-  const files = await saveAnimation(join(folder, 'move'), { trajectory, n, d, target }, 'class 3');
-  const gif = await readFile(files.gif);
+  await saveAnimation(join(folder, 'move'), { trajectory, n, d, target }, 'class 3');
+  const gif = await readFile(join(folder, 'move.gif'));
   assert.is(gif.toString('latin1', 0, 6), 'GIF89a');
   const frames = gifDelays(gif);
   assert.equal(frames, [100, 12, 12, 12, 12, 200]);
   const [width, height] = [gif.readUInt16LE(6), gif.readUInt16LE(8)];
   assert.ok(Math.abs(width - 800) < 50 && Math.abs(height - 450) < 50, `${width} × ${height}`);
-  assert.equal(pngSize(await readFile(files.png)), { width: 2 * width, height: 2 * height });
+  assert.equal(pngSize(await readFile(join(folder, 'move.png'))), { width: 2 * width, height: 2 * height });
 });
 
 /** The delay of every frame of a GIF, in hundredths of a second, found by walking its blocks. */

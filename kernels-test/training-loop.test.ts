@@ -24,7 +24,7 @@ import { forAllSamples, rangeTensor } from '../src/train/features.ts';
 import { TrainingLoop } from '../src/train/loop.ts';
 import { softClassification } from '../src/train/objective.ts';
 import { BatchOrder } from '../src/train/order.ts';
-import { RowSamples } from '../src/train/row-samples.ts';
+import { RowSamples } from '../src/train/samples.ts';
 import { logStep, takeBatch } from '../src/train/step.ts';
 import { Trainer, type TrainerOptions } from '../src/train/trainer.ts';
 import { bars } from './support/bars.ts';

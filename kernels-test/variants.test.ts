@@ -6,7 +6,7 @@ import '../src/ops/all.ts';
 import { grad } from '../src/autograd/tape.ts';
 import { conv2d } from '../src/ops/conv.ts';
 import { cast } from '../src/ops/core/cast.ts';
-import { registry, type Tolerance, toleranceIn } from '../src/ops/core/define.ts';
+import { registry, type Tolerance } from '../src/ops/core/define.ts';
 import { ndarray } from '../src/ops/core/ndarray.ts';
 import { choices, classKey, observeLaunches } from '../src/ops/core/variants.ts';
 import { matmul } from '../src/ops/matmul.ts';
@@ -15,7 +15,15 @@ import { transpose } from '../src/ops/views.ts';
 import { empty, fill, tensor } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
-import { caseInputs, compare, dtypeOfInput, dtypesOf, roundedTo, toTensor } from './support/compare.ts';
+import {
+  caseInputs,
+  compare,
+  dtypeOfInput,
+  dtypesOf,
+  roundedTo,
+  toleranceIn,
+  toTensor,
+} from './support/compare.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 const engine = await openEngine();

@@ -1,14 +1,14 @@
 import { brief, EliError, isRecord } from './errors.ts';
 
-/** Values by key, where a default is computed from those of other keys. */
+/** Values by key: what a computed default may depend on. */
 export type Values = Readonly<Record<string, unknown>>;
 
-/** The default of a key, or how it is computed and what the help text says of it. */
+/** The default of a key, or how to compute it and what the help text says about it. */
 export type Settings<T> = (
   | { readonly default: T; readonly defaultText?: string }
   | { readonly default: (values: Values) => T; readonly defaultText: string }
 ) & {
-  /** Whether it may differ when a run is resumed, because it does not change what is learnt. */
+  /** Whether a resumed run may change it, because it does not affect what is learnt. */
   readonly free?: boolean;
 };
 
@@ -19,12 +19,12 @@ export type Key<T> = Settings<T> & {
   /** What a command line takes for it. */
   readonly kind: 'number' | 'numbers' | 'name' | 'flag';
   readonly accepts: (value: unknown) => value is T;
-  /** What it accepts: after "must be", and shorter for the help text. */
+  /** What it accepts: as it follows "must be", and shorter for the help text. */
   readonly must: string;
   readonly range: string;
 };
 
-/** From the smallest value to the largest (`to`), or to what all values are below. */
+/** From the smallest value to the largest (`to`), or up to but not including `below`. */
 type InRange = Settings<number> & { readonly from: number; readonly to?: number; readonly below?: number };
 
 /** A whole number in a range. */
@@ -80,28 +80,29 @@ type ValuesOf<K> = { readonly [P in keyof K]: K[P] extends Accepts<infer T> ? T 
 /** The type of a complete config, from its table. */
 export type ConfigOf<T> = T extends ConfigTable<infer K> ? ValuesOf<K> : never;
 
-/** Keys of a table as another holds them: some with a prefix. */
-type Prefixed<K, P extends string, N> = {
-  [Q in keyof K as Q extends N & string ? `${P}${Capitalize<Q>}` : Q]: K[Q];
-};
-
 /**
- * The keys of a config, written once: type, default, check, help text, flag and what may differ on resume come from
- * here. Their order is that of the help text and of JSON files.
+ * The keys of a config: their types, defaults, checks, help texts, flags and what may differ on resume are all defined
+ * here. Help text and JSON files list them in this order.
  */
 export class ConfigTable<const K extends Keys> {
   readonly keys: K;
   readonly #name: string;
+  readonly #check: ((config: ValuesOf<K>) => void) | undefined;
 
-  /** @param name what messages call a key, such as "config key" */
-  constructor(name: string, keys: K) {
+  /**
+   * @param name what messages call a key, such as "config key"
+   * @param check of a complete config: throws if its values do not fit together
+   */
+  constructor(name: string, keys: K, check?: (config: ValuesOf<K>) => void) {
     this.#name = name;
     this.keys = keys;
+    this.#check = check;
   }
 
   /**
-   * A complete config from part of one; a key that is missing or undefined takes its default.
-   * @throws EliError `CONFIG` for an unknown key, or a value that is not accepted, naming key, value and range.
+   * Completes a partial config: a key that is missing or undefined takes its default.
+   * @throws EliError `CONFIG` for an unknown key or an invalid value, naming key, value and range;
+   * and what the check throws.
    */
   complete(part: unknown): ValuesOf<K> {
     const name = this.#name;
@@ -114,11 +115,13 @@ export class ConfigTable<const K extends Keys> {
     }
     const values = {};
     for (const [key, { default: fallback }] of Object.entries(this.keys)) {
-      // Computed when it is read, so that a default may be made of keys that follow.
+      // A getter, so that a default may depend on keys that follow.
       const get = () => part[key] ?? (typeof fallback === 'function' ? fallback(values) : fallback);
       Object.defineProperty(values, key, { enumerable: true, get });
     }
-    return { ...values } as ValuesOf<K>;
+    const config = { ...values } as ValuesOf<K>;
+    this.#check?.(config);
+    return config;
   }
 
   #unknown(key: string): EliError {
@@ -129,38 +132,21 @@ export class ConfigTable<const K extends Keys> {
     });
   }
 
-  /** Changes that a resumed run may not make, such as "batch was 64, is now 128": of all keys that are not free. */
+  /** The changed keys that are not free, such as "batch was 64, is now 128": a resumed run may not change them. */
   differences(before: ValuesOf<K>, now: ValuesOf<K>): string[] {
     return Object.entries(this.keys)
       .filter(([key, { free }]) => free !== true && JSON.stringify(before[key]) !== JSON.stringify(now[key]))
       .map(([key]) => `${key} was ${brief(before[key])}, is now ${brief(now[key])}`);
   }
 
-  /** What an object, such as the flags of a command line, gives of the keys. */
+  /** The keys that an object has, such as the flags of a command line. */
   pick(from: Values): Partial<ValuesOf<K>> {
     const given = Object.keys(this.keys).filter((key) => from[key] !== undefined);
     return Object.fromEntries(given.map((key) => [key, from[key]])) as Partial<ValuesOf<K>>;
   }
-
-  /**
-   * The keys as part of another table, where those in `names` get a prefix because it has others of these names; `of`
-   * takes this table's config out of the other's.
-   */
-  inside<P extends string, N extends keyof K & string>(
-    prefix: P,
-    names: readonly N[],
-  ): { keys: Prefixed<K, P, N>; of: (config: ValuesOf<Prefixed<K, P, N>>) => ValuesOf<K> } {
-    const outer = (key: string): string =>
-      (names as readonly string[]).includes(key) ? `${prefix}${key[0]!.toUpperCase()}${key.slice(1)}` : key;
-    const keys = Object.keys(this.keys);
-    const prefixed = keys.map((key) => [outer(key), this.keys[key]]);
-    const of = (config: Values) =>
-      Object.fromEntries(keys.map((key) => [key, config[outer(key)]])) as ValuesOf<K>;
-    return { keys: Object.fromEntries(prefixed), of };
-  }
 }
 
-/** Whether one name may be a slip for the other: another spelling, or a letter that is wrong, missing, extra or swapped. */
+/** Whether `name` may be a typo of `known`: another spelling, or one letter wrong, missing, added or swapped. */
 function areClose(known: string, name: string): boolean {
   const slips = (text: string): string[] => {
     const letters = text.toLowerCase().replace(/[^a-z0-9]/g, '');

@@ -1,6 +1,6 @@
 /**
- * Every error this package raises on purpose is an `EliError`: `code` is stable and meant for programs,
- * `message` says what was wrong and where, `hint` says what to do about it.
+ * Every error that this package raises on purpose is an `EliError`: `code` is stable and meant for programs, `message`
+ * says what is wrong and where, `hint` what to do about it.
  */
 export type ErrorCode =
   | 'NO_ADAPTER'
@@ -35,7 +35,7 @@ export class EliError extends Error {
   }
 }
 
-/** @throws EliError `ARGUMENT` when `value` is a promise: a forgotten `await` is said where it matters. */
+/** @throws EliError `ARGUMENT` when `value` is a promise: reports a forgotten `await` where it matters. */
 export function refusePromise(what: string, value: unknown): void {
   if (typeof (value as Partial<Promise<unknown>> | null | undefined)?.then === 'function') {
     throw new EliError('ARGUMENT', `${what} is a promise`, { hint: 'is an `await` missing?' });
@@ -48,7 +48,7 @@ export interface NumberRule {
   readonly words: string;
 }
 
-/** As the device computes: in f32. */
+/** Finite in f32, in which the device computes. */
 const isFinite32 = (value: number): boolean => Number.isFinite(Math.fround(value));
 
 export const FINITE: NumberRule = { accepts: isFinite32, words: 'finite' };
@@ -83,15 +83,15 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A value for a message, cut where it is long. Unlike `String`, it takes any value that JSON can hold. */
+/** A value as text for a message, truncated if it is long. Unlike `String`, it takes any value that JSON can hold. */
 export function brief(value: unknown): string {
-  // Such as NaN, which JSON has not.
+  // Including NaN, which JSON does not have.
   if (typeof value === 'number') return String(value);
   let text: string;
   try {
     text = JSON.stringify(value) ?? 'missing';
   } catch {
-    // Nested deeper than the stack.
+    // Nested too deeply for the stack.
     text = Array.isArray(value) ? 'a deep list' : 'a deep object';
   }
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;

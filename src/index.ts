@@ -13,14 +13,7 @@ export {
   type VariantTiming,
 } from './bench/autotune.ts';
 export { type AffineRanges, affineMap, affineMaps } from './data/affine.ts';
-export {
-  type Augmentation,
-  type AugmentOptions,
-  augment,
-  type ImageBytes,
-  mixedLabels,
-  uploadImages,
-} from './data/augment.ts';
+export * from './data/augment.ts';
 export { type CifarKind, loadCifar, readCifar } from './data/cifar.ts';
 export { loadFashionMnist } from './data/fashion.ts';
 export { ImageSamples, type ImageSamplesOptions } from './data/image-samples.ts';
@@ -32,61 +25,45 @@ export {
   selectClasses,
 } from './data/image-set.ts';
 export type { ChainRandom } from './ebm/chain-random.ts';
-export type { Chains, LangevinChain, SamplerVariant, Trajectory } from './ebm/chains.ts';
-export { type ChainDiagnostics, type ChainPoints, diagnose, type Mixing, mixing } from './ebm/diagnostics.ts';
+export * from './ebm/chains.ts';
+export * from './ebm/diagnostics.ts';
 export type { Energy } from './ebm/energy.ts';
 export { EnergyModel } from './ebm/energy-model.ts';
-export { type HmcOptions, hmc, type LeapfrogOptions, leapfrog } from './ebm/hmc.ts';
-export {
-  type ContrastiveOptions,
-  contrastiveLoss,
-  PersistentChains,
-  type PersistentOptions,
-} from './ebm/losses.ts';
-export { type MalaOptions, mala } from './ebm/mala.ts';
+export { type HmcOptions, hmc } from './ebm/hmc.ts';
+export * from './ebm/losses.ts';
+export * from './ebm/mala.ts';
 export { metropolis } from './ebm/metropolis.ts';
 export type { EnergyModelConfig } from './ebm/network.ts';
 export { ReplayBuffer } from './ebm/replay-buffer.ts';
-export { type SampleOptions, sample } from './ebm/sample.ts';
-export type {
-  ChainState,
-  Sampler,
-  Step,
-  StepContext,
-  Tempered,
-  Transition,
-} from './ebm/sampler.ts';
+export * from './ebm/sample.ts';
+export * from './ebm/sampler.ts';
 export {
   cosineSchedule,
   exponentialSchedule,
   linearSchedule,
   type Schedule,
 } from './ebm/schedule.ts';
-export {
-  type DenoisingOptions,
-  denoisingScoreMatching,
-  type SlicedOptions,
-  slicedScoreMatching,
-} from './ebm/score-matching.ts';
-export { energyL2 } from './ebm/stabilise.ts';
-export { gradientDescent, type LangevinSamplerOptions, langevinSampler } from './ebm/unadjusted.ts';
+export * from './ebm/score-matching.ts';
+export * from './ebm/unadjusted.ts';
 export { EnergyAligner, type FitHooks, type FitProgress } from './eli/aligner.ts';
 export * from './eli/apply.ts';
-export type { Start } from './eli/chain-start.ts';
-export { type BeforeAfter, type Drift, DriftMeter, type DriftReport, energyAuroc } from './eli/drift.ts';
+export * from './eli/drift.ts';
 export type { AlignerState, LatentPairs } from './eli/fit.ts';
 export * from './eli/gates/all.ts';
 export * from './eli/gates/file.ts';
 export * from './eli/gates/learn.ts';
-export { ClosedForm } from './eli/maps/closed-form.ts';
-export * from './eli/maps/closed-forms.ts';
+export {
+  CLOSED_FORMS,
+  ClosedForm,
+  type ClosedFormName,
+  fitMap,
+  MeanShift,
+  RidgeMap,
+} from './eli/maps/closed-forms.ts';
 export { loadMap } from './eli/maps/load.ts';
 export type { LatentMap } from './eli/maps/map.ts';
-export { MeanShift } from './eli/maps/mean-shift.ts';
-export { RidgeMap } from './eli/maps/ridge.ts';
 export * from './eli/measure.ts';
-export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions } from './eli/options.ts';
-export { answersOf } from './eli/policies/answers.ts';
+export { ALIGNER_DEFAULTS, type AlignerConfig, type AlignerOptions, type Start } from './eli/options.ts';
 export { CachedGate } from './eli/policies/cached-gate.ts';
 export * from './eli/policies/evaluate.ts';
 export * from './eli/policies/scores.ts';
@@ -109,23 +86,16 @@ export {
   type Conv2dOptions as Conv2dLayerOptions,
   MaxPool2d,
 } from './nn/conv.ts';
-export { CosineLinear, SplitCosineLinear } from './nn/cosine.ts';
+export { CosineLinear, imprintedWeights, SplitCosineLinear } from './nn/cosine.ts';
 export { Dropout } from './nn/dropout.ts';
 export { FlatParameters } from './nn/flat.ts';
-export { imprintedWeights } from './nn/imprint.ts';
 export { Initializer } from './nn/init.ts';
 export { Activation, Linear, leakyReluLayer, Sequential } from './nn/layers.ts';
 export * from './nn/losses.ts';
 export { frozenCopy, Module, type StateDict } from './nn/module.ts';
 export { type Features, Network } from './nn/network.ts';
 export { BatchNorm2d, type BatchNorm2dOptions } from './nn/norm.ts';
-export {
-  RESNETS,
-  ResNet,
-  type ResNetName,
-  type ResNetOptions,
-  type Shortcut,
-} from './nn/resnet.ts';
+export * from './nn/resnet.ts';
 export * from './ops/all.ts';
 export { checkNumerics } from './ops/check-numerics.ts';
 export { type Application, defineOp, type Op, type OpDefinition, observeOps } from './ops/core/define.ts';
@@ -151,22 +121,20 @@ export { type DType, type FloatDType, Tensor } from './tensor/tensor.ts';
 export { type Evaluation, evaluate } from './train/evaluate.ts';
 export { forAllSamples } from './train/features.ts';
 export { decayGroups } from './train/groups.ts';
-export type { LabelledSamples, TrainingSamples } from './train/labelled-samples.ts';
 export type { RunHooks } from './train/loop.ts';
 export {
   type Batch,
   classification,
   type Objective,
+  type Precision,
   softClassification,
 } from './train/objective.ts';
 export { BatchOrder } from './train/order.ts';
-export type { Precision } from './train/precision.ts';
-export { type RowOptions, RowSamples } from './train/row-samples.ts';
-export { logStep, takeBatch } from './train/step.ts';
 export {
-  Trainer,
-  type TrainerMemory,
-  type TrainerOptions,
-  type TrainerState,
-  type Turn,
-} from './train/trainer.ts';
+  type LabelledSamples,
+  type RowOptions,
+  RowSamples,
+  type TrainingSamples,
+} from './train/samples.ts';
+export { logStep, takeBatch } from './train/step.ts';
+export * from './train/trainer.ts';

@@ -1,5 +1,5 @@
 // The libraries, started once: ours and the peers share the adapter's Dawn instance.
-import { dawn } from '../../src/gpu/instance.ts';
+import { dawn } from '../../src/gpu/adapter.ts';
 import { Engine } from '../../src/index.ts';
 import { startTorch, type Torch } from './torch.mts';
 

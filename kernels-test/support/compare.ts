@@ -2,7 +2,13 @@ import * as assert from 'uvu/assert';
 import { record } from '../../src/autograd/tape.ts';
 import { floatsToHalves, halvesToFloats } from '../../src/files/floats.ts';
 import type { Engine } from '../../src/gpu/engine.ts';
-import type { CaseInput, OpCase, OpDefinition, Tolerance } from '../../src/ops/core/define.ts';
+import {
+  type CaseInput,
+  EXACT,
+  type OpCase,
+  type OpDefinition,
+  type Tolerance,
+} from '../../src/ops/core/define.ts';
 import { type NdArray, ndarray } from '../../src/ops/core/ndarray.ts';
 import { transpose } from '../../src/ops/views.ts';
 import { tensor } from '../../src/tensor/create.ts';
@@ -33,6 +39,16 @@ export function caseInputs(op: { readonly name: string }, c: OpCase<unknown>, nu
 /** The dtypes in which an op takes its inputs of real numbers, on an adapter with or without f16. */
 export function dtypesOf(op: OpDefinition<unknown>, engine: Engine): FloatDType[] {
   return op.half !== undefined && engine.has('shader-f16') ? ['f32', 'f16'] : ['f32'];
+}
+
+/** Tolerance of an op whose results are stored as f32, or as f16: those are rounded once more, by less than 2⁻¹⁰. */
+export function toleranceIn(
+  dtype: FloatDType,
+  { tolerance, halfTolerance }: { tolerance: Tolerance; halfTolerance?: Tolerance },
+): Tolerance {
+  // What is exact in f32 (copies, comparisons) has results that f16 holds.
+  if (dtype === 'f32' || tolerance === EXACT) return tolerance;
+  return halfTolerance ?? { abs: tolerance.abs + 2 ** -24, rel: tolerance.rel + 2 ** -10 };
 }
 
 /** Dtype of input `i` of an op that is tested in `dtype`. */

@@ -6,7 +6,7 @@ import { dirname, join, posix, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROWS = [
-  ['errors'],
+  ['errors', 'maps'],
   ['config'],
   ['files', 'wgsl'],
   ['gpu'],

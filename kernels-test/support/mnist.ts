@@ -5,7 +5,7 @@ import { loadMnist } from '../../src/data/mnist.ts';
 import { MNIST_KEYS, type MnistConfig } from '../../src/experiments/mnist/config.ts';
 import type { MnistResult } from '../../src/experiments/mnist/run.ts';
 import { runMnistSeeds } from '../../src/experiments/mnist/seeds.ts';
-import { RunSession } from '../../src/experiments/session.ts';
+import { withRunSession } from '../../src/experiments/session.ts';
 import type { Engine } from '../../src/gpu/engine.ts';
 import type { Progress } from '../../src/report/progress.ts';
 import { idxBytes } from './data.ts';
@@ -43,14 +43,15 @@ export async function runInSession(
   mnist: ImageData,
   options: { folder: string; resume: boolean; progress: Progress; signal?: AbortSignal },
 ): Promise<MnistResult[]> {
-  const session = await RunSession.open(MNIST_KEYS, config, options, () => 'mnist');
-  try {
-    await session.begin(engine.adapter, mnist);
-    const run = { ...session.run(options.progress), pictures: false };
-    const results = await runMnistSeeds(engine, session.config, mnist, run);
-    await session.finish();
-    return results;
-  } finally {
-    await session.close();
-  }
+  return withRunSession(
+    MNIST_KEYS,
+    config,
+    options,
+    () => 'mnist',
+    async (session) => {
+      await session.begin(engine.adapter, mnist);
+      const run = { ...session.run(options.progress), pictures: false };
+      return runMnistSeeds(engine, session.config, mnist, run);
+    },
+  );
 }

@@ -4,9 +4,10 @@ enable subgroups;
 // (software drivers).
 //
 // Each of the LANES invocations of a subgroup keeps TM rows × a run of TN neighbouring positions of one image row. For
-// each row of taps (a row of the window in one channel) it loads the ACROSS elements of X that the windows of its run
-// touch, once for all taps; the TM · KW weights are loaded one per lane and passed round by shuffles. The loop over rows of C is
-// outside the one over taps: a row then stays in registers for all taps. One subgroup per workgroup. Needs subgroups of exactly LANES.
+// each row of taps (a row of the window in one channel) it loads the ACROSS elements of X under the windows of its run
+// once for all taps; the TM · KW weights are loaded one per lane and passed round by shuffles. The loop over rows of C
+// is outside the one over taps, so that a row stays in registers for all taps. One subgroup per workgroup. Needs
+// subgroups of exactly LANES.
 
 //!include lib/conv.wgsl
 
@@ -29,8 +30,8 @@ alias Tile = array<array<f32, TN>, TM>;
 alias Weights = array<f32, SHARE>;
 alias Elements = array<f32, ACROSS>;
 
-// Half of the rows, from `first` on, for one row of taps: Mesa unrolls a loop only up to some cost, and one that is not
-// unrolled indexes `acc` by a variable, which is about eight times as slow.
+// Half of the rows, starting at `first`, for one row of taps: Mesa unrolls a loop only up to some cost, and a loop that is
+// not unrolled indexes `acc` by a variable, which is about eight times as slow.
 fn add_rows(
   acc: ptr<function, Tile>,
   first: u32,
@@ -60,7 +61,7 @@ fn main(
   let base_a = params.offset_a + i32(tile.z) * params.group_a;
   let base_c = params.offset_c + i32(tile.z) * params.group_c;
 
-  // The run: which image row, and from which position on. Runs of the last tile beyond the last row repeat it.
+  // The image row of the run and its first position. Runs of the last tile beyond the last row repeat that row.
   let runs = (params.grid_width + i32(TN) - 1) / i32(TN);
   let last_row = i32(params.columns) / params.grid_width - 1;
   let run = i32(tile.x * LANES + local.x);
@@ -68,19 +69,19 @@ fn main(
   let ox = (run - row * runs) * i32(TN);
   let place = position_place(min(row, last_row) * params.grid_width + ox);
 
-  // Elements of an image row that the run touches, −1 outside.
+  // Columns of the image row under the run, −1 outside the image.
   let left = place.z - select(0, i32((KW - 1u) * TAP), FLIP == 1u);
   var columns: array<i32, ACROSS>;
   for (var s = 0u; s < ACROSS; s++) {
     let column = left + i32(s);
-    let column_in = u32(column) < u32(params.width);
+    let column_in = u32(column) < u32(params.size[1]);
     columns[s] = select(-1, column, column_in);
   }
   var at_a: array<i32, SHARE>;
   for (var g = 0u; g < SHARE; g++) {
     let e = min(g * LANES + local.x, TM * KW - 1u);
     let tap = select(e % KW, KW - 1u - e % KW, FLIP == 1u);
-    at_a[g] = base_a + i32(min(m0 + e / KW, params.m - 1u)) * params.row_a + i32(tap) * params.column_taps;
+    at_a[g] = base_a + i32(min(m0 + e / KW, params.m - 1u)) * params.row_a + i32(tap) * params.tap_strides[2];
   }
 
   var acc: Tile;
@@ -100,16 +101,16 @@ fn main(
   var channel = 0;
   var tap_row = 0;
   for (var k = 0; k < count; k++) {
-    let y = place.y + tap_row * params.tap_y;
-    let row_in = u32(y) < u32(params.height);
-    let row_x = image_x + (channel * params.height + tap_row * params.tap_y) * params.width;
+    let y = place.y + tap_row * params.tap[0];
+    let row_in = u32(y) < u32(params.size[0]);
+    let row_x = image_x + (channel * params.size[0] + tap_row * params.tap[0]) * params.size[1];
     var from_x: Elements;
     for (var s = 0u; s < ACROSS; s++) {
       let column_in = columns[s] >= 0;
       let inside = row_in && column_in;
       from_x[s] = select(0.0, f32(x[select(0, row_x + columns[s], inside)]), inside);
     }
-    let tap_a = channel * params.channel_taps + tap_row * params.row_taps;
+    let tap_a = channel * params.tap_strides[0] + tap_row * params.tap_strides[1];
     var from_a: Weights;
     for (var g = 0u; g < SHARE; g++) {
       from_a[g] = f32(a[at_a[g] + tap_a]);
@@ -122,7 +123,7 @@ fn main(
   }
 
   if (row <= last_row) {
-    // One store in a loop whose length compilers do not know, with the row selected from the registers: software
+    // One store in a loop of unknown length, with the row selected from the registers: software
     // drivers take some 10 ms to compile each store.
     let end = min(m0 + TM, params.m);
     for (var m = m0; m < end; m++) {
@@ -132,7 +133,7 @@ fn main(
           value = select(value, acc[i][j], m0 + i == m);
         }
         if (ox + i32(j) < params.grid_width) {
-          c[base_c + i32(m) * params.row_c + place.w + i32(j) * params.column_grid] = Result(value);
+          c[base_c + i32(m) * params.row_c + place.w + i32(j) * params.grid_strides[2]] = Result(value);
         }
       }
     }

@@ -3,8 +3,8 @@ enable subgroups;
 // adapters on which a load costs much more than a subgroup shuffle (software drivers).
 //
 // A subgroup of LANES invocations keeps TM rows × LANES · TN columns of C in registers. For LANES values of k at a time
-// each lane computes one position and loads one value of every row of A; shuffles hand them to all lanes. One subgroup a
-// workgroup. Needs subgroups of exactly LANES.
+// each lane computes one position and loads one value of every row of A; shuffles pass them to all lanes. One subgroup
+// per workgroup. Needs subgroups of exactly LANES.
 
 //!include lib/conv.wgsl
 
@@ -67,7 +67,7 @@ fn main(
     }
   }
 
-  // One store in a loop whose length compilers do not know, with the row selected from the registers: software drivers
+  // One store in a loop of unknown length, with the row selected from the registers: software drivers
   // take some 10 ms to compile each store.
   let last = min(m0 + TM, params.m);
   for (var row = m0; row < last; row++) {

@@ -1,6 +1,6 @@
 // y[r, j] += Σ over i with index[i] = r of x[i, j], in the order of i: the same bits each time, without atomics.
-// y starts at zero. One invocation per element (i, j) of x; the one of the first i with a given index adds them all.
-// Work grows with rows², which suits minibatches.
+// y starts at zero. One invocation per element (i, j) of x; that of the first i with a given index adds them all. Work
+// grows with rows², which suits mini-batches.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 

@@ -1,16 +1,16 @@
 // Operands of the convolution kernels. All three passes are one implicit matrix product per group of channels,
 //   C[m, column] = Σ_k A[m, k] · X(column, k) (+ bias[m]),
 // in which X is read in place from an image [n, c, height, width] (zero outside it): the element where the window of a
-// *position* (n, oy, ox) meets a *tap* (c, a, b), that is row oy · step_y + start_y + a · tap_y, and so for columns.
+// *position* (n, oy, ox) meets a *tap* (c, a, b): row oy · step[0] + start[0] + a · tap[0], and likewise for columns with [1].
 //   forward          m output channel, column position, k tap,      A weight,  X input
 //   input gradient   m input channel,  column position, k tap,      A weight,  X output gradient, C spread by the stride
 //   weight gradient  m output channel, column tap,      k position, A output gradient, X input
-// The input gradient of a stride s is s² such products: the rows and columns of one remainder modulo s meet every
-// s-th tap only, so nothing is multiplied by zeros in between.
+// The input gradient of a stride s is s² such products: the rows and columns of one remainder modulo s meet only every
+// s-th tap, so nothing is multiplied by zeros in between.
 // References: implicit GEMM of Chetlur et al., cuDNN, arXiv 1410.0759; gradients by Dumoulin & Visin, arXiv 1603.07285.
 //!include lib/divide.wgsl
 
-// What A, X and bias are stored as, and C: f32, or f16 with sums in f32.
+// Storage types of A, X and bias, and of C: f32, or f16 with sums in f32.
 alias Real = f32;
 alias Result = f32;
 
@@ -28,26 +28,19 @@ struct Params {
   // Taps: a · taps_width + b within a channel of `taps` taps.
   taps: i32,
   taps_width: i32,
-  height: i32,
-  width: i32,
-  step_y: i32,
-  step_x: i32,
-  start_y: i32,
-  start_x: i32,
-  tap_y: i32,
-  tap_x: i32,
+  // Rows and columns: of the image X, from one position to the next, of the first position, from one tap to the next.
+  size: vec2i,
+  step: vec2i,
+  start: vec2i,
+  tap: vec2i,
   // X: elements from one image, channel group to the next.
   image_x: i32,
   group_x: i32,
   offset_x: i32,
-  // The tensor with a value a position: elements from one image, row, column to the next.
-  image_grid: i32,
-  row_grid: i32,
-  column_grid: i32,
+  // The tensor with one value per position: elements from one image, row, column to the next.
+  grid_strides: vec3i,
   // The weights: elements from one channel, row, column of taps to the next.
-  channel_taps: i32,
-  row_taps: i32,
-  column_taps: i32,
+  tap_strides: vec3i,
   row_a: i32,
   group_a: i32,
   offset_a: i32,
@@ -79,13 +72,13 @@ fn position_place(p: i32) -> vec4i {
   let rest = p - n * params.grid;
   let oy = divide(rest, params.grid_width);
   let ox = rest - oy * params.grid_width;
-  let row = oy * params.step_y + params.start_y;
-  let column = ox * params.step_x + params.start_x;
+  let row = oy * params.step[0] + params.start[0];
+  let column = ox * params.step[1] + params.start[1];
   return vec4i(
-    n * params.image_x + row * params.width + column,
+    n * params.image_x + row * params.size[1] + column,
     row,
     column,
-    n * params.image_grid + oy * params.row_grid + ox * params.column_grid,
+    n * params.grid_strides[0] + oy * params.grid_strides[1] + ox * params.grid_strides[2],
   );
 }
 
@@ -94,13 +87,13 @@ fn tap_place(t: i32) -> vec4i {
   let rest = t - channel * params.taps;
   let i = divide(rest, params.taps_width);
   let j = rest - i * params.taps_width;
-  let row = i * params.tap_y;
-  let column = j * params.tap_x;
+  let row = i * params.tap[0];
+  let column = j * params.tap[1];
   return vec4i(
-    channel * params.height * params.width + row * params.width + column,
+    channel * params.size[0] * params.size[1] + row * params.size[1] + column,
     row,
     column,
-    channel * params.channel_taps + i * params.row_taps + j * params.column_taps,
+    channel * params.tap_strides[0] + i * params.tap_strides[1] + j * params.tap_strides[2],
   );
 }
 
@@ -124,8 +117,8 @@ fn load_x(base: i32, column: vec4i, k: vec3i) -> f32 {
   if (CHECK == 0u) {
     return f32(x[at]);
   }
-  let row_in = u32(column.y + k.y) < u32(params.height);
-  let column_in = u32(column.z + k.z) < u32(params.width);
+  let row_in = u32(column.y + k.y) < u32(params.size[0]);
+  let column_in = u32(column.z + k.z) < u32(params.size[1]);
   let inside = row_in && column_in;
   return select(0.0, f32(x[select(0, at, inside)]), inside);
 }

@@ -1,6 +1,6 @@
 // Sizes and strides of the matrix products C[b, m, n] = Σ_k A[b, m, k] · B[b, k, n] (+ bias[n]).
 
-// What A, B and bias are stored as, and C: f32, or f16 with sums in f32.
+// Storage types of A, B and bias, and of C: f32, or f16 with sums in f32.
 alias Real = f32;
 alias Result = f32;
 
@@ -20,13 +20,13 @@ struct Params {
   col_a: u32,
   row_b: u32,
   col_b: u32,
-  // Whether there is a bias; without one the binding holds something else. No override: compiling a variant takes far
-  // longer than the selection.
+  // Whether there is a bias; without one the binding holds another buffer. Not an override: compiling another pipeline
+  // takes far longer than the selection.
   has_bias: u32,
   offset_bias: u32,
   offset_c: u32,
-  // Lanes of a subgroup for the variants that use one: a bound that is not a constant keeps compilers from unrolling, which
-  // there costs minutes and gains nothing.
+  // Lanes of a subgroup, for the variants that use one: a bound that is not a constant keeps compilers from unrolling, which
+  // costs minutes there and gains nothing.
   lanes: u32,
 }
 

@@ -4,7 +4,7 @@
 
 override THREADS: u32 = 1u;
 
-// An invocation sums blocks of so many elements and then those sums: rounding grows with the longest chain of additions.
+// An invocation sums blocks of this many elements, then the sums: rounding grows with the longest chain of additions.
 const BLOCK = 64u;
 
 var<workgroup> scratch: array<f32, THREADS>;

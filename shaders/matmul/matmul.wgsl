@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
   }
 
-  // One store in a loop whose length compilers do not know, with the row selected from the registers: software drivers
+  // One store in a loop of unknown length, with the row selected from the registers: software drivers
   // take some 10 ms to compile each store.
   let end = min(m0 + TM, params.m);
   for (var row = m0; row < end; row++) {

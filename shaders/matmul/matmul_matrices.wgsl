@@ -1,14 +1,14 @@
 // C[b, m, n] = Σ_k A[b, m, k] · B[b, k, n] (+ bias[n]) on subgroup matrices (tensor cores), with sums in f32.
 //
-// A workgroup is one subgroup and covers TM × TN matrices of M × N elements of C. Operands have a dense direction each,
-// rows or columns, and k is a multiple of K. The last matrix of a row or column of C starts so early that it ends with
-// C: it computes some elements that its neighbour has too, to the same bits. C goes through workgroup memory, where each
-// element finds its bias and its type.
+// A workgroup is one subgroup and covers TM × TN matrices of M × N elements of C. Each operand has a dense direction,
+// rows or columns, and k is a multiple of K. The last matrix of a row or column of C starts early enough to end with C:
+// it recomputes some elements of its neighbour, to the same bits. C goes through workgroup memory, where the bias is
+// added and elements are converted to their type.
 enable chromium_experimental_subgroup_matrix;
 
 //!include lib/matmul.wgsl
 
-// What the device multiplies: M × K by K × N.
+// Sizes of the subgroup matrices: M × K by K × N.
 const M: u32 = 16u;
 const N: u32 = 16u;
 const K: u32 = 16u;

@@ -3,7 +3,7 @@ enable subgroups;
 // adapters on which a load costs much more than a subgroup shuffle (software drivers: about 30 cycles against 4).
 //
 // A subgroup of LANES invocations keeps a tile of TM rows × LANES · TN columns of C in registers. For LANES values of
-// k at a time, each lane loads one of them of every row of A, and shuffles hand them to all lanes: TM loads instead of
+// k at a time, each lane loads one of them of every row of A, and shuffles pass them to all lanes: TM loads instead of
 // TM · LANES. One subgroup per workgroup. Needs subgroups of exactly LANES.
 
 //!include lib/matmul.wgsl
@@ -60,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
   }
 
-  // One store in a loop whose length compilers do not know, with the row selected from the registers: software drivers
+  // One store in a loop of unknown length, with the row selected from the registers: software drivers
   // take some 10 ms to compile each store.
   let end = min(m0 + TM, params.m);
   for (var row = m0; row < end; row++) {

@@ -1,9 +1,9 @@
 enable subgroups;
 // C[b, m, n] = Σ_k A[b, m, k] · B[b, k, n] (+ bias[n]), k < K, for B with dense rows; C is dense. As
-// matmul_subgroup.wgsl, with B loaded by vectors of four, which there cost little more than one value.
+// matmul_subgroup.wgsl, with B loaded by vectors of four, which cost little more than a single value there.
 //
 // A subgroup of LANES invocations keeps a tile of TM rows × 4 · LANES · TV columns of C in registers, four neighbouring
-// columns a vector. The number of columns must be a multiple of 4, and so must B's offset and its strides.
+// columns per vector. The number of columns, the offset of B and its strides must be multiples of 4.
 
 //!include lib/matmul_params.wgsl
 
@@ -67,7 +67,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
   }
 
-  // One store in a loop whose length compilers do not know, with the row selected from the registers: software drivers
+  // One store in a loop of unknown length, with the row selected from the registers: software drivers
   // take some 17 ms to compile each store of a vector.
   let end = min(m0 + TM, params.m);
   for (var row = m0; row < end; row++) {

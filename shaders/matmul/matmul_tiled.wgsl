@@ -2,10 +2,10 @@
 //
 // A workgroup of WX × WY invocations computes a tile of WY·TM rows × WX·TN columns. Slices of TK values of k of both
 // tiles go through workgroup memory, two buffers in turn: while one is multiplied the next is on its way from memory,
-// and one barrier a slice is enough. All loads are vectors of four. An invocation keeps TM × TN sums in registers, in
+// and one barrier per slice is enough. All loads are vectors of four. An invocation keeps TM × TN sums in registers, in
 // blocks of four rows and four columns that lie 4·WY and 4·WX apart, so that neighbours read neighbouring vectors.
 //
-// A and B are read in the direction in which they lie dense: A_ALONG_K = 1 for a row-major A (else its columns are
+// A and B are read in the direction in which they are dense: A_ALONG_K = 1 for a row-major A (else its columns are
 // dense: a transposed view), B_ALONG_K = 1 for a column-major B (else its rows are dense). In that direction the size
 // must be a multiple of 4, and so must be offsets and the other strides. A tile keeps the direction of its matrix.
 // TM, TN and TK must be multiples of 4, and WX·WY must divide the vectors of each slice.

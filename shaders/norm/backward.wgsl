@@ -25,7 +25,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> y: array<Real>;
 @group(0) @binding(3) var<storage, read> stats: array<vec2f>;
 @group(0) @binding(4) var<storage, read> weight: array<f32>;
-// Σ h x̂, then Σ h: [2, channels]. In one buffer, since adapters need not offer more than eight.
+// Σ h x̂, then Σ h: [2, channels]. In one buffer, since adapters are only required to offer eight.
 @group(0) @binding(5) var<storage, read> sums: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dx: array<Real>;
 // Not written unless RESIDUAL = 1.

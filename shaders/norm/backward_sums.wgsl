@@ -1,5 +1,6 @@
 // First half of the backward pass of a batch normalisation, by channel: with h = dy where y > 0 (RELU = 1) or h = dy,
-// x̂ = (x - mean) r and r = 1 / √(var + ε):  partial[c, p] = (Σ h, Σ h x̂) over the images of part p. Laid out as moments.wgsl.
+// x̂ = (x - mean) r and r = 1 / √(var + ε):  partial[c, p] = (Σ h, Σ h x̂) over the images of part p. Launched as
+// moments.wgsl.
 //!include lib/reduce.wgsl
 
 // Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.

@@ -1,7 +1,7 @@
 // First half of the statistics of a batch, by channel c of x [n, c, plane], dense: of the images of part p
 //   partial[c, p] = (Σ (x - k), Σ (x - k)²),  k = x[0, c, 0]
-// Shifted by a value of the channel, the squares lose no figures when the mean is large. parts parts of `images` images;
-// THREADS invocations work on one (c, p).
+// Shifted by a value of the channel, the squares lose no digits when the mean is large. There are `parts` parts of `images`
+// images; THREADS invocations work on one (c, p).
 //!include lib/reduce.wgsl
 
 // Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.

@@ -1,6 +1,6 @@
 // Second half of the statistics of a batch, from the shifted sums of moments.wgsl: stats[c] = (mean, var), var biased.
-// A channel whose squares are beyond f32 gets NaN, which is then caught as not finite: an infinite variance
-// would make every y = bias. One invocation per channel.
+// A channel whose squares overflow f32 gets NaN, which is then reported as not finite: an infinite variance would make
+// every y = bias. One invocation per channel.
 //!include lib/index.wgsl
 //!include lib/nan.wgsl
 

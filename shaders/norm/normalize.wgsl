@@ -1,7 +1,7 @@
 // y = (x - mean_c) · r_c · w_c + b_c [+ residual], with RELU = 1 at least 0; x, residual, y [n, c, plane], dense.
-// r = 1 / √(var + ε). Mean and variance of channel c stand at their offsets + c · stride: in two arrays, or in one
-// with both in turn. Workgroup (i, c, n) has 64 elements of one plane. (Ioffe and Szegedy, ICML 2015; the sum with
-// the residual is that of He et al., CVPR 2016.)
+// r = 1 / √(var + ε). Mean and variance of channel c are at their offsets + c · stride: in two arrays, or alternating
+// in one. Workgroup (i, c, n) has 64 elements of one plane. (Ioffe and Szegedy, ICML 2015; the sum with
+// the residual: He et al., CVPR 2016.)
 //!include lib/nan.wgsl
 
 // Storage type of images and their gradients: f32, or f16 with f32 arithmetic. Statistics and parameters are f32.

@@ -1,5 +1,5 @@
 // running = (1 - m) running + m · (mean, unbiased var) for each channel, from stats[c] = (mean, biased var); with n values
-// a channel, unbiased = n / (n - 1). As PyTorch's BatchNorm2d. One invocation per channel.
+// per channel, unbiased = n / (n - 1). As PyTorch's BatchNorm2d. One invocation per channel.
 //!include lib/index.wgsl
 
 struct Params {

@@ -9,12 +9,10 @@ alias Real = f32;
 
 struct Params {
   n: u32,
-  height: i32,
-  width: i32,
-  out_height: i32,
-  out_width: i32,
-  pad_y: i32,
-  pad_x: i32,
+  // Rows and columns.
+  size: vec2i,
+  out: vec2i,
+  padding: vec2i,
   offset_y: i32,
   offset_index: i32,
 }
@@ -37,23 +35,23 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.n) {
     return;
   }
-  let row = divide(i32(i), params.width);
-  let plane = divide(row, params.height);
-  let iy = row - plane * params.height;
-  let ix = i32(i) - row * params.width;
-  let here = u32(iy * params.width + ix);
-  let base = plane * params.out_height * params.out_width;
+  let row = divide(i32(i), params.size[1]);
+  let plane = divide(row, params.size[0]);
+  let iy = row - plane * params.size[0];
+  let ix = i32(i) - row * params.size[1];
+  let here = u32(iy * params.size[1] + ix);
+  let base = plane * params.out[0] * params.out[1];
   // Windows that begin before `here` and reach it, the last one first.
-  let last_y = (iy + params.pad_y) / STRIDE_Y;
-  let last_x = (ix + params.pad_x) / STRIDE_X;
+  let last_y = (iy + params.padding[0]) / STRIDE_Y;
+  let last_x = (ix + params.padding[1]) / STRIDE_X;
   var total = 0.0;
   for (var wy = 0; wy <= REACH_Y / STRIDE_Y; wy++) {
     let oy = last_y - wy;
-    let row_in = u32(oy) < u32(params.out_height);
+    let row_in = u32(oy) < u32(params.out[0]);
     for (var wx = 0; wx <= REACH_X / STRIDE_X; wx++) {
       let ox = last_x - wx;
-      let inside = row_in && u32(ox) < u32(params.out_width);
-      let at = select(0, base + oy * params.out_width + ox, inside);
+      let inside = row_in && u32(ox) < u32(params.out[1]);
+      let at = select(0, base + oy * params.out[1] + ox, inside);
       let chosen = inside && index[params.offset_index + at] == here;
       total += select(0.0, f32(y[params.offset_y + at]), chosen);
     }

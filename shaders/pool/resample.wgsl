@@ -6,7 +6,7 @@
 //   nearest                         w = 1 for i = ⌊o·in / out⌋
 //   bilinear                        the two neighbours of max(o·scale + shift, 0)
 // TRANSPOSED = 1 computes the transpose (the gradient): planes [out_height, out_width] to [height, width]. One
-// invocation an element of the result, which loops over a range that holds every non-zero weight.
+// invocation per element of the result; it loops over a range with every non-zero weight.
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 

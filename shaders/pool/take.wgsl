@@ -1,4 +1,4 @@
-// y[plane, o] = x[plane, index[plane, o]]: one element of each plane of x for every output of that plane. x is
+// y[plane, o] = x[plane, index[plane, o]]: an element of a plane of x for every output of that plane. x is
 // [planes, plane_x], index and y [planes, plane_y], dense; indices past a plane read its last element.
 //!include lib/index.wgsl
 //!include lib/divide.wgsl

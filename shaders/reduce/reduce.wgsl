@@ -1,12 +1,12 @@
 // y[o, p] = scale · reduce over inner elements of x, where x is walked by two sets of strides: `outer` dimensions
 // (kept) and `inner` dimensions (reduced). The inner elements are cut into `parts` of `part` elements; a second
 // launch over y[outer, parts] finishes, so that sums of millions of elements stay accurate and parallel.
-// OP is the reduction. ROWS × THREADS invocations: THREADS work on one output, ROWS outputs a workgroup.
+// OP is the reduction. ROWS × THREADS invocations: THREADS work on one output, ROWS outputs per workgroup.
 //!include lib/divide.wgsl
 //!include lib/index.wgsl
 //!include lib/reduce.wgsl
 
-// What x and y are stored as: f32, or f16 with f32 arithmetic.
+// Storage types of x and y: f32, or f16 with f32 arithmetic.
 alias Real = f32;
 alias Result = f32;
 

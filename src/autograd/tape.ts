@@ -4,29 +4,26 @@ import { full } from '../tensor/create.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** What produced a tensor: the inputs, and how a gradient of the output becomes gradients of the inputs. */
-export interface TapeNode {
+/** What produced a tensor: its inputs, and how the gradient of the output becomes gradients of the inputs. */
+interface TapeNode {
   readonly op: string;
   readonly inputs: readonly Tensor[];
-  /** One gradient an input; undefined where none is needed or none exists. */
+  /** One gradient per input; undefined where none is needed or none exists. */
   readonly backward: (grad: Tensor, needs: readonly boolean[]) => readonly (Tensor | undefined)[];
 }
 
-interface Recorded extends TapeNode {
-  readonly order: number;
-}
-
-const producers = new WeakMap<Tensor, Recorded>();
+/** The nodes by their outputs, in the order of recording. */
+const producers = new WeakMap<Tensor, TapeNode & { readonly order: number }>();
 const recordingOff = new WeakMap<Engine, number>();
 let counter = 0;
 let accumulate: ((a: Tensor, b: Tensor) => Tensor) | undefined;
 
-/** Tells the tape how two gradients of one tensor are added; `ops` calls this once. */
+/** Sets how two gradients of one tensor are added; `ops` calls this once. */
 export function setAccumulate(add: (a: Tensor, b: Tensor) => Tensor): void {
   accumulate = add;
 }
 
-/** Whether results of ops on this engine are put on the tape. */
+/** Whether ops on this engine are recorded. */
 export function isRecording(engine: Engine): boolean {
   return (recordingOff.get(engine) ?? 0) === 0;
 }
@@ -41,65 +38,70 @@ export function noGrad<T>(engine: Engine, fn: () => T): T {
   }
 }
 
-/** Puts `output` on the tape if a gradient may be wanted through it. */
+/** Records how `output` was made if it depends on a tensor that requires a gradient. */
 export function record(output: Tensor, node: TapeNode): void {
   if (!isRecording(output.engine) || !node.inputs.some((input) => input.requiresGrad)) return;
   output.requiresGrad = true;
   producers.set(output, { ...node, order: counter++ });
 }
 
-/** The same values as a leaf: no gradient flows back through it. */
+/** The same values as a leaf: no gradient flows through it. */
 export function detach(tensor: Tensor): Tensor {
   return tensor.view(tensor.shape, tensor.strides, tensor.offset);
 }
 
 export interface GradOptions {
-  /** Gradient of what follows with respect to `output`; ones by default. Shape of `output`. */
+  /** Gradient with respect to `output`, in its shape and dtype. Default: ones. */
   readonly gradOutput?: Tensor;
-  /** Record the backward pass too, so that the gradients can be differentiated again. */
+  /** Record the backward pass too, so that the gradients can be differentiated. Default false. */
   readonly createGraph?: boolean;
   /** Zeros for inputs that `output` does not depend on, instead of an error. Default false. */
   readonly materialize?: boolean;
 }
 
 /**
- * Gradients of `output` (summed, unless `gradOutput` weighs its elements) with respect to each of `inputs`, in their
- * shapes and dtypes. Inputs may be parameters, data or intermediate results.
- * @throws EliError `NOT_DIFFERENTIABLE` when an input does not require a gradient or `output` does not depend on it.
+ * Gradients of the sum of `output` (weighted by `gradOutput`) with respect to each of `inputs`, in their shapes and
+ * dtypes. Inputs may be parameters, data or intermediate results.
+ * @throws EliError `NOT_DIFFERENTIABLE` when an input does not require a gradient or `output` does not depend on it,
+ * `SHAPE` or `DTYPE` for a `gradOutput` that does not fit.
  */
 export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOptions = {}): Tensor[] {
   const { engine } = output;
-  const seed = options.gradOutput;
-  if (seed !== undefined && !sameShape(seed.shape, output.shape)) {
+  const { gradOutput, createGraph = false, materialize = false } = options;
+  if (gradOutput !== undefined) checkGradient('grad: gradOutput', gradOutput, output);
+  const plain = inputs.findIndex((input) => !input.requiresGrad);
+  if (plain !== -1) {
     throw new EliError(
-      'SHAPE',
-      `grad: gradOutput has shape ${showShape(seed.shape)}, the output ${showShape(output.shape)}`,
+      'NOT_DIFFERENTIABLE',
+      `grad: input ${plain} (shape ${showShape(inputs[plain]!.shape)}) does not require a gradient`,
+      { hint: 'set requiresGrad = true before it is used' },
     );
   }
-  if (seed !== undefined && seed.dtype !== output.dtype) {
-    throw new EliError('DTYPE', `grad: gradOutput is ${seed.dtype}, the output ${output.dtype}`, {
-      hint: 'a gradient has the dtype of what it is of',
-    });
-  }
-  inputs.forEach((input, i) => {
-    if (!input.requiresGrad) {
-      throw new EliError(
-        'NOT_DIFFERENTIABLE',
-        `grad: input ${i} (shape ${showShape(input.shape)}) does not require a gradient`,
-        { hint: 'set requiresGrad = true before it is used' },
-      );
-    }
-  });
   const ones = (): Tensor => full(engine, output.shape, 1, output.dtype);
-  // A graph that is to be differentiated again needs its intermediate tensors: the caller's scope holds them.
-  const { createGraph = false, materialize = false } = options;
-  if (createGraph) return walkBack(output, inputs, seed ?? ones(), { free: false, materialize });
+  // With `createGraph`, the intermediate tensors are needed again: they stay in the caller's scope.
+  if (createGraph) return walkBack(output, inputs, gradOutput ?? ones(), { free: false, materialize });
   return engine.tidy(() =>
-    noGrad(engine, () => walkBack(output, inputs, seed ? detach(seed) : ones(), { free: true, materialize })),
+    noGrad(engine, () => {
+      const seed = gradOutput === undefined ? ones() : detach(gradOutput);
+      return walkBack(output, inputs, seed, { free: true, materialize });
+    }),
   );
 }
 
-/** With `free`, a gradient is disposed once it has gone on to the inputs, so that its buffer is used again. */
+/** @throws EliError `SHAPE` or `DTYPE` unless a gradient fits the tensor that it belongs to. */
+function checkGradient(what: string, gradient: Tensor, { shape, dtype }: Tensor): void {
+  if (!sameShape(gradient.shape, shape)) {
+    throw new EliError(
+      'SHAPE',
+      `${what} has shape ${showShape(gradient.shape)} for a tensor of ${showShape(shape)}`,
+    );
+  }
+  if (gradient.dtype !== dtype) {
+    throw new EliError('DTYPE', `${what} is ${gradient.dtype} for a tensor of ${dtype}`);
+  }
+}
+
+/** With `free`, a gradient is disposed once it is propagated to the inputs, so that its buffer is reused. */
 function walkBack(
   output: Tensor,
   inputs: readonly Tensor[],
@@ -110,7 +112,7 @@ function walkBack(
   const wanted = new Set(inputs);
   const leads = leadingTo(output, wanted);
   const grads = new Map<Tensor, Tensor>([[output, seed]]);
-  // Every node comes after the nodes of its inputs, so walking from the newest meets complete gradients only.
+  // Nodes come after those of their inputs: from the newest on, every gradient is complete when it is reached.
   for (const tensor of [...leads].reverse()) {
     const gradient = grads.get(tensor);
     const node = producers.get(tensor);
@@ -124,18 +126,7 @@ function walkBack(
     node.inputs.forEach((input, i) => {
       const result = results[i];
       if (!needs[i] || result === undefined) return;
-      if (!sameShape(result.shape, input.shape)) {
-        throw new EliError(
-          'SHAPE',
-          `backward of ${node.op}: gradient ${showShape(result.shape)} for input ${i} of shape ${showShape(input.shape)}`,
-        );
-      }
-      if (result.dtype !== input.dtype) {
-        throw new EliError(
-          'DTYPE',
-          `backward of ${node.op}: gradient of ${result.dtype} for input ${i} of ${input.dtype}`,
-        );
-      }
+      checkGradient(`backward of ${node.op}: the gradient of input ${i}`, result, input);
       const sum = grads.get(input);
       grads.set(input, sum === undefined ? result : accumulate!(sum, result));
       if (free && sum !== undefined) {
@@ -148,11 +139,10 @@ function walkBack(
       gradient.dispose();
     }
   }
-  // Each result is a separate tensor, so that the caller may dispose them one by one.
   const results = inputs.map((input, i) => {
     const gradient = grads.get(input);
     if (gradient !== undefined) return gradient;
-    // Reached through piecewise constant functions only: the gradient is zero.
+    // Reached only through piecewise constant functions: the gradient is zero.
     if (leads.has(input) || materialize) return full(input.engine, input.shape, 0, input.dtype);
     throw new EliError(
       'NOT_DIFFERENTIABLE',
@@ -162,24 +152,22 @@ function walkBack(
   return distinct(results, [seed]);
 }
 
-/** A backward may pass on what it got, or return one tensor twice: each result becomes a separate tensor to dispose. */
+/** Makes every result a separate tensor to dispose: neither equal to another one nor one of `others`. */
 function distinct<T extends Tensor | undefined>(results: readonly T[], others: readonly Tensor[]): T[] {
   const seen = new Set(others);
   return results.map((result) => {
-    if (result === undefined || !seen.has(result)) {
-      if (result !== undefined) seen.add(result);
-      return result;
-    }
-    return detach(result) as T;
+    if (result !== undefined && seen.has(result)) return detach(result) as T;
+    if (result !== undefined) seen.add(result);
+    return result;
   });
 }
 
-/** The tensors between `output` and `targets`, both included, along which a gradient flows; inputs come before outputs. */
+/** The tensors on the paths from `targets` to `output`, both included; inputs come before outputs. */
 function leadingTo(output: Tensor, targets: ReadonlySet<Tensor>): Set<Tensor> {
   const inputsOf = (tensor: Tensor): readonly Tensor[] => producers.get(tensor)?.inputs ?? [];
   const orderOf = (tensor: Tensor): number => producers.get(tensor)?.order ?? -1;
   const reached = new Set([output]);
-  // What is added on the way is visited too.
+  // The loop also visits what it adds.
   for (const tensor of reached) for (const input of inputsOf(tensor)) reached.add(input);
   const leads = new Set<Tensor>();
   for (const tensor of [...reached].sort((a, b) => orderOf(a) - orderOf(b))) {

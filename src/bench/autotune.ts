@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
@@ -14,9 +15,9 @@ import {
 import { fill, zeros } from '../tensor/create.ts';
 import { randomUniform } from '../tensor/random.ts';
 import { ELEMENT_BYTES, type Tensor } from '../tensor/tensor.ts';
-import { readTuning, saveTuning, type Tuning } from './tuning-file.ts';
+import { addToTuning, readTuning, type Tuning } from './tuning-file.ts';
 
-/** A problem that was launched: the first of its class. */
+/** The first problem of its class that was launched. */
 export interface Launched {
   /** `family: class`. */
   readonly key: string;
@@ -25,12 +26,12 @@ export interface Launched {
   readonly problem: Problem;
 }
 
-/** Timing of one variant, or why it was rejected. */
+/** The time of one variant, or why it was refused. */
 export interface VariantTiming {
   readonly name: string;
-  /** Shortest time of one launch, in milliseconds. Absent for a variant that was refused. */
+  /** Shortest time per launch, in milliseconds; absent if refused. */
   readonly milliseconds?: number;
-  /** Why it may not be taken: it does not compile, or its results are wrong. */
+  /** Why it must not be used: it does not compile, or its results are wrong. */
   readonly refused?: string;
 }
 
@@ -39,29 +40,29 @@ export interface ClassTimings {
   readonly key: string;
   /** Floating-point operations of the problem that was timed. */
   readonly flops: number;
-  /** What the family's rule takes. */
+  /** The variant that the family's rule selects. */
   readonly rule: string;
-  /** The fastest that is right; the rule's where nothing is faster beyond the noise. */
+  /** The fastest correct variant; the rule's, unless another is faster by more than the noise. */
   readonly best: string;
   readonly variants: readonly VariantTiming[];
 }
 
 export interface TimeVariantsOptions {
-  /** About how long each variant is timed, in milliseconds. Default 100. */
+  /** Approximate time spent on each variant, in milliseconds. Default 100. */
   readonly time?: number;
-  /** Called before each variant: classes done, classes in all, and what comes now. */
+  /** Called before each variant with the classes done, the total number of classes, and the next variant. */
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
 
-/** How far a variant may be from the plainest one, of the largest result: f32 sums of thousands in another order. */
-const AGREEMENT = { f32: 2e-5, f16: 2e-3 };
-/** A variant must be so much faster than the rule's to be taken: a thirtieth is noise. */
+/** Allowed difference from the plainest variant, relative to the largest result: sums of thousands in another order. */
+const TOLERANCE = { f32: 2e-5, f16: 2e-3 };
+/** A variant replaces the rule's only if it takes less than this share of its time: 3 % are noise. */
 const GAIN = 0.97;
-/** Variants slower than this many times the fastest so far are not timed more than once. */
+/** Variants this many times slower than the fastest are timed only once. */
 const HOPELESS = 3;
 const ROUNDS = 5;
 
-/** Calls `fn` and lists the problems that it launches until it is done, one a class. */
+/** Calls `fn` and returns the problems launched until it is done, one per class. */
 export async function launchesOf(fn: () => unknown): Promise<Launched[]> {
   const seen = new Map<string, Launched>();
   observeLaunches((family, problem) => {
@@ -78,21 +79,23 @@ export async function launchesOf(fn: () => unknown): Promise<Launched[]> {
 
 /**
  * Times every variant that supports a problem, on random numbers in buffers of the problem's sizes, and checks each
- * against the plainest: one whose results differ, or that does not compile, is refused. Rounds of the variants go in
- * turn, so that a disturbance meets all of them.
+ * against the plainest: one whose results differ, or that does not compile, is refused. Variants are timed in turn,
+ * round by round, so that a disturbance affects all of them alike.
  */
 export async function timeVariants(
   engine: Engine,
   launched: readonly Launched[],
-  options: TimeVariantsOptions = {},
+  { time = 100, onProgress }: TimeVariantsOptions = {},
 ): Promise<ClassTimings[]> {
   const results: ClassTimings[] = [];
-  for (const one of launched)
-    results.push(await timeClass(engine, one, options, [results.length, launched.length]));
+  for (const one of launched) {
+    const say = (what: string) => onProgress?.(results.length, launched.length, what);
+    results.push(await timeClass(engine, one, time, say));
+  }
   return results;
 }
 
-/** A variant that is right, as a program. */
+/** A correct variant as a program, and its shortest time so far. */
 interface Runner {
   readonly name: string;
   readonly program: Program<void>;
@@ -103,22 +106,21 @@ interface Runner {
 async function timeClass(
   engine: Engine,
   { key, family, problem }: Launched,
-  { time = 100, onProgress }: TimeVariantsOptions,
-  [done, total]: readonly [number, number],
+  time: number,
+  say: (what: string) => void,
 ): Promise<ClassTimings> {
   const { scratch, tensors, output } = await scratchOf(engine, problem);
-  const variants = family.variants.filter((variant) => variant.supports(scratch));
   const rule = family.rule(scratch).name;
   const refused: VariantTiming[] = [];
   const runners: Runner[] = [];
   let want: Float32Array | undefined;
   try {
-    for (const variant of variants) {
-      onProgress?.(done, total, `${key}: ${variant.name}`);
+    for (const variant of family.variants.filter((v) => v.supports(scratch))) {
+      say(`${key}: ${variant.name}`);
       try {
         const got = await resultOf(engine, variant, scratch, output);
         want ??= got;
-        const wrong = difference(got, want, AGREEMENT[output.dtype === 'f32' ? 'f32' : 'f16']);
+        const wrong = difference(got, want, TOLERANCE[output.dtype === 'f32' ? 'f32' : 'f16']);
         if (wrong !== undefined) refused.push({ name: variant.name, refused: wrong });
         else runners.push(await runnerOf(engine, variant, scratch, time));
       } catch (cause) {
@@ -144,11 +146,8 @@ async function timeClass(
   };
 }
 
-/** The problem on buffers of its own: inputs of random numbers from −1 to 1, an output of zeros. */
-async function scratchOf(
-  engine: Engine,
-  problem: Problem,
-): Promise<{ scratch: Problem; tensors: Tensor[]; output: Tensor }> {
+/** The problem on new buffers: inputs of random numbers from −1 to 1, an output of zeros. */
+async function scratchOf(engine: Engine, problem: Problem) {
   const tensors: Tensor[] = [];
   const place = (operand: Operand, make: (n: number) => Tensor): Operand => {
     const count = operand.storage.bytes / ELEMENT_BYTES[operand.dtype];
@@ -170,13 +169,13 @@ async function resultOf(
   scratch: Problem,
   output: Tensor,
 ): Promise<Float32Array> {
-  // What an earlier variant left there would make one that writes nothing look right.
+  // Otherwise a variant that writes nothing would pass with the result of an earlier one.
   fill(output, 0);
   engine.tidy(() => variant.launch(scratch));
   return output.readFloats();
 }
 
-/** What is wrong with a result, if anything. */
+/** How a result is wrong, `undefined` if it is correct. */
 function difference(got: Float32Array, want: Float32Array, tolerance: number): string | undefined {
   let scale = 0;
   let worst = 0;
@@ -197,14 +196,13 @@ async function runnerOf(
   time: number,
 ): Promise<Runner> {
   const program = engine.capture(() => variant.launch(scratch));
-  const once: Runner = { name: variant.name, program, times: 1, milliseconds: 0 };
-  const first = await timed(engine, once);
-  const times = Math.max(1, Math.floor(time / ROUNDS / Math.max(first, 1e-3)));
-  return { ...once, times, milliseconds: first };
+  const milliseconds = await timed(engine, { program, times: 1 });
+  const times = Math.max(1, Math.floor(time / ROUNDS / Math.max(milliseconds, 1e-3)));
+  return { name: variant.name, program, times, milliseconds };
 }
 
-/** Milliseconds of one launch. */
-async function timed(engine: Engine, { program, times }: Runner): Promise<number> {
+/** Milliseconds per launch. */
+async function timed(engine: Engine, { program, times }: Pick<Runner, 'program' | 'times'>): Promise<number> {
   const start = performance.now();
   program.run(times);
   await engine.sync();
@@ -212,26 +210,25 @@ async function timed(engine: Engine, { program, times }: Runner): Promise<number
 }
 
 function bestOf(runners: readonly Runner[], rule: string): string {
-  const byRule = runners.find((runner) => runner.name === rule);
   const best = runners.reduce((a, b) => (b.milliseconds < a.milliseconds ? b : a));
-  if (byRule === undefined) return best.name;
-  return best.milliseconds < GAIN * byRule.milliseconds ? best.name : rule;
+  const byRule = runners.find((runner) => runner.name === rule) ?? best;
+  return best.milliseconds < GAIN * byRule.milliseconds ? best.name : byRule.name;
 }
 
-/** What `autotune` measures, and where it keeps it. */
+/** What `autotune` measures, and where it stores the results. */
 export interface AutotuneOptions extends TimeVariantsOptions {
-  /** A file of measurements: classes that it has for this adapter and driver are not measured again, new ones are added. */
+  /** A tuning file: classes that it has for this adapter and driver are not measured again, new ones are added. */
   readonly cache?: string;
 }
 
 /**
- * Runs `fn` once, measures the variants of the kernels that it launched (those of matmul, linear and the convolutions
- * have variants), and takes the fastest for each class of shapes on this engine from now on. Programs that were captured
- * before keep what they have. A variant whose results are not those of the plainest is never taken.
+ * Runs `fn` once, measures the variants of the kernels that it launched (matmul, linear and the convolutions have
+ * variants), and from then on uses the fastest for each class of shapes on this engine. Programs captured before keep
+ * their variants. A variant whose results differ from the plainest one's is never used.
  *
- * @param fn applies ops, without waiting; what it makes is freed.
- * @returns the classes that were measured now.
- * @throws EliError `FILE` or `FORMAT` for a cache that cannot be read or written.
+ * @param fn applies ops synchronously; its tensors are freed
+ * @returns the classes that were measured in this call
+ * @throws EliError `FILE` or `FORMAT` for a cache that cannot be read or written
  */
 export async function autotune(
   engine: Engine,
@@ -239,38 +236,33 @@ export async function autotune(
   options: AutotuneOptions = {},
 ): Promise<ClassTimings[]> {
   const { cache } = options;
-  const known: Tuning = cache === undefined ? new Map() : await readTuning(cache, engine.adapter);
+  const known = cache === undefined || !existsSync(cache) ? {} : await readTuning(cache, engine.adapter);
   const launched = await launchesOf(() => engine.tidy(() => void fn()));
-  const unknown = launched.filter(({ key }) => !known.has(key));
+  const unknown = launched.filter(({ key }) => !Object.hasOwn(known, key));
   const timings = await timeVariants(engine, unknown, options);
-  for (const { key, best } of timings) known.set(key, best);
-  take(engine, known);
-  if (cache !== undefined && timings.length > 0) await addToTuning(engine, cache, timings);
+  const fastest = fastestOf(timings);
+  use(engine, { ...known, ...fastest });
+  if (cache !== undefined && timings.length > 0) await addToTuning(cache, engine.adapter, fastest);
   return timings;
 }
 
-/** Adds the best variants of `timings` to a file. */
-export async function addToTuning(
-  engine: Engine,
-  file: string,
-  timings: readonly ClassTimings[],
-): Promise<void> {
-  const known = await readTuning(file, engine.adapter);
-  for (const { key, best } of timings) known.set(key, best);
-  await saveTuning(file, engine.adapter, known);
+/** The best variants of `timings`, for a tuning file. */
+export function fastestOf(timings: readonly ClassTimings[]): Tuning {
+  return Object.fromEntries(timings.map(({ key, best }) => [key, best]));
 }
 
-function take(engine: Engine, tuning: Tuning): void {
-  for (const [key, name] of tuning) choices(engine).set(key, name);
+/** Uses these variants from now on; returns their number. */
+function use(engine: Engine, tuning: Tuning): number {
+  const chosen = Object.entries(tuning);
+  for (const [key, name] of chosen) choices(engine).set(key, name);
+  return chosen.length;
 }
 
 /**
- * Takes the variants that a file of `autotune` names for this engine's adapter and driver; other adapters' are left.
- * @returns how many classes it has for this adapter.
- * @throws EliError `FILE` when it cannot be read, `FORMAT` when it is no such file.
+ * Uses the variants that a file of `autotune` has for this engine's adapter and driver.
+ * @returns the number of their classes
+ * @throws EliError `FILE` when it cannot be read, `FORMAT` when it is not a tuning file
  */
 export async function loadTuning(engine: Engine, file: string): Promise<number> {
-  const known = await readTuning(file, engine.adapter, { missing: 'error' });
-  take(engine, known);
-  return known.size;
+  return use(engine, await readTuning(file, engine.adapter));
 }

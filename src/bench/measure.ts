@@ -1,9 +1,8 @@
 import { Bench } from 'tinybench';
-import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Prepared, Workload } from './workload.ts';
 
-/** One row of a benchmark; times in milliseconds of doing it once. */
+/** One row of a benchmark; times are milliseconds per run. */
 export interface BenchRow {
   readonly name: string;
   readonly unit: string;
@@ -12,100 +11,127 @@ export interface BenchRow {
   readonly low: number;
   readonly high: number;
   readonly samples: number;
-  /** Until the first run was done: pipelines are compiled in it, unless another row had them compiled. */
+  /** Preparation and the first run, in which pipelines are compiled unless an earlier row has compiled them. */
   readonly first: number;
-  /** Time on the GPU by timestamp queries, where the adapter has them and the workload is a program. */
+  /** GPU time by timestamp queries, where the adapter has them and the workload is a program. */
   readonly gpu?: number;
   readonly dispatches?: number;
   /** The kernel with the most GPU time, with its variant and tile. */
   readonly kernel?: string;
-  /** Time against the first of the rows that were timed together with this one. */
+  /** Time relative to the first of the rows that were timed together with this one. */
   readonly ratio?: number;
-  /** 10⁹ floating-point operations, and bytes, a second. */
+  /** 10⁹ floating-point operations, and bytes, per second. */
   readonly gflops?: number;
   readonly gbs?: number;
 }
 
-export interface MeasureOptions {
-  /** How long each row is timed, in milliseconds. Default 1,000. */
-  readonly time?: number;
+/** A sample takes about this long, in milliseconds, so that waiting for the device hardly counts. */
+const SAMPLE = 20;
+/** Fewest rounds, however long one takes: quartiles of fewer say little. */
+const ROUNDS = 5;
+
+/** A workload under way: `samples` are milliseconds per run, each the mean over `times` runs. */
+interface Timing {
+  readonly workload: Workload;
+  readonly prepared: Prepared;
+  readonly samples: number[];
+  first: number;
+  times: number;
 }
 
-/** A sample takes at least this long, in milliseconds: what is waited for does not count much then. */
-const SAMPLE = 20;
-
-/** Times a workload. @throws EliError whatever it throws. */
+/**
+ * Times a workload, or several in turn, one sample of each per round and in an order that rotates, so that a disturbance
+ * affects all of them alike. The `ratio` of a row is the median over the rounds of its time relative to the first
+ * workload's in the same round.
+ * @param time how long each workload is timed, in milliseconds
+ * @returns a row for each workload, in their order
+ * @throws EliError whatever a workload throws
+ */
 export async function measure(
   engine: Engine,
-  workload: Workload,
-  options: MeasureOptions = {},
-): Promise<BenchRow> {
-  const { time = 1000 } = options;
-  const start = performance.now();
-  const prepared = await workload.prepare(engine);
+  workloads: readonly Workload[],
+  time = 1000,
+): Promise<BenchRow[]> {
+  const timings: Timing[] = [];
   try {
-    const first = await firstRun(engine, prepared, start);
-    const times = prepared.times ?? (await timesOf(engine, prepared));
-    const bench = new Bench({ time, warmup: false, iterations: 3 });
-    bench.add(workload.name, () => once(engine, prepared, times));
-    const [task] = await bench.run();
-    const result = task!.result;
-    if (!('latency' in result)) {
-      throw new EliError('VALIDATION', `${workload.name} could not be timed`, {
-        cause: 'error' in result ? result.error : undefined,
-      });
+    for (const workload of workloads) {
+      const start = performance.now();
+      const prepared = await workload.prepare(engine);
+      const timing: Timing = { workload, prepared, samples: [], first: 0, times: prepared.times ?? 1 };
+      timings.push(timing);
+      await sampleOf(engine, timing);
+      timing.first = performance.now() - start;
+      await prepared.check?.();
     }
-    const { p50, p25, p75, samplesCount } = result.latency as typeof result.latency & { p25?: number };
-    return await rowOf(engine, workload, prepared, {
-      median: p50 / times,
-      low: (p25 ?? result.latency.min) / times,
-      high: p75 / times,
-      samples: samplesCount,
-      first,
-    });
+    for (const timing of timings) timing.times = timing.prepared.times ?? (await timesOf(engine, timing));
+    await takeSamples(engine, timings, time);
+    const rows: BenchRow[] = [];
+    for (const timing of timings) rows.push(await rowOf(engine, timing, timings[0]!));
+    return rows;
   } finally {
-    prepared.dispose();
+    for (const { prepared } of timings) prepared.dispose();
   }
 }
 
-/** Does it `times` times and waits for it. */
-export async function once(engine: Engine, prepared: Prepared, times: number): Promise<void> {
+async function takeSamples(engine: Engine, timings: readonly Timing[], time: number): Promise<void> {
+  const sample = async (timing: Timing): Promise<void> => {
+    timing.samples.push(await sampleOf(engine, timing));
+  };
+  if (timings.length === 1) {
+    const bench = new Bench({ time, warmup: false, iterations: 3, throws: true });
+    await bench.add('alone', () => sample(timings[0]!)).run();
+    return;
+  }
+  const end = performance.now() + time * timings.length;
+  for (let round = 0; round < ROUNDS || performance.now() < end; round++) {
+    for (let i = 0; i < timings.length; i++) await sample(timings[(i + round) % timings.length]!);
+  }
+}
+
+/** Runs it `times` times and waits for the device: milliseconds per run. */
+async function sampleOf(engine: Engine, { prepared, times }: Timing): Promise<number> {
+  const start = performance.now();
   await prepared.run(times);
   await engine.sync();
+  return (performance.now() - start) / times;
 }
 
-/** Does it for the first time, and checks it: milliseconds since `start`, when its preparation began. */
-export async function firstRun(engine: Engine, prepared: Prepared, start: number): Promise<number> {
-  await once(engine, prepared, prepared.times ?? 1);
-  const first = performance.now() - start;
-  await prepared.check?.();
-  return first;
-}
-
-/** A row from its times: what it reaches in them, and where the time goes. */
-export async function rowOf(
+/** A row from the samples: rates, and where the GPU time goes. */
+async function rowOf(
   engine: Engine,
-  { name, unit = 'runs' }: Workload,
-  prepared: Prepared,
-  times: Pick<BenchRow, 'median' | 'low' | 'high' | 'samples' | 'first' | 'ratio'>,
+  { workload, prepared, samples, first }: Timing,
+  reference: Timing,
 ): Promise<BenchRow> {
   const { flops, bytes } = prepared;
+  const median = quantile(samples, 0.5);
+  const ratios = samples.map((ms, i) => ms / reference.samples[i]!);
   return {
-    name,
-    unit,
-    ...times,
+    name: workload.name,
+    unit: workload.unit ?? 'runs',
+    median,
+    low: quantile(samples, 0.25),
+    high: quantile(samples, 0.75),
+    samples: samples.length,
+    first,
+    ...(samples !== reference.samples && { ratio: quantile(ratios, 0.5) }),
     ...(await gpuTime(engine, prepared)),
-    ...(flops ? { gflops: flops / times.median / 1e6 } : {}),
-    ...(bytes ? { gbs: bytes / times.median / 1e6 } : {}),
+    ...(flops && { gflops: flops / median / 1e6 }),
+    ...(bytes && { gbs: bytes / median / 1e6 }),
   };
 }
 
-/** How often it is done in a sample. */
-export async function timesOf(engine: Engine, prepared: Prepared): Promise<number> {
+/** Linear between the two nearest of `values`. */
+function quantile(values: readonly number[], q: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = q * (sorted.length - 1);
+  const [low, high] = [sorted[Math.floor(at)]!, sorted[Math.ceil(at)]!];
+  return low + (at - Math.floor(at)) * (high - low);
+}
+
+/** Runs per sample. */
+async function timesOf(engine: Engine, timing: Timing): Promise<number> {
   for (let times = 1; ; times *= 2) {
-    const start = performance.now();
-    await once(engine, prepared, times);
-    const took = performance.now() - start;
+    const took = times * (await sampleOf(engine, { ...timing, times }));
     if (took >= SAMPLE / 2 || times >= 1 << 16) return Math.max(1, Math.ceil((times * SAMPLE) / took));
   }
 }

@@ -3,6 +3,7 @@ import { EnergyModel } from '../ebm/energy-model.ts';
 import { sample } from '../ebm/sample.ts';
 import { gradientDescent } from '../ebm/unadjusted.ts';
 import { EnergyAligner } from '../eli/aligner.ts';
+import type { Engine } from '../gpu/engine.ts';
 import { Initializer } from '../nn/init.ts';
 import { Linear } from '../nn/layers.ts';
 import { ResNet } from '../nn/resnet.ts';
@@ -13,10 +14,18 @@ import { relu } from '../ops/unary.ts';
 import { adam, sgd } from '../optim/optimizer.ts';
 import { tensor, zeros } from '../tensor/create.ts';
 import { randomNormal } from '../tensor/random.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import { BatchOrder } from '../train/order.ts';
 import { logStep, takeBatch } from '../train/step.ts';
 import { OVERHEAD_WORKLOADS } from './overhead.ts';
 import { captured, type Workload } from './workload.ts';
+
+/** Labels 0 … k − 1 in turn, [n]. */
+const labelsOf = (engine: Engine, n: number, k: number): Tensor =>
+  tensor(
+    engine,
+    Uint32Array.from({ length: n }, (_, i) => i % k),
+  );
 
 const step784: Workload = {
   name: 'training: MLP 784-32-5, batch 128',
@@ -27,10 +36,7 @@ const step784: Workload = {
     const parameters = layers.flatMap((layer) => layer.parameters());
     const optimizer = sgd(parameters, { learningRate: 0.1, momentum: 0.9 });
     const images = randomNormal(engine, [12_800, 784], { seed: 2 });
-    const labels = tensor(
-      engine,
-      Uint32Array.from({ length: 12_800 }, (_, i) => i % 5),
-    );
+    const labels = labelsOf(engine, 12_800, 5);
     const order = tensor(engine, new BatchOrder(12_800, 128, { seed: 3, stream: 0 }).take(0, 100));
     const counter = zeros(engine, [1], 'u32');
     const losses = zeros(engine, [100]);
@@ -52,10 +58,7 @@ const resnet: Workload = {
     const model = new ResNet(new Initializer(engine, 1), 'resnet20', { classes: 10 });
     const optimizer = sgd(model.parameters(), { learningRate: 0.1, momentum: 0.9 });
     const images = randomNormal(engine, [16, 3, 32, 32], { seed: 1 });
-    const labels = tensor(
-      engine,
-      Uint32Array.from({ length: 16 }, (_, i) => i % 10),
-    );
+    const labels = labelsOf(engine, 16, 10);
     const step = (): void => {
       const loss = crossEntropy(model.forward(images), labels);
       optimizer.step(grad(loss, optimizer.flat.parameters));
@@ -74,10 +77,7 @@ const convolution = (n: number, c: number, size: number, o: number): Workload =>
     x.requiresGrad = true;
     w.requiresGrad = true;
     const both = () => grad(conv2d(x, w, undefined, { padding: 1 }), [x, w], { gradOutput: dy });
-    return {
-      ...captured(engine, both, [x, w, dy]),
-      flops: 3 * 2 * n * o * size ** 2 * c * 9,
-    };
+    return { ...captured(engine, both, [x, w, dy]), flops: 3 * 2 * n * o * size ** 2 * c * 9 };
   },
 });
 
@@ -90,7 +90,7 @@ const optimizerStep: Workload = {
     const optimizer = adam([randomNormal(engine, [n], { seed: 1 })], { learningRate: 1e-3 });
     return {
       ...captured(engine, () => optimizer.step([gradient]), [optimizer, gradient]),
-      // The gradient is packed (read, written), then it, p, m and v are read, and the last three written.
+      // Packing reads and writes the gradient; the step reads it, p, m and v, and writes the last three.
       bytes: 4 * n * 9,
     };
   },
@@ -107,31 +107,29 @@ const sampler = (latent: number): Workload => ({
   },
 });
 
-/** A whole fit of so many iterations; what precedes the first is part of it. */
+/** A complete fit, including what precedes its first iteration. */
 const aligner = (latent: number, layers = 1): Workload => ({
   name: `aligner: iteration, d = ${latent}, ${layers > 1 ? `${layers} hidden layers, ` : ''}batch 128, 30 steps`,
   unit: 'iterations',
   prepare: (engine) => {
-    // As many as MNIST's second task has, where a buffer may be so large.
+    // As many as MNIST's second task has, if they fit into 2 ** 24 numbers.
     const rows = Math.min(29_404, 2 ** 24 / latent);
     const previous = randomNormal(engine, [rows, latent], { seed: 1 });
     const current = randomNormal(engine, [rows, latent], { seed: 2 }, 0.3, 1.04);
     return {
       times: 200,
-      run: async (times) => {
-        const options = { iterations: times, layers };
-        const fitted = await EnergyAligner.fit(engine, { previous, current }, options, { every: times });
-        fitted.dispose();
+      run: async (iterations) => {
+        const pairs = { previous, current };
+        (await EnergyAligner.fit(engine, pairs, { iterations, layers }, { every: iterations })).dispose();
       },
       dispose: () => {
-        previous.dispose();
-        current.dispose();
+        for (const latents of [previous, current]) latents.dispose();
       },
     };
   },
 });
 
-/** What users do, beside the single ops. */
+/** What users run, besides the single ops. */
 export const NAMED_WORKLOADS: readonly Workload[] = [
   convolution(32, 16, 32, 16),
   convolution(32, 64, 8, 64),

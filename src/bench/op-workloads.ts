@@ -21,33 +21,30 @@ function inputOf(engine: Engine, input: CaseInput, seed: number): Tensor {
   return input.transposed === true ? engine.keep(transpose(dense)) : dense;
 }
 
-/** The op at each size that it names; of a fused op, the plain composition of ops that it equals in the next row. */
-function opWorkloads(op: OpDefinition<unknown>): Workload[] {
-  const { plain } = op;
-  return (op.bench ?? []).flatMap((c): Workload[] => {
-    const shapes = c.inputs.map((input) => `[${input.shape.join(',')}]${input.transposed ? 'ᵀ' : ''}`);
-    const attrs = JSON.stringify(c.attrs);
-    const detail = (op.bench ?? []).some((other) => other !== c && sameShapes(other.inputs, c.inputs))
-      ? ` ${attrs}`
-      : '';
-    const workload = (kind: string, run: typeof op.forward): Workload => ({
-      name: `op: ${op.name} ${shapes.join(' ')}${detail}${kind}`,
+/** A row for each size of the op; of a fused op, followed by one for the equivalent composition of plain ops. */
+function opWorkloads({ name, bench = [], forward, plain, cost }: OpDefinition<unknown>): Workload[] {
+  return bench.flatMap(({ inputs: given, attrs }): Workload[] => {
+    const shapes = given.map(({ shape }) => shape);
+    const texts = given.map(({ shape, transposed }) => `[${shape.join(',')}]${transposed ? 'ᵀ' : ''}`);
+    const alike = bench.filter(({ inputs }) => sameShapes(inputs, given)).length;
+    const detail = alike > 1 ? ` ${JSON.stringify(attrs)}` : '';
+    const workload = (kind: string, run: typeof forward): Workload => ({
+      name: `op: ${name} ${texts.join(' ')}${detail}${kind}`,
       prepare: (engine) => {
-        const inputs = c.inputs.map((input, i) => inputOf(engine, input, i + 1));
-        const apply = (): Tensor => noGrad(engine, () => run(inputs, c.attrs));
+        const inputs = given.map((input, i) => inputOf(engine, input, i + 1));
+        const apply = (): Tensor => noGrad(engine, () => run(inputs, attrs));
         const shape = engine.tidy(() => apply().shape);
-        const shapes = c.inputs.map((input) => input.shape);
-        return { ...captured(engine, apply, inputs), ...op.cost?.(shapes, shape, c.attrs) };
+        return { ...captured(engine, apply, inputs), ...cost?.(shapes, shape, attrs) };
       },
     });
-    return [workload('', op.forward), ...(plain === undefined ? [] : [workload(' (plain ops)', plain)])];
+    return [workload('', forward), ...(plain === undefined ? [] : [workload(' (plain ops)', plain)])];
   });
 }
 
 const sameShapes = (a: readonly CaseInput[], b: readonly CaseInput[]): boolean =>
   JSON.stringify(a.map((i) => i.shape)) === JSON.stringify(b.map((i) => i.shape));
 
-/** Every op of the registry at the sizes that it names. */
+/** Every op of the registry at the sizes of its definition. */
 export function registryWorkloads(): Workload[] {
   return [...registry.values()].flatMap(opWorkloads);
 }

@@ -7,13 +7,13 @@ import { reflectShader } from '../wgsl/reflect.ts';
 import { loadShader } from '../wgsl/source.ts';
 import { captured, type Prepared, type Workload } from './workload.ts';
 
-/** Ops a submit, as many as a training step of a small network has. */
+/** Ops per submit, as many as a training step of a small network has. */
 const OPS = 200;
 const SIZE = 64;
 const FILE = 'elementwise/unary.wgsl';
 const CODES = [UNARY_CODES.relu, UNARY_CODES.neg] as const;
 
-/** `OPS` ops in a chain, each with one workgroup: next to no work, so that what is timed is what an op costs beside it. */
+/** `OPS` chained ops of one workgroup each: so little work that mostly their overhead is timed. */
 function chain(engine: Engine, x: Tensor): void {
   engine.tidy(() => {
     let at = x;
@@ -25,7 +25,7 @@ function chain(engine: Engine, x: Tensor): void {
   });
 }
 
-/** The same dispatches with the API alone. Prepared: pipelines, bind groups and params are made beforehand. */
+/** The same dispatches through the API alone; `prepared`: with bind groups and params made beforehand. */
 function raw(engine: Engine, prepared: boolean): Prepared {
   const { device } = engine;
   const source = loadShader(FILE);
@@ -35,8 +35,8 @@ function raw(engine: Engine, prepared: boolean): Prepared {
     device.createComputePipeline({ layout: 'auto', compute: { module, constants: { OP } } }),
   );
   const layouts = pipelines.map((pipeline) => pipeline.getBindGroupLayout(0));
-  const slot = Math.ceil(size / device.limits.minUniformBufferOffsetAlignment);
-  const stride = slot * device.limits.minUniformBufferOffsetAlignment;
+  const alignment = device.limits.minUniformBufferOffsetAlignment;
+  const stride = Math.ceil(size / alignment) * alignment;
   const { STORAGE, UNIFORM, COPY_DST } = GPUBufferUsage;
   const params = device.createBuffer({ size: OPS * stride, usage: UNIFORM | COPY_DST });
   // shape and stride (two vec4u each), n, rank, offset, alpha, beta
@@ -45,19 +45,16 @@ function raw(engine: Engine, prepared: boolean): Prepared {
   values.set([1], 8);
   values.set([SIZE, 1], 16);
   const data = [0, 1, 2].map(() => device.createBuffer({ size: 4 * SIZE, usage: STORAGE }));
-  /** x, then the other two in turn. */
-  const operands = (i: number) => [data[i === 0 ? 0 : 1 + (i % 2)]!, data[1 + ((i + 1) % 2)]!];
-  const bindGroup = (i: number): GPUBindGroup => {
-    const [x, y] = operands(i) as [GPUBuffer, GPUBuffer];
-    return device.createBindGroup({
+  /** From the first buffer to the third, then back and forth between the third and the second. */
+  const bindGroup = (i: number): GPUBindGroup =>
+    device.createBindGroup({
       layout: layouts[i % 2]!,
       entries: [
-        { binding: 0, resource: { buffer: x } },
-        { binding: 1, resource: { buffer: y } },
+        { binding: 0, resource: { buffer: data[i === 0 ? 0 : 1 + (i % 2)]! } },
+        { binding: 1, resource: { buffer: data[2 - (i % 2)]! } },
         { binding: 2, resource: { buffer: params, offset: i * stride, size } },
       ],
     });
-  };
   const setParams = (i: number): void => device.queue.writeBuffer(params, i * stride, values);
   for (let i = 0; i < OPS; i++) setParams(i);
   const bindGroups = Array.from({ length: OPS }, (_, i) => bindGroup(i));
@@ -96,7 +93,7 @@ function ops(engine: Engine, way: 'captured' | 'eager'): Prepared {
   };
 }
 
-/** What an op costs beside its work, against the API alone: the first row is what the others are compared with. */
+/** The overhead of an op, compared with the API alone: the first row is the reference. */
 export const OVERHEAD_WORKLOADS: readonly Workload[] = (
   [
     ['dispatches, raw: all prepared, one pass', (engine) => raw(engine, true)],

@@ -3,7 +3,7 @@ import { empty, launch1d, zeros } from '../tensor/create.ts';
 import { measure } from './measure.ts';
 import { captured, type Workload } from './workload.ts';
 
-/** What an adapter reached in this run: 10⁹ multiply-adds counted as two, and 10⁹ bytes read and written, a second. */
+/** Measured peak rates of an adapter in 10⁹ per second: operations (a multiply-add is two), and bytes read and written. */
 export interface Roofline {
   readonly gflops: number;
   readonly gbs: number;
@@ -17,15 +17,14 @@ const peak: Workload = {
   prepare: (engine) => {
     const n = engine.adapter.software ? INVOCATIONS.software : INVOCATIONS.gpu;
     const y = zeros(engine, [n]);
-    const run = (): void => {
+    const run = (): void =>
       engine.run('bench/peak.wgsl', {
         storages: [y.storage],
         overrides: { ROUNDS },
         params: { scale: 0.999, shift: 0.001 },
         groups: [n / 64],
       });
-    };
-    // 8 numbers, 8 times a round.
+    // 8 numbers, 8 times per round.
     return { ...captured(engine, run, [y]), flops: n * ROUNDS * 8 * 8 * 2 };
   },
 };
@@ -35,20 +34,18 @@ const stream: Workload = {
   prepare: (engine) => {
     const n = 1 << 24;
     const [x, y] = [zeros(engine, [n]), empty(engine, [n])];
-    const run = (): void => {
+    const run = (): void =>
       launch1d(engine, 'bench/stream.wgsl', n / 4, {
         storages: [x.storage, y.storage],
         params: { n: n / 4 },
       });
-    };
     return { ...captured(engine, run, [x, y]), bytes: 8 * n };
   },
 };
 
-/** Measures both. */
+/** Measures both rates; `time` as in `measure`. */
 export async function measureRoofline(engine: Engine, time?: number): Promise<Roofline> {
-  const options = time === undefined ? {} : { time };
-  const { gflops } = await measure(engine, peak, options);
-  const { gbs } = await measure(engine, stream, options);
-  return { gflops: gflops!, gbs: gbs! };
+  const [compute] = await measure(engine, [peak], time);
+  const [memory] = await measure(engine, [stream], time);
+  return { gflops: compute!.gflops!, gbs: memory!.gbs! };
 }

@@ -3,27 +3,22 @@ import { floatsToHalves, halvesToFloats } from '../files/floats.ts';
 import { philox } from '../tensor/random.ts';
 import type { BufferBinding, Leaf, Scalar } from '../wgsl/interface.ts';
 
-/** What a buffer holds at the start: one number everywhere, or random ones, low ≤ v < high. */
+/** Initial contents of a buffer: random numbers, low ≤ v < high, or one number everywhere if both are equal. */
 export interface Fill {
   readonly low: number;
   readonly high: number;
 }
 
-/** Contents of a buffer by the one type of its numbers (f16 as floats), or its words where it mixes types. */
+/** Contents of a buffer in the type of its numbers (f16 as f32), or as words where it mixes types. */
 export type Contents = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
-/** Where a number of a buffer of so many elements is: `visit` is called in the order of memory. */
-function eachLeaf(
-  buffer: BufferBinding,
-  elements: number,
-  visit: (offset: number, scalar: Scalar) => void,
-): void {
-  for (const { offset, scalar } of buffer.head) visit(offset, scalar);
-  if (buffer.element === undefined) return;
-  const { leaves, stride } = buffer.element;
+/** The numbers of a buffer with so many elements, in the order in which they lie in memory. */
+function* leavesOf({ head, headBytes, element }: BufferBinding, elements: number): Iterable<Leaf> {
+  yield* head;
+  if (element === undefined) return;
   for (let i = 0; i < elements; i++) {
-    const at = buffer.headBytes + i * stride;
-    for (const { offset, scalar } of leaves) visit(at + offset, scalar);
+    const at = headBytes + i * element.stride;
+    for (const { offset, scalar } of element.leaves) yield { offset: at + offset, scalar };
   }
 }
 
@@ -33,7 +28,7 @@ export function bytesOf(buffer: BufferBinding, elements: number): number {
   return Math.ceil(bytes / 4) * 4;
 }
 
-/** Writes one number as its type has it. */
+/** Writes a number in its type. */
 function setNumber(view: DataView, offset: number, scalar: Scalar, value: number): void {
   if (scalar === 'f32') view.setFloat32(offset, value, true);
   else if (scalar === 'f16') view.setUint16(offset, floatsToHalves([value])[0]!, true);
@@ -41,8 +36,8 @@ function setNumber(view: DataView, offset: number, scalar: Scalar, value: number
 }
 
 /**
- * The bytes of a filled buffer. Random numbers follow from `seed` and the buffer's name, so that kernels with the same
- * names get the same inputs. Default fill: what only is read random (floats in −1 … 1, integers in 0 … 99), the rest 0.
+ * The bytes of a filled buffer. Random numbers depend on `seed` and the buffer's name only, so that kernels with the same
+ * names get the same inputs. By default read-only buffers are random (floats in [−1, 1), integers in 0 … 99), others 0.
  */
 export function fillBuffer(
   buffer: BufferBinding,
@@ -56,49 +51,36 @@ export function fillBuffer(
   const stream = [...buffer.name].reduce((hash, letter) => (hash * 31 + letter.codePointAt(0)!) >>> 0, 0);
   let drawn = 0;
   let block: ArrayLike<number> = [];
-  eachLeaf(buffer, elements, (offset, scalar) => {
+  for (const { offset, scalar } of leavesOf(buffer, elements)) {
     if (drawn % 4 === 0) block = philox([drawn / 4, 0, stream, 0], seed);
     const u = block[drawn++ % 4]! / 2 ** 32;
     const float = scalar === 'f32' || scalar === 'f16';
     const { low, high } = fill ?? (float ? { low: -1, high: 1 } : { low: 0, high: 100 });
     const value = low + u * (high - low);
     setNumber(view, offset, scalar, float ? value : Math.floor(value));
-  });
+  }
   return bytes;
 }
 
-/** A uniform on the device with the given numbers of its fields. */
+/** A uniform on the device with these numbers, in the order in which they lie in memory. */
 export function writeUniform(
   device: GPUDevice,
-  buffer: BufferBinding,
-  values: ReadonlyMap<string, readonly number[]>,
+  { head, headBytes }: BufferBinding,
+  numbers: readonly number[],
 ): GPUBuffer {
-  const size = Math.ceil(buffer.headBytes / 16) * 16;
+  const size = Math.ceil(headBytes / 16) * 16;
   const bytes = new ArrayBuffer(size);
   const view = new DataView(bytes);
-  for (const { name, leaves } of buffer.fields ?? [{ name: '', leaves: buffer.head }]) {
-    const numbers = values.get(name)!;
-    leaves.forEach(({ offset, scalar }, i) => {
-      setNumber(view, offset, scalar, numbers[i]!);
-    });
-  }
+  for (const [i, { offset, scalar }] of head.entries()) setNumber(view, offset, scalar, numbers[i]!);
   const uniform = device.createBuffer({ size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
   device.queue.writeBuffer(uniform, 0, bytes);
   return uniform;
 }
 
-/** One number alone, several in an array, fields in an object. */
-
-/** The scalar that all numbers of a buffer have, if they have one. */
-function scalarOf(buffer: BufferBinding): Scalar | undefined {
-  const leaves: readonly Leaf[] = [...buffer.head, ...(buffer.element?.leaves ?? [])];
-  const first = leaves[0]?.scalar;
-  return leaves.every(({ scalar }) => scalar === first) ? first : undefined;
-}
-
-/** What lies in a buffer, padding included. */
+/** The contents of a buffer, padding included. */
 export function contentsOf(buffer: BufferBinding, bytes: ArrayBuffer): Contents {
-  switch (scalarOf(buffer)) {
+  const scalars = new Set([...leavesOf(buffer, 1)].map(({ scalar }) => scalar));
+  switch (scalars.size === 1 ? [...scalars][0] : undefined) {
     case 'f32':
       return new Float32Array(bytes);
     case 'f16':
@@ -111,8 +93,8 @@ export function contentsOf(buffer: BufferBinding, bytes: ArrayBuffer): Contents 
 }
 
 /**
- * Compares what a kernel wrote with what it should have: |got − want| ≤ tolerance · (1 + |want|), integers exactly.
- * @throws EliError `VALIDATION` that names the first and the worst element that is wrong.
+ * Compares what a kernel wrote with what it should write: |got − want| ≤ tolerance · (1 + |want|), integers exactly.
+ * @throws EliError `VALIDATION` naming the first and the worst wrong element; `ARGUMENT` for a wrong number of elements
  */
 export function compareContents(
   where: string,
@@ -124,18 +106,14 @@ export function compareContents(
     throw new EliError('ARGUMENT', `${where}: the check returned ${want.length} numbers for ${got.length}`);
   }
   const allowed = got instanceof Float32Array ? tolerance : 0;
-  let wrong = 0;
-  let first = -1;
-  let worst = -1;
-  let worstExcess = -1;
+  let [wrong, first, worst, most] = [0, -1, -1, -1];
   for (let i = 0; i < got.length; i++) {
     const [a, b] = [got[i]!, want[i]!];
     const difference = Math.abs(a - b) / (1 + Math.abs(b));
     if (Object.is(a, b) || a === b || difference <= allowed) continue;
-    wrong++;
-    if (first < 0) first = i;
+    if (wrong++ === 0) first = i;
     const excess = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
-    if (excess > worstExcess) [worst, worstExcess] = [i, excess];
+    if (excess > most) [worst, most] = [i, excess];
   }
   if (wrong === 0) return;
   const at = (i: number): string => `[${i}] is ${got[i]}, expected ${want[i]}`;

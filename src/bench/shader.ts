@@ -1,10 +1,10 @@
 import { pathToFileURL } from 'node:url';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { compileError, type Kernel } from '../gpu/pipelines.ts';
+import { compileError, createPipeline } from '../gpu/pipelines.ts';
 import { Program } from '../gpu/program.ts';
 import { type BufferBinding, reflectInterface, type ShaderInterface } from '../wgsl/interface.ts';
-import { type Consts, loadShader, type ShaderSource } from '../wgsl/source.ts';
+import { loadShader, type ShaderSource } from '../wgsl/source.ts';
 import {
   bytesOf,
   type Contents,
@@ -21,11 +21,11 @@ type Named<T> = Readonly<Record<string, T>>;
 /** How to launch a shader. Names are those of the WGSL text. */
 export interface ShaderSettings {
   readonly entry?: string;
-  /** Elements of the arrays whose length the buffer decides, by binding. */
+  /** Number of elements of the runtime-sized arrays, by binding. */
   readonly size: Named<number>;
-  /** What storage buffers hold at the start, by binding; see `fillBuffer` for the default. */
+  /** Initial contents of storage buffers, by binding; see `fillBuffer` for the default. */
   readonly fill: Named<Fill>;
-  /** Numbers of the uniforms: `binding.field`, `field`, or the binding itself where it is no struct. */
+  /** Numbers of the uniforms: `binding.field`, `field`, or the binding itself where it is not a struct. */
   readonly param: Named<readonly number[]>;
   readonly override: Named<number>;
   /** Values for `const NAME: type = value;` lines. */
@@ -35,16 +35,16 @@ export interface ShaderSettings {
   readonly check?: string;
   readonly tolerance?: number;
   readonly seed?: number;
-  /** Floating-point operations and bytes moved of one launch. */
+  /** Floating-point operations and bytes moved per launch. */
   readonly flops?: number;
   readonly bytes?: number;
 }
 
-/** A shader to time. `shared` settings are for several shaders: each takes the names that it has. */
+/** A shader to time. `shared` settings are for several shaders: each uses those whose names it has. */
 export interface ShaderSpec {
   /** An absolute path, or one below `shaders/` of this package. */
   readonly file: string;
-  /** How the row calls it. */
+  /** Name in the table. */
   readonly name: string;
   readonly own: ShaderSettings;
   readonly shared: ShaderSettings;
@@ -53,14 +53,17 @@ export interface ShaderSpec {
 /** What a check gets: the storage buffers before the launch and the uniforms, by name. */
 export interface ShaderCase {
   readonly inputs: Named<Contents>;
-  /** A struct by its fields; a number, or several in an array. */
+  /** A struct as an object of its fields; one number as such, several as an array. */
   readonly uniforms: Named<number | readonly number[] | Named<number | readonly number[]>>;
   readonly overrides: Named<number>;
   readonly groups: readonly [number, number, number];
 }
 
-/** The expected contents of the buffers that the kernel writes, by name: all of them, or those that matter. */
+/** The expected contents of the buffers that the kernel writes, or of some of them, by name. */
 export type ShaderCheck = (given: ShaderCase) => Named<ArrayLike<number>> | Promise<Named<ArrayLike<number>>>;
+
+const NAMED = ['size', 'fill', 'param', 'override', 'const'] as const;
+type Kind = (typeof NAMED)[number];
 
 /** A shader with its settings resolved against its text. */
 interface Resolved {
@@ -68,18 +71,19 @@ interface Resolved {
   readonly source: ShaderSource;
   readonly module: GPUShaderModule;
   readonly shader: ShaderInterface;
+  readonly names: Readonly<Record<Kind, readonly string[]>>;
   readonly settings: ShaderSettings;
   readonly groups: readonly [number, number, number];
-  readonly uniforms: ReadonlyMap<BufferBinding, ReadonlyMap<string, readonly number[]>>;
+  /** The numbers of each uniform by field, '' for one that is not a struct. */
+  readonly uniforms: ReadonlyMap<BufferBinding, Named<readonly number[]>>;
 }
 
 const DEFAULT_TOLERANCE = 1e-5;
-const NAMED = ['size', 'fill', 'param', 'override', 'const'] as const;
 
 /**
  * Workloads of stand-alone shaders, timed together. Each is checked before it is timed.
  * @throws EliError `WGSL` for a text that does not compile, with file, line and column; `ARGUMENT` for a size, number
- * or name that is missing or unknown.
+ * or name that is missing or unknown
  */
 export async function shaderWorkloads(engine: Engine, specs: readonly ShaderSpec[]): Promise<Workload[]> {
   const resolved: Resolved[] = [];
@@ -102,41 +106,38 @@ export async function shaderWorkloads(engine: Engine, specs: readonly ShaderSpec
 
 async function resolve(engine: Engine, spec: ShaderSpec): Promise<Resolved> {
   const { own, shared } = spec;
-  const consts: Consts = { ...own.const };
-  const plain = loadShader(spec.file);
-  const sharedConsts = Object.entries(shared.const).filter(([name]) => declaresConst(plain, name));
-  const source = loadShader(spec.file, { ...Object.fromEntries(sharedConsts), ...consts });
+  const consts = known(shared.const, constsOf(loadShader(spec.file)));
+  const source = loadShader(spec.file, { ...consts, ...own.const });
   const module = await compile(engine, source);
   const shader = reflectInterface(source, own.entry ?? shared.entry);
-  const known = namesOf(source, shader);
-  const merged = { ...shared, ...own };
+  const names = namesOf(source, shader);
+  const settings = { ...shared, ...own };
   for (const kind of NAMED) {
-    const unknown = Object.keys(own[kind]).find((name) => !known[kind](name));
-    if (unknown !== undefined) throw unknownName(`${spec.name} has no`, kind, unknown, known.list[kind]);
-    const fitting = Object.entries(shared[kind]).filter(([name]) => known[kind](name));
-    Object.assign(merged, { [kind]: { ...Object.fromEntries(fitting), ...own[kind] } });
+    const unknown = Object.keys(own[kind]).find((name) => !has(names[kind], name));
+    if (unknown !== undefined) throw unknownName(`${spec.name} has no`, kind, unknown, names[kind]);
+    Object.assign(settings, { [kind]: { ...known<unknown>(shared[kind], names[kind]), ...own[kind] } });
   }
-  const groups = groupsOf(engine, spec, shader, merged);
-  for (const buffer of shader.buffers) {
-    if (buffer.element !== undefined && merged.size[buffer.name] === undefined) {
-      throw new EliError('ARGUMENT', `${spec.name}: the buffer ${buffer.name} has no size`, {
-        hint: `give its elements with --size ${buffer.name}=N. Behind a --shader a flag is for that shader, before the first for all`,
-      });
-    }
+  const groups = groupsOf(engine, spec, shader, settings);
+  const unsized = names.size.find((name) => settings.size[name] === undefined);
+  if (unsized !== undefined) {
+    const behind = 'A flag after a --shader is for that shader, one before the first for all';
+    throw wrong(
+      spec,
+      `the buffer ${unsized} has no size`,
+      `set its elements: --size ${unsized}=N. ${behind}`,
+    );
   }
-  const uniforms = new Map(
-    shader.buffers
-      .filter(({ kind }) => kind === 'uniform')
-      .map((b) => [b, uniformOf(spec, shader, b, merged)]),
-  );
-  return { spec, source, module, shader, settings: merged, groups, uniforms };
+  const uniforms = shader.buffers
+    .filter(({ kind }) => kind === 'uniform')
+    .map((buffer) => [buffer, uniformOf(spec, buffer, names.param, settings)] as const);
+  return { spec, source, module, shader, names, settings, groups, uniforms: new Map(uniforms) };
 }
 
-const declaresConst = (source: ShaderSource, name: string): boolean =>
-  new RegExp(`^const ${name}\\s*:\\s*(u32|i32|f32)\\s*=`, 'm').test(source.code);
+function wrong({ name }: ShaderSpec, what: string, hint?: string): EliError {
+  return new EliError('ARGUMENT', `${name}: ${what}`, hint === undefined ? {} : { hint });
+}
 
-async function compile(engine: Engine, source: ShaderSource): Promise<GPUShaderModule> {
-  const { device } = engine;
+async function compile({ device }: Engine, source: ShaderSource): Promise<GPUShaderModule> {
   device.pushErrorScope('validation');
   const module = device.createShaderModule({ code: source.code, label: source.file });
   const [error, info] = await Promise.all([device.popErrorScope(), module.getCompilationInfo()]);
@@ -144,51 +145,50 @@ async function compile(engine: Engine, source: ShaderSource): Promise<GPUShaderM
   return module;
 }
 
-/** Which names there are to set, by kind. */
-function namesOf(source: ShaderSource, shader: ShaderInterface) {
-  const storage = shader.buffers.filter(({ kind }) => kind === 'storage').map(({ name }) => name);
-  const list = {
-    size: shader.buffers.filter(({ element }) => element !== undefined).map(({ name }) => name),
-    fill: storage,
-    param: shader.buffers
-      .filter(({ kind }) => kind === 'uniform')
-      .flatMap(({ name, fields }) => fields?.map((field) => `${name}.${field.name}`) ?? [name]),
-    override: [...shader.overrides.keys()],
-    const: [],
-  };
-  const has = (names: readonly string[]) => (name: string) => names.includes(name);
+const constsOf = ({ code }: ShaderSource): string[] =>
+  [...code.matchAll(/^const (\w+)\s*:\s*(?:u32|i32|f32)\s*=/gm)].map(([, name]) => name!);
+
+/** The names that a shader has for each kind of setting. */
+function namesOf(source: ShaderSource, { buffers, overrides }: ShaderInterface): Resolved['names'] {
+  const uniforms = buffers.filter(({ kind }) => kind === 'uniform');
   return {
-    list,
-    size: has(list.size),
-    fill: has(list.fill),
-    param: (name: string) => list.param.filter((path) => path === name || fieldOf(path) === name).length > 0,
-    override: has(list.override),
-    const: (name: string) => declaresConst(source, name),
+    size: buffers.filter(({ element }) => element !== undefined).map(({ name }) => name),
+    fill: buffers.filter(({ kind }) => kind === 'storage').map(({ name }) => name),
+    param: uniforms.flatMap(({ name, fields }) => fields?.map((field) => `${name}.${field.name}`) ?? [name]),
+    override: [...overrides.keys()],
+    const: constsOf(source),
   };
 }
 
 const fieldOf = (path: string): string => path.slice(path.indexOf('.') + 1);
 
-function unknownName(where: string, kind: string, name: string, known: readonly string[]): EliError {
-  const texts: Named<string> = {
-    size: `storage array ${name} whose length is open`,
+/** Whether `name` is one of the names, or the field of a uniform among them. */
+const has = (names: readonly string[], name: string): boolean =>
+  names.some((other) => other === name || fieldOf(other) === name);
+
+const known = <T>(settings: Named<T>, names: readonly string[]): Record<string, T> =>
+  Object.fromEntries(Object.entries(settings).filter(([name]) => has(names, name)));
+
+function unknownName(where: string, kind: Kind, name: string, names: readonly string[]): EliError {
+  const what = {
+    size: `runtime-sized storage array ${name}`,
     fill: `storage buffer ${name}`,
     param: `uniform ${name}`,
-  };
-  return new EliError('ARGUMENT', `${where} ${texts[kind] ?? `${kind} ${name}`}`, {
-    hint: known.length > 0 ? `it has ${known.join(', ')}` : `leave out --${kind} ${name}=…`,
+    override: `override ${name}`,
+    const: `const ${name}`,
+  }[kind];
+  return new EliError('ARGUMENT', `${where} ${what}`, {
+    hint: names.length > 0 ? `it has ${names.join(', ')}` : `leave out --${kind} ${name}=…`,
   });
 }
 
-/** A name among the settings for all that no shader has is a slip. */
+/** @throws EliError `ARGUMENT` for a name among the shared settings that no shader has */
 function checkShared(resolved: readonly Resolved[]): void {
-  const shared = resolved[0]?.spec.shared;
-  if (shared === undefined) return;
   for (const kind of NAMED) {
-    for (const name of Object.keys(shared[kind])) {
+    for (const name of Object.keys(resolved[0]?.spec.shared[kind] ?? {})) {
       if (resolved.some(({ settings }) => name in settings[kind])) continue;
-      const known = resolved.flatMap(({ source, shader }) => namesOf(source, shader).list[kind]);
-      throw unknownName('no shader has the', kind, name, [...new Set(known)]);
+      const names = new Set(resolved.flatMap((one) => one.names[kind]));
+      throw unknownName('no shader has the', kind, name, [...names]);
     }
   }
 }
@@ -196,59 +196,47 @@ function checkShared(resolved: readonly Resolved[]): void {
 function groupsOf(
   engine: Engine,
   spec: ShaderSpec,
-  shader: ShaderInterface,
+  { workgroup }: ShaderInterface,
   { groups, size }: ShaderSettings,
 ): [number, number, number] {
   if (groups === undefined) {
-    const invocations = shader.workgroup.reduce((product, n) => product * n, 1);
+    const invocations = workgroup.reduce((product, n) => product * n, 1);
     const most = Math.max(1, ...Object.values(size));
-    throw new EliError('ARGUMENT', `${spec.name}: how many workgroups to launch is not said`, {
-      hint: `--groups X,Y,Z. A workgroup has ${shader.workgroup.join(' × ')} invocations: one for each of ${most} elements takes --groups ${Math.ceil(most / invocations)}`,
-    });
+    const example = `one for each of ${most} elements takes --groups ${Math.ceil(most / invocations)}`;
+    const hint = `--groups X,Y,Z. A workgroup has ${workgroup.join(' × ')} invocations: ${example}`;
+    throw wrong(spec, 'the number of workgroups to launch is missing', hint);
   }
   const [x, y = 1, z = 1] = groups;
   const limit = engine.device.limits.maxComputeWorkgroupsPerDimension;
-  if ([x, y, z].some((n) => n > limit)) {
-    throw new EliError(
-      'ARGUMENT',
-      `${spec.name}: ${x} × ${y} × ${z} workgroups are over the limit of ${limit} a dimension`,
-    );
-  }
+  if (Math.max(x, y, z) > limit)
+    throw wrong(spec, `${x} × ${y} × ${z} workgroups are over the limit of ${limit} per dimension`);
   return [x, y, z];
 }
 
-/** The numbers of a uniform by field, '' for one that is no struct. */
 function uniformOf(
   spec: ShaderSpec,
-  shader: ShaderInterface,
   buffer: BufferBinding,
+  paths: readonly string[],
   { param }: ShaderSettings,
-): Map<string, readonly number[]> {
-  const paths = shader.buffers.flatMap((b) => b.fields?.map((f) => `${b.name}.${f.name}`) ?? []);
+): Named<readonly number[]> {
   const fields = buffer.fields ?? [{ name: '', leaves: buffer.head }];
-  return new Map(
-    fields.map(({ name, leaves }) => {
-      const path = name === '' ? buffer.name : `${buffer.name}.${name}`;
-      // The field's name alone will do where only one struct has it.
-      const alone = paths.filter((other) => fieldOf(other) === name).length === 1;
-      const values = param[path] ?? (alone ? param[name] : undefined);
-      if (values === undefined) {
-        throw new EliError('ARGUMENT', `${spec.name}: the uniform ${path} has no value`, {
-          hint: `give it with --param ${path}=${leaves.length === 1 ? 'N' : 'N,N,…'}`,
-        });
-      }
-      if (values.length !== leaves.length) {
-        throw new EliError(
-          'ARGUMENT',
-          `${spec.name}: the uniform ${path} takes ${leaves.length} numbers, ${values.length} were given`,
-        );
-      }
-      return [name, values];
-    }),
-  );
+  const values = fields.map(({ name, leaves }) => {
+    const path = name === '' ? buffer.name : `${buffer.name}.${name}`;
+    // The field's name is enough where only one uniform has it.
+    const alone = paths.filter((other) => fieldOf(other) === name).length === 1;
+    const numbers = param[path] ?? (alone ? param[name] : undefined);
+    if (numbers === undefined) {
+      const example = leaves.length === 1 ? 'N' : 'N,N,…';
+      throw wrong(spec, `the uniform ${path} has no value`, `set it with --param ${path}=${example}`);
+    }
+    if (numbers.length !== leaves.length)
+      throw wrong(spec, `the uniform ${path} takes ${leaves.length} numbers, ${numbers.length} were given`);
+    return [name, numbers] as const;
+  });
+  return Object.fromEntries(values);
 }
 
-/** A storage buffer on the device, and its bytes at the start. */
+/** A storage buffer on the device, and its initial bytes. */
 interface Storage {
   readonly buffer: BufferBinding;
   readonly start: Uint8Array<ArrayBuffer>;
@@ -269,7 +257,7 @@ async function prepare(engine: Engine, one: Resolved): Promise<Prepared> {
     const entries = shader.buffers.map((buffer): GPUBindGroupEntry => {
       const { binding, name, kind } = buffer;
       if (kind === 'uniform') {
-        const uniform = writeUniform(device, buffer, one.uniforms.get(buffer)!);
+        const uniform = writeUniform(device, buffer, Object.values(one.uniforms.get(buffer)!).flat());
         uniforms.push(uniform);
         return { binding, resource: { buffer: uniform } };
       }
@@ -303,18 +291,18 @@ async function prepare(engine: Engine, one: Resolved): Promise<Prepared> {
   }
 }
 
-/** Runs the shader once from its start, and compares what it wrote with what its check expects. */
+/** Runs the shader once on the initial contents and compares what it wrote with what its check expects. */
 async function check(
   engine: Engine,
-  { spec, settings, uniforms, groups }: Resolved,
+  { spec, names, settings, uniforms, groups }: Resolved,
   program: Program<void>,
   storages: readonly Storage[],
 ): Promise<void> {
-  const expect = await checkOf(settings.check!);
+  const expected = await checkOf(settings.check!);
   for (const { at, start } of storages) engine.write(at, 0, start);
   program.run();
   const inputs = storages.map(({ buffer, start }) => [buffer.name, contentsOf(buffer, start.slice().buffer)]);
-  const want = await expect({
+  const want = await expected({
     inputs: Object.fromEntries(inputs),
     uniforms: Object.fromEntries([...uniforms].map(([b, fields]) => [b.name, valuesOf(fields)])),
     overrides: settings.override,
@@ -327,58 +315,43 @@ async function check(
   }
   for (const [name, values] of Object.entries(want)) {
     const storage = storages.find(({ buffer }) => buffer.name === name);
-    const known = storages.map(({ buffer }) => buffer.name);
     if (storage === undefined)
-      throw unknownName(`${settings.check}: ${spec.name} has no`, 'fill', name, known);
+      throw unknownName(`${settings.check}: ${spec.name} has no`, 'fill', name, names.fill);
     const got = contentsOf(storage.buffer, await engine.read(storage.at, 0, storage.start.length));
     compareContents(`${spec.name}: ${name}`, got, values, settings.tolerance ?? DEFAULT_TOLERANCE);
   }
 }
 
-async function pipelineOf(engine: Engine, one: Resolved): Promise<Kernel> {
+async function pipelineOf({ device }: Engine, one: Resolved) {
   const { source, module, shader, settings } = one;
-  const { device } = engine;
-  const constants = Object.entries(settings.override).map(
-    ([name, value]) => [shader.overrides.get(name)!, value] as const,
-  );
+  const constants = Object.entries(settings.override).map(([name, value]) => [
+    shader.overrides.get(name)!,
+    value,
+  ]);
   device.pushErrorScope('validation');
-  const bindGroupLayout = device.createBindGroupLayout({
-    entries: shader.buffers.map(({ binding, kind, writable }) => ({
-      binding,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: { type: kind === 'uniform' ? 'uniform' : writable ? 'storage' : 'read-only-storage' },
-    })),
-  });
-  const label = `${one.spec.name}:${shader.entry}`;
-  const pipeline = device.createComputePipeline({
-    label,
-    layout: device.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout] }),
-    compute: { module, entryPoint: shader.entry, constants: Object.fromEntries(constants) },
+  const kernel = createPipeline(device, `${one.spec.name}:${shader.entry}`, shader.buffers, {
+    module,
+    entryPoint: shader.entry,
+    constants: Object.fromEntries(constants),
   });
   const [error, info] = await Promise.all([device.popErrorScope(), module.getCompilationInfo()]);
   if (error !== null) throw compileError(source, error, info);
-  const layout = { storage: [], uniform: undefined, overrides: new Set<string>() };
-  return { file: source.file, label, layout, pipeline, bindGroupLayout };
+  return kernel;
 }
 
-function valuesOf(fields: ReadonlyMap<string, readonly number[]>): ShaderCase['uniforms'][string] {
-  const plain = (values: readonly number[]) => (values.length === 1 ? values[0]! : values);
-  const whole = fields.get('');
-  if (whole !== undefined) return plain(whole);
-  return Object.fromEntries([...fields].map(([name, values]) => [name, plain(values)]));
+function valuesOf(fields: Named<readonly number[]>): ShaderCase['uniforms'][string] {
+  const values = Object.entries(fields).map(([name, numbers]) => {
+    return [name, numbers.length === 1 ? numbers[0]! : numbers] as const;
+  });
+  return fields[''] === undefined ? Object.fromEntries(values) : values[0]![1];
 }
 
 async function checkOf(path: string): Promise<ShaderCheck> {
-  let loaded: { default?: unknown };
-  try {
-    loaded = (await import(pathToFileURL(path).href)) as { default?: unknown };
-  } catch (cause) {
-    throw new EliError('FILE', `the check ${path} cannot be loaded: ${(cause as Error).message}`, { cause });
-  }
-  if (typeof loaded.default !== 'function') {
-    throw new EliError('FILE', `the check ${path} has no default export that is a function`, {
-      hint: 'export default ({ inputs, uniforms }) => ({ y: … })',
-    });
-  }
-  return loaded.default as ShaderCheck;
+  const loaded = (await import(pathToFileURL(path).href).catch((cause: Error) => {
+    throw new EliError('FILE', `the check ${path} cannot be loaded: ${cause.message}`, { cause });
+  })) as { default?: unknown };
+  if (typeof loaded.default === 'function') return loaded.default as ShaderCheck;
+  throw new EliError('FILE', `the check ${path} has no default export that is a function`, {
+    hint: 'export default ({ inputs, uniforms }) => ({ y: … })',
+  });
 }

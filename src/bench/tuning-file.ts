@@ -6,10 +6,10 @@ import type { AdapterReport } from '../gpu/adapter.ts';
 import { writeJson } from '../report/json.ts';
 
 /** Name of the fastest variant by class of problem. */
-export type Tuning = Map<string, string>;
+export type Tuning = Readonly<Record<string, string>>;
 
 const VERSION = 1;
-/** Far more than all classes of all adapters of a lab take. */
+/** Far more than all classes of many adapters take. */
 const MAX_BYTES = 16 << 20;
 
 /** Measurements hold for one adapter with one driver. */
@@ -17,44 +17,30 @@ function adapterKey({ name, driver }: AdapterReport): string {
   return `${name} | ${driver}`;
 }
 
-/** Every adapter's part of a file. */
-type Parts = Map<string, Tuning>;
-
 /**
- * What a file knows of an adapter; nothing when there is no file yet, unless that is an error.
- * @throws EliError `FILE` when it cannot be read, `FORMAT` when it is no file of `autotune`.
+ * The tuning of an adapter, empty where the file has none.
+ * @throws EliError `FILE` when the file cannot be read, `FORMAT` when it is not a tuning file
  */
-export async function readTuning(
-  path: string,
-  adapter: AdapterReport,
-  { missing = 'empty' }: { missing?: 'empty' | 'error' } = {},
-): Promise<Tuning> {
-  return (await readParts(path, missing)).get(adapterKey(adapter)) ?? new Map();
+export async function readTuning(path: string, adapter: AdapterReport): Promise<Tuning> {
+  return parseTuning(await readFileBytes(path), path)[adapterKey(adapter)] ?? {};
 }
 
-/** Puts an adapter's part into the file; the parts of other adapters stay. */
-export async function saveTuning(path: string, adapter: AdapterReport, tuning: Tuning): Promise<void> {
-  const parts = await readParts(path, 'empty');
-  parts.set(adapterKey(adapter), tuning);
-  await writeJson(path, {
-    version: VERSION,
-    adapters: Object.fromEntries([...parts].map(([name, part]) => [name, Object.fromEntries(part)])),
-  });
+/** Adds to an adapter's tuning in a file, which need not exist; other adapters' stay as they are. */
+export async function addToTuning(path: string, adapter: AdapterReport, tuning: Tuning): Promise<void> {
+  const adapters = existsSync(path) ? parseTuning(await readFileBytes(path), path) : {};
+  const key = adapterKey(adapter);
+  adapters[key] = { ...adapters[key], ...tuning };
+  await writeJson(path, { version: VERSION, adapters });
 }
 
-async function readParts(path: string, missing: 'empty' | 'error'): Promise<Parts> {
-  if (missing === 'empty' && !existsSync(path)) return new Map();
-  return parseTuning(await readFileBytes(path), path);
-}
-
-/** @throws EliError `FORMAT` saying what is wrong with the file. */
-export function parseTuning(bytes: Uint8Array, path: string): Parts {
+/** Every adapter's tuning. @throws EliError `FORMAT` saying what is wrong with the file */
+export function parseTuning(bytes: Uint8Array, path: string): Record<string, Tuning> {
   const wrong = (what: string, cause?: unknown): EliError =>
-    new EliError('FORMAT', `${path} is no tuning file: ${what}`, {
-      hint: 'delete it, and measure anew with `eli bench --variants --tuning <file>`',
+    new EliError('FORMAT', `${path} is not a tuning file: ${what}`, {
+      hint: 'delete it and measure again with `eli bench --variants --tuning <file>`',
       cause,
     });
-  if (bytes.length > MAX_BYTES) throw wrong(`it has ${bytes.length} bytes, at most ${MAX_BYTES} are read`);
+  if (bytes.length > MAX_BYTES) throw wrong(`it has ${bytes.length} bytes, more than ${MAX_BYTES}`);
   let content: unknown;
   const text = new TextDecoder().decode(bytes);
   try {
@@ -64,18 +50,13 @@ export function parseTuning(bytes: Uint8Array, path: string): Parts {
   }
   const twice = duplicateKey(text);
   if (twice !== undefined) throw wrong(`it has ${JSON.stringify(twice)} twice`);
-  if (!isRecord(content)) throw wrong('it is no object');
+  if (!isRecord(content)) throw wrong('it is not a JSON object');
   if (content.version !== VERSION) throw wrong(`its version is ${brief(content.version)}, not ${VERSION}`);
   if (!isRecord(content.adapters)) throw wrong('it has no "adapters"');
-  const parts: Parts = new Map();
   for (const [adapter, part] of Object.entries(content.adapters)) {
-    if (!isRecord(part)) throw wrong(`its part for ${adapter} is no object`);
-    const tuning: Tuning = new Map();
-    for (const [key, name] of Object.entries(part)) {
-      if (typeof name !== 'string') throw wrong(`the variant of ${key} is no name`);
-      tuning.set(key, name);
-    }
-    parts.set(adapter, tuning);
+    if (!isRecord(part)) throw wrong(`its part for ${adapter} is not an object`);
+    const other = Object.keys(part).find((key) => typeof part[key] !== 'string');
+    if (other !== undefined) throw wrong(`the variant of ${other} is not a name`);
   }
-  return parts;
+  return content.adapters as Record<string, Tuning>;
 }

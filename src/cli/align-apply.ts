@@ -3,30 +3,27 @@ import { loadGate } from '../eli/gates/file.ts';
 import { loadMap } from '../eli/maps/load.ts';
 import { checkEnergy, checkLatentSize } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
-import { alignSession, sayAdapter } from './align-session.ts';
+import { type AlignFlags, alignSession, sayAdapter } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
-export interface ApplyFlags {
+export interface ApplyFlags extends AlignFlags {
   aligner: string;
   in: string;
-  out: string;
   energies?: string;
   gate?: string;
-  adapter?: string;
-  force?: boolean;
 }
 
-/** `eli align apply`: aligns latents of any number from file to file, in batches. */
+/** `eli align apply`: aligns any number of latents from file to file, in batches. */
 export async function applyCommand(flags: ApplyFlags): Promise<void> {
   const { out, energies } = flags;
   if (out === energies) throw new EliError('CONFIG', `--out and --energies are the same file: ${out}`);
   for (const path of [out, energies]) {
     if (path === undefined) continue;
     if (!/\.npy$/i.test(path))
-      throw new EliError('CONFIG', `${path}: the output is written as .npy, name it so`);
-    await refuseExisting(path, flags.force);
+      throw new EliError('CONFIG', `${path}: the output is written as .npy, so its name must end in .npy`);
+    refuseExisting(path, flags.force);
   }
-  await alignSession({ latents: flags.in }, flags.adapter, async ({ engine, withBar }, { latents }) => {
+  await alignSession({ latents: flags.in }, flags, async ({ engine, withBar }, { latents }) => {
     const map = await loadMap(engine, flags.aligner);
     checkLatentSize(latents, map);
     const gate = flags.gate === undefined ? undefined : await loadGate(flags.gate);

@@ -1,3 +1,4 @@
+import type { Values } from '../config.ts';
 import { EnergyAligner } from '../eli/aligner.ts';
 import type { LatentPairs } from '../eli/fit.ts';
 import { type ClosedFormName, fitMap } from '../eli/maps/closed-forms.ts';
@@ -6,33 +7,30 @@ import { checkSameRows, choosePairs, maxRows, readRows, stopIfAborted } from '..
 import { EliError } from '../errors.ts';
 import type { LatentSource } from '../files/latents.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { alignSession, type Session, sayAdapter } from './align-session.ts';
+import { type AlignFlags, alignSession, type Session, sayAdapter } from './align-session.ts';
 import { flagOf, refuseExisting } from './flags.ts';
 
-export interface FitFlags extends Record<string, unknown> {
+export interface FitFlags extends AlignFlags, Values {
   prev: string;
   current: string;
-  out: string;
   control?: ClosedFormName;
   maxPairs?: number;
-  adapter?: string;
-  force?: boolean;
 }
 
-/** Iterations between two looks at Ctrl-C: a fraction of a second on a slow device. */
+/** Iterations between checks for Ctrl-C: a fraction of a second on a slow device. */
 const EVERY = 100;
 
 /** `eli align fit`: learns an aligner or a control from pairs of latents and writes it to one file. */
 export async function fitCommand(flags: FitFlags, options: AlignerOptions): Promise<void> {
   const config = alignerConfig(options);
   checkFlags(flags, options);
-  await refuseExisting(flags.out, flags.force);
+  refuseExisting(flags.out, flags.force);
   const paths = { previous: flags.prev, current: flags.current };
-  await alignSession(paths, flags.adapter, async (session, { previous, current }) => {
+  await alignSession(paths, flags, async (session, { previous, current }) => {
     const { engine, signal, withBar } = session;
     checkSameRows(previous, current);
     const { rows, dim } = previous;
-    // An aligner never sees more pairs than its minibatches draw.
+    // An aligner never sees more pairs than its mini-batches draw.
     const drawn = flags.control === undefined ? Math.max(1, config.iterations) * config.batch : rows;
     const most = Math.min(flags.maxPairs ?? Number.POSITIVE_INFINITY, drawn, maxRows(engine, dim));
     const chosen = choosePairs(rows, most, config.seed);
@@ -69,7 +67,7 @@ function fitAligner(
   );
 }
 
-/** @throws EliError `CONFIG` for a wrong number of pairs, or options that a control does not have */
+/** @throws EliError `CONFIG` for an invalid number of pairs, or options that a control does not have */
 function checkFlags({ control, maxPairs }: FitFlags, options: AlignerOptions): void {
   if (maxPairs !== undefined && !(Number.isInteger(maxPairs) && maxPairs >= 1)) {
     throw new EliError('CONFIG', `--max-pairs is ${maxPairs}, must be a whole number from 1`);
@@ -78,7 +76,7 @@ function checkFlags({ control, maxPairs }: FitFlags, options: AlignerOptions): v
   if (control !== undefined && foreign.length > 0) {
     throw new EliError(
       'CONFIG',
-      `--control ${control} is a closed form, it has no ${foreign.map((key) => `--${flagOf(key)}`).join(', ')}`,
+      `--control ${control} is a closed form, which has no ${foreign.map((key) => `--${flagOf(key)}`).join(', ')}`,
       { hint: 'leave these options out, or --control' },
     );
   }

@@ -5,10 +5,10 @@ import { loadMap } from '../eli/maps/load.ts';
 import { checkEnergy, stopIfAborted } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
 import { checkSeed } from '../tensor/random.ts';
-import { alignSession } from './align-session.ts';
+import { type AlignFlags, alignSession } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
-/** Gates that need nothing but latents, for which no network is at hand. */
+/** Gates that need only latents and no network. */
 const KINDS = {
   energy: () => new EnergyGate(),
   novelty: () => new NoveltyGate({ of: 'current' }),
@@ -16,25 +16,22 @@ const KINDS = {
 export type LatentGate = keyof typeof KINDS;
 export const LATENT_GATES = Object.keys(KINDS) as LatentGate[];
 
-export interface GateFlags {
+export interface GateFlags extends AlignFlags {
   aligner: string;
   current: string;
-  out: string;
   kind: LatentGate;
   quantile: number;
   seed: number;
-  adapter?: string;
-  force?: boolean;
 }
 
-/** `eli align gate`: learns from current-task latents which ones to leave as they are, and writes the gate to a file. */
+/** `eli align gate`: learns from current-task latents which latents to leave as they are, and writes the gate to a file. */
 export async function gateCommand(flags: GateFlags): Promise<void> {
   const { aligner, kind, quantile, seed, out } = flags;
   checkSeed(seed);
   if (!(quantile >= 0 && quantile <= 1))
     throw new EliError('CONFIG', `--quantile is ${quantile}, must be a number from 0 to 1`);
-  await refuseExisting(out, flags.force);
-  await alignSession({ current: flags.current }, flags.adapter, async (session, { current }) => {
+  refuseExisting(out, flags.force);
+  await alignSession({ current: flags.current }, flags, async (session, { current }) => {
     const map = await loadMap(session.engine, aligner);
     if (kind === 'energy') checkEnergy(map, '--kind energy');
     const gate = KINDS[kind]();

@@ -1,41 +1,36 @@
 import { join } from 'node:path';
-import type { BeforeAfter, Drift, DriftReport } from '../eli/drift.ts';
+import type { Drift, DriftReport } from '../eli/drift.ts';
 import { loadMap } from '../eli/maps/load.ts';
 import { type MeasuredDrift, measureDrift } from '../eli/measure.ts';
-import { fileError, makeFolder } from '../files/files.ts';
+import { makeFolder, system } from '../files/files.ts';
 import { histogramSpec } from '../report/histogram.ts';
 import { writeJson } from '../report/json.ts';
 import { savePicture } from '../report/picture.ts';
 import { type Column, renderTable } from '../report/table.ts';
-import { alignSession } from './align-session.ts';
+import { type AlignFlags, alignSession } from './align-session.ts';
 import { refuseExisting } from './flags.ts';
 
-export interface ReportFlags {
+export interface ReportFlags extends AlignFlags {
   prev: string;
   current: string;
   aligner: string;
-  out: string;
-  adapter?: string;
-  force?: boolean;
 }
 
-/** Dimensions in the table; the JSON file has all. */
+/** Number of dimensions in the table; the JSON file has all. */
 const SHOWN = 10;
 
 /** `eli align report`: measures drift before and after alignment, prints a table, writes `drift.json` and a picture. */
 export async function reportCommand(flags: ReportFlags): Promise<void> {
   const json = join(flags.out, 'drift.json');
-  await refuseExisting(json, flags.force);
+  refuseExisting(json, flags.force);
   const paths = { previous: flags.prev, current: flags.current };
-  await alignSession(paths, flags.adapter, async ({ engine, withBar }, { previous, current }) => {
+  await alignSession(paths, flags, async ({ engine, withBar }, { previous, current }) => {
     const map = await loadMap(engine, flags.aligner);
     const measured = await withBar('measure', current.rows, 'rows', (hooks) =>
       measureDrift(engine, previous, current, map, hooks),
     );
     const { drift, auroc } = measured;
-    await makeFolder(flags.out).catch((cause) => {
-      throw fileError('make', flags.out, cause);
-    });
+    await system('make', flags.out, () => makeFolder(flags.out));
     const files = { previous: previous.name, current: current.name, aligner: flags.aligner };
     await writeJson(json, { files, ...drift, ...(auroc && { auroc }) });
     process.stdout.write(`${await driftTable(drift)}\n`);
@@ -47,7 +42,7 @@ export async function reportCommand(flags: ReportFlags): Promise<void> {
   });
 }
 
-/** Prints how well energies tell the models apart and draws them, for a map that has an energy. */
+/** Prints how well energies separate the models and draws them, for a map that has an energy. */
 async function reportEnergies(folder: string, { drift, energies, auroc }: MeasuredDrift): Promise<void> {
   if (energies === undefined || auroc === undefined) return;
   process.stdout.write(
@@ -62,22 +57,20 @@ async function reportEnergies(folder: string, { drift, energies, auroc }: Measur
   await savePicture(join(folder, 'energies'), spec);
 }
 
-/** The overall drift and the dimensions that drifted most. */
-async function driftTable({ overall, dimensions }: DriftReport): Promise<string> {
-  interface Row {
-    readonly name: string;
-    readonly drift: BeforeAfter;
-  }
+const HEADS = { meanShift: 'mean shift', euclidean: 'distance', cosine: 'cosine' } as const;
+
+/** A table of the overall drift and of the dimensions that drifted most. */
+function driftTable({ overall, dimensions }: DriftReport): Promise<string> {
   const worst = dimensions
-    .map((drift, j): Row => ({ name: `dimension ${j}`, drift }))
+    .map((drift, j) => ({ name: `dimension ${j}`, drift }))
     .sort((a, b) => b.drift.before.euclidean - a.drift.before.euclidean)
     .slice(0, SHOWN);
-  const columns: Column<Row>[] = [{ head: '', align: 'left', cell: (row) => row.name }];
-  const heads = { meanShift: 'mean shift', euclidean: 'distance', cosine: 'cosine' } as const;
-  for (const key of Object.keys(heads) as (keyof Drift)[]) {
+  const rows = [{ name: 'all dimensions', drift: overall }, ...worst];
+  const columns: Column<(typeof rows)[number]>[] = [{ head: '', align: 'left', cell: (row) => row.name }];
+  for (const key of Object.keys(HEADS) as (keyof Drift)[]) {
     for (const side of ['before', 'after'] as const) {
-      columns.push({ head: `${heads[key]}, ${side}`, cell: ({ drift }) => drift[side][key].toFixed(3) });
+      columns.push({ head: `${HEADS[key]}, ${side}`, cell: ({ drift }) => drift[side][key].toFixed(3) });
     }
   }
-  return renderTable(columns, [{ name: 'all dimensions', drift: overall }, ...worst]);
+  return renderTable(columns, rows);
 }

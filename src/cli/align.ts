@@ -5,14 +5,13 @@ import { applyCommand } from './align-apply.ts';
 import { type FitFlags, fitCommand } from './align-fit.ts';
 import { gateCommand, LATENT_GATES } from './align-gate.ts';
 import { reportCommand } from './align-report.ts';
-import { addConfigFlags, numberOf } from './flags.ts';
+import { ADAPTER, addConfigFlags, numberOf } from './flags.ts';
 
 const LATENTS = 'file.npy, file.npz:array or file.safetensors:tensor, [n, d] of float16, float32 or float64';
-const ADAPTER = ['--adapter <name>', 'part of the name of the adapter to use'] as const;
-const FORCE = ['--force', 'replace files that are there already'] as const;
-const ALIGNER = ['--aligner <file>', 'what `eli align fit` wrote'] as const;
+const FORCE = ['--force', 'replace existing files'] as const;
+const ALIGNER = ['--aligner <file>', 'a file written by `eli align fit`'] as const;
 
-/** Registers `eli align`: the aligner for latents of any model, from files to files. */
+/** Adds `eli align`: the aligner for latents of any model, from files to files. */
 export function addAlign(program: Command): void {
   const align = program.command('align').description('align latents of your own models, from files to files');
 
@@ -23,7 +22,7 @@ export function addAlign(program: Command): void {
     .requiredOption('--current <latents>', 'latents of the current model, the same rows')
     .requiredOption('--out <file>', 'aligner to write (.safetensors)')
     .addOption(
-      new Option('--control <name>', 'fit this closed form instead, to compare with').choices(
+      new Option('--control <name>', 'fit this closed form instead, as a baseline').choices(
         Object.keys(CLOSED_FORMS),
       ),
     )
@@ -40,7 +39,7 @@ export function addAlign(program: Command): void {
     .requiredOption('--current <latents>', `current-task latents by the current model: ${LATENTS}`)
     .requiredOption('--out <file>', 'gate to write (.safetensors)')
     .addOption(
-      new Option('--kind <name>', 'what it looks at: the energy, or the density of current-task latents')
+      new Option('--kind <name>', 'what it decides by: the energy, or the density of current-task latents')
         .choices([...LATENT_GATES])
         .default(LATENT_GATES[0]),
     )
@@ -52,15 +51,18 @@ export function addAlign(program: Command): void {
 
   align
     .command('apply')
-    .description('align latents of any number, in batches')
+    .description('align any number of latents, in batches')
     .requiredOption(...ALIGNER)
     .requiredOption('--in <latents>', `latents to align: ${LATENTS}`)
     .requiredOption('--out <file>', 'aligned latents to write (.npy, float32)')
     .option(
       '--energies <file>',
-      'write the energy of each latent before and after too (.npy, float32 [n, 2])',
+      'also write the energy of each latent before and after (.npy, float32 [n, 2])',
     )
-    .option('--gate <file>', 'align only what this gate takes for old; `eli align gate` writes one')
+    .option(
+      '--gate <file>',
+      'align only the latents that this gate considers old; `eli align gate` writes one',
+    )
     .option(...ADAPTER)
     .option(...FORCE)
     .action(applyCommand);

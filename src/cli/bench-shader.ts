@@ -3,21 +3,18 @@ import { basename, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ShaderSettings, ShaderSpec } from '../bench/shader.ts';
 import type { Fill } from '../bench/shader-data.ts';
-import { numberOf } from './flags.ts';
+import { absolute, numberOf } from './flags.ts';
 
-/** Settings while flags are read. */
-type Draft = { -readonly [K in keyof ShaderSettings]: ShaderSettings[K] };
-
-const draft = (): Draft => ({ size: {}, fill: {}, param: {}, override: {}, const: {} });
+const none = (): ShaderSettings => ({ size: {}, fill: {}, param: {}, override: {}, const: {} });
 
 /**
- * Adds the flags of `eli bench --shader`. Their order counts: those before the first --shader are for all of them, those
- * behind one for it alone. The shaders are in the list that comes back, once the command line is read.
+ * Adds the flags of `eli bench --shader`. Their order matters: those before the first --shader apply to all shaders,
+ * those after a --shader to that one. The list returned is complete once the command line has been parsed.
  */
 export function addShaderFlags(command: Command): readonly ShaderSpec[] {
   const specs: ShaderSpec[] = [];
-  const shared = draft();
-  const current = (): Draft => (specs.at(-1)?.own as Draft | undefined) ?? shared;
+  const shared = none();
+  const current = (): ShaderSettings => specs.at(-1)?.own ?? shared;
   const named = (
     kind: 'size' | 'fill' | 'param' | 'override' | 'const',
     value: (text: string) => unknown,
@@ -25,8 +22,7 @@ export function addShaderFlags(command: Command): readonly ShaderSpec[] {
     return (text: string): void => {
       const [, name, rest] = /^([\w.]+)=(.+)$/.exec(text) ?? [];
       if (name === undefined) throw new InvalidArgumentError('It must be NAME=VALUE.');
-      const target = current();
-      Object.assign(target, { [kind]: { ...target[kind], [name]: value(rest!) } });
+      Object.assign(current()[kind], { [name]: value(rest!) });
     };
   };
   const one = (kind: keyof ShaderSettings, value: (text: string) => unknown) => {
@@ -35,41 +31,37 @@ export function addShaderFlags(command: Command): readonly ShaderSpec[] {
     };
   };
   command
-    .option('--shader <file>', 'time this WGSL file; again for another beside it', (text: string) => {
-      specs.push({ file: fileOf(text), name: basename(text), own: draft(), shared });
+    .option('--shader <file>', 'time this WGSL file; repeat to compare several', (text: string) => {
+      specs.push({ file: fileOf(text), name: basename(text), own: none(), shared });
     })
     .option('--groups <x,y,z>', 'workgroups to launch', one('groups', groupsOf))
     .option(
       '--size <name=n>',
-      'elements of a storage buffer that is an array (vec4f is one)',
+      'elements of a runtime-sized storage array (a vec4f is one)',
       named('size', countOf),
     )
-    .option(
-      '--param <name=v>',
-      'number of a uniform: params.n=100, n=100, v=1,2,3',
-      named('param', numbersOf),
-    )
+    .option('--param <name=v>', 'value of a uniform: params.n=100, n=100, v=1,2,3', named('param', numbersOf))
     .option('--override <name=v>', 'value of an override', named('override', constantOf))
     .option('--const <name=v>', 'value of a `const NAME: type = value;`', named('const', constantOf))
-    .option('--fill <name=v>', 'what a buffer holds at first: 0, or random in -1..1', named('fill', fillOf))
-    .option('--seed <n>', 'of random inputs (default: 1)', one('seed', countOf))
-    .option(
-      '--entry <name>',
-      'entry point, where there are several',
-      one('entry', (text) => text),
-    )
+    .option('--fill <name=v>', 'initial contents of a buffer: 0, or random in -1..1', named('fill', fillOf))
+    .option('--seed <n>', 'seed of random inputs (default: 1)', one('seed', countOf))
+    .option('--entry <name>', 'entry point, if there are several', one('entry', String))
     .option(
       '--check <file>',
-      'module whose default export computes what is right',
-      one('check', (text) => resolve(text)),
+      'module whose default export computes the expected results',
+      one('check', absolute),
     )
-    .option('--tolerance <t>', 'allowed: t · (1 + |right|) (default: 1e-5)', one('tolerance', numberOf))
-    .option('--flops <n>', 'floating-point operations of a launch', one('flops', numberOf))
-    .option('--bytes <n>', 'bytes that a launch moves', one('bytes', numberOf));
+    .option(
+      '--tolerance <t>',
+      'allowed error: t · (1 + |expected|) (default: 1e-5)',
+      one('tolerance', numberOf),
+    )
+    .option('--flops <n>', 'floating-point operations per launch', one('flops', numberOf))
+    .option('--bytes <n>', 'bytes moved per launch', one('bytes', numberOf));
   return specs;
 }
 
-/** A file of one's own, else one of the engine's. */
+/** The user's file, or if there is none, one of the engine's. */
 const fileOf = (text: string): string => {
   const own = resolve(text);
   return existsSync(own) || text.startsWith('.') || !text.includes('/') ? own : text;

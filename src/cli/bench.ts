@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { loadTuning } from '../bench/autotune.ts';
 import { type BenchRow, measure } from '../bench/measure.ts';
@@ -6,9 +5,9 @@ import { NAMED_WORKLOADS } from '../bench/named-workloads.ts';
 import { registryWorkloads } from '../bench/op-workloads.ts';
 import { measureRoofline, type Roofline } from '../bench/roofline.ts';
 import { type ShaderSpec, shaderWorkloads } from '../bench/shader.ts';
-import { inGroups, measureTogether } from '../bench/together.ts';
+import type { Workload } from '../bench/workload.ts';
 import { brief, EliError, isRecord } from '../errors.ts';
-import { fileError } from '../files/files.ts';
+import { readFileBytes } from '../files/files.ts';
 import { Engine } from '../gpu/engine.ts';
 import '../ops/all.ts';
 import { writeJson } from '../report/json.ts';
@@ -30,33 +29,22 @@ interface Flags {
   tuning?: string;
 }
 
-/** What `--json` writes. */
-interface BenchFile {
-  readonly adapter: string;
-  readonly driver: string;
-  readonly roofline: Roofline;
-  readonly rows: readonly BenchRow[];
-}
-
 export function addBench(program: Command): void {
   const command = program
     .command('bench')
     .argument(
       '[filter]',
-      'part of the names of the rows to measure (case does not count), such as "op: matmul" or "aligner"',
+      'part of the names of the rows to measure (in any case), such as "op: matmul" or "aligner"',
     )
     .description(
-      'time every op and the workloads made of them: medians, GPU time, share of what the adapter can do',
+      'time every op and typical workloads: medians, GPU time, share of the peak rates of the adapter',
     )
     .option('--time <ms>', 'how long each row is timed', numberOf, 1000)
-    .option('--json <file>', 'write the figures there')
-    .option('--compare <file>', 'figures of an earlier --json: say what changed beyond the noise')
+    .option('--json <file>', 'write the figures to this file')
+    .option('--compare <file>', 'show changes beyond the noise since this --json file')
     .option('--picture <name>', 'draw the roofline into <name>.svg and <name>.png')
-    .option('--variants', 'instead, time every variant of the kernels that the rows launch, and check it')
-    .option(
-      '--tuning <file>',
-      'take the variants this file names; with --variants, write the fastest into it',
-    )
+    .option('--variants', 'time and check every variant of the kernels that the rows launch instead')
+    .option('--tuning <file>', 'use the variants of this file; with --variants, write the fastest to it')
     .option('--adapter <name>', 'part of the name of the adapter to use');
   const shaders = addShaderFlags(command);
   command.action((filter: string | undefined, flags: Flags) => bench(filter, flags, shaders));
@@ -67,8 +55,8 @@ async function bench(
   flags: Flags,
   shaders: readonly ShaderSpec[],
 ): Promise<void> {
-  checkTogether(filter, flags, shaders.length > 0);
-  const before = flags.compare === undefined ? undefined : readBench(flags.compare);
+  checkFlags(filter, flags, shaders.length > 0);
+  const before = flags.compare === undefined ? undefined : await readBench(flags.compare);
   const known = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
     name.toLowerCase().includes((filter ?? '').toLowerCase()),
   );
@@ -79,7 +67,7 @@ async function bench(
   }
   const engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
   try {
-    if (flags.variants === true) return await benchVariants(engine, known, flags);
+    if (flags.variants) return await benchVariants(engine, known, flags);
     if (flags.tuning !== undefined) await loadTuning(engine, flags.tuning);
     const workloads = shaders.length > 0 ? await shaderWorkloads(engine, shaders) : known;
     const { name: adapter, driver } = engine.adapter;
@@ -92,44 +80,47 @@ async function bench(
     try {
       for (const group of inGroups(workloads)) {
         bar.update(rows.length, group[0]!.name);
-        const options = { time: flags.time };
-        if (group.length > 1) rows.push(...(await measureTogether(engine, group, options)));
-        else rows.push(await measure(engine, group[0]!, options));
+        rows.push(...(await measure(engine, group, flags.time)));
       }
       bar.update(rows.length);
     } finally {
       bar.done();
     }
     process.stdout.write(`${await renderTable(columns(roofline, before), rows)}\n`);
-    process.stdout.write(
-      'share: of the roof that is nearer, GFLOP/s or GB/s; first: with compiling, if it had to be\n',
-    );
-    if (flags.json !== undefined) {
-      await writeJson(flags.json, { adapter, driver, roofline, rows } satisfies BenchFile);
-    }
+    process.stdout.write('share: of the nearer roof, GFLOP/s or GB/s; first: includes compilation, if any\n');
+    if (flags.json !== undefined) await writeJson(flags.json, { adapter, driver, roofline, rows });
     if (flags.picture !== undefined) await draw(flags.picture, rows, roofline, adapter);
   } finally {
     engine.dispose();
   }
 }
 
-/** @throws EliError `ARGUMENT` for flags of which one would be ignored. */
-function checkTogether(filter: string | undefined, flags: Flags, shaders: boolean): void {
+/** Workloads to time in turn, by their `together`; each of the others alone. */
+function inGroups(workloads: readonly Workload[]): Iterable<Workload[]> {
+  const groups = new Map<string, Workload[]>();
+  for (const workload of workloads) {
+    const key = workload.together ?? workload.name;
+    groups.set(key, [...(groups.get(key) ?? []), workload]);
+  }
+  return groups.values();
+}
+
+/** @throws EliError `ARGUMENT` for a combination of flags of which one would be ignored. */
+function checkFlags(filter: string | undefined, flags: Flags, shaders: boolean): void {
   const wrong =
-    (shaders && filter !== undefined && `a filter ("${filter}") does not go with --shader`) ||
-    (shaders && flags.variants === true && '--variants does not go with --shader') ||
-    (flags.variants === true && flags.compare !== undefined && '--compare does not go with --variants') ||
-    (flags.variants === true && flags.picture !== undefined && '--picture does not go with --variants');
+    (shaders && filter !== undefined && `a filter ("${filter}") cannot be combined with --shader`) ||
+    (shaders && flags.variants && '--variants cannot be combined with --shader') ||
+    (flags.variants && flags.compare !== undefined && '--compare cannot be combined with --variants') ||
+    (flags.variants && flags.picture !== undefined && '--picture cannot be combined with --variants');
   if (wrong) throw new EliError('ARGUMENT', wrong, { hint: 'leave one of them out' });
   if (!(flags.time > 0)) throw new EliError('ARGUMENT', `--time is ${flags.time}, must be above 0`);
 }
 
 function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefined): Column<BenchRow>[] {
-  const fixed = (value: number | undefined): string | undefined =>
-    value === undefined ? undefined : value.toPrecision(3);
-  const share = ({ gflops, gbs }: BenchRow): string | undefined => {
-    const shares = [gflops && gflops / roof.gflops, gbs && gbs / roof.gbs].filter((s) => s !== undefined);
-    return shares.length === 0 ? undefined : `${(100 * Math.max(...shares)).toFixed(0)} %`;
+  const fixed = (value: number | undefined): string | undefined => value?.toPrecision(3);
+  const share = ({ gflops = 0, gbs = 0 }: BenchRow): string | undefined => {
+    const nearer = Math.max(gflops / roof.gflops, gbs / roof.gbs);
+    return nearer > 0 ? `${(100 * nearer).toFixed(0)} %` : undefined;
   };
   return [
     { head: 'row', align: 'left', cell: (row) => row.name },
@@ -150,7 +141,7 @@ function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefin
   ];
 }
 
-/** How a row stands to an earlier one: noise where the quartiles meet. */
+/** How a row compares with an earlier one; the change is noise where the ranges between the quartiles overlap. */
 export function changeOf(before: BenchRow | undefined, now: BenchRow): string | undefined {
   if (before === undefined) return undefined;
   const ratio = `× ${(now.median / before.median).toFixed(2)}`;
@@ -159,30 +150,22 @@ export function changeOf(before: BenchRow | undefined, now: BenchRow): string | 
   return `${ratio} (noise)`;
 }
 
-/** What a comparison needs of a row. */
-function checkRow(row: unknown, i: number): BenchRow {
-  const { name, low, median, high } = (isRecord(row) ? row : {}) as Record<string, unknown>;
-  if (typeof name !== 'string' || ![low, median, high].every(Number.isFinite))
-    throw new Error(`row ${i} is ${brief(row)}`);
-  return row as BenchRow;
-}
-
-/** @throws EliError `FILE` when the file holds no such rows. */
-export function readBench(path: string): Map<string, BenchRow> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw fileError('read', path, cause);
-  }
+/** The rows of an earlier `--json` file by name. @throws EliError `FILE` when it cannot be read or has no such rows. */
+export async function readBench(path: string): Promise<Map<string, BenchRow>> {
+  const text = new TextDecoder().decode(await readFileBytes(path));
   try {
     const file: unknown = JSON.parse(text);
-    const rows = isRecord(file) ? file.rows : undefined;
+    const rows: unknown = isRecord(file) ? file.rows : undefined;
     if (!Array.isArray(rows)) throw new Error(`its rows are ${brief(rows)}`);
-    return new Map(rows.map((row, i) => [checkRow(row, i).name, row as BenchRow]));
+    for (const [i, row] of rows.entries()) {
+      const { name, low, median, high } = (isRecord(row) ? row : {}) as Record<string, unknown>;
+      if (typeof name !== 'string' || ![low, median, high].every(Number.isFinite))
+        throw new Error(`row ${i} is ${brief(row)}`);
+    }
+    return new Map((rows as BenchRow[]).map((row) => [row.name, row]));
   } catch (cause) {
-    throw new EliError('FILE', `${path} holds no figures of eli bench: ${(cause as Error).message}`, {
-      hint: 'write such a file with --json',
+    throw new EliError('FILE', `${path} is not a --json file of eli bench: ${(cause as Error).message}`, {
+      hint: 'write one with --json',
       cause,
     });
   }

@@ -14,11 +14,10 @@ const SHOWN_LIMITS = [
   'maxComputeInvocationsPerWorkgroup',
 ] as const;
 
-/** Prints what the engine finds on this machine; throws when it cannot compute. */
+const print = (label: string, value: string) => process.stdout.write(`${label.padEnd(12)}${value}\n`);
+
+/** Prints what the engine finds on this machine; throws if it cannot compute. */
 export async function doctor(options: { adapter?: string }): Promise<void> {
-  const print = (label: string, value: string): void => {
-    process.stdout.write(`${label.padEnd(12)}${value}\n`);
-  };
   print('node', `${process.version}, ${process.platform} ${process.arch}`);
   const engine = await Engine.create(options);
   try {
@@ -36,30 +35,31 @@ export async function doctor(options: { adapter?: string }): Promise<void> {
     for (const name of SHOWN_LIMITS)
       print('limit', `${name} ${engine.device.limits[name].toLocaleString('en')}`);
     print('features', adapter.features.join(', '));
-    await checkMatmul(engine, print);
+    await checkMatmul(engine);
     if (adapter.software) {
       print(
         'note',
-        'no GPU is used. If this machine has one, install its Vulkan driver; `vulkaninfo --summary` lists what Vulkan sees',
+        'no GPU is used. If this machine has one, install its Vulkan driver; `vulkaninfo --summary` lists what Vulkan finds',
       );
     }
-    for (const feature of ['timestamp-query', 'shader-f16', 'subgroups'] as const) {
+    for (const [feature, without] of MISSING) {
       if (!engine.has(feature))
-        print('note', `${feature} is missing: the engine does without, ${LACK[feature]}`);
+        print('note', `${feature} is missing: the engine works without it, but ${without}`);
     }
   } finally {
     engine.dispose();
   }
 }
 
-const LACK = {
-  'timestamp-query': 'GPU times cannot be measured',
-  'shader-f16': 'half precision cannot be used',
-  subgroups: 'aligner iterations take the slower plain path',
-} as const;
+/** Optional features, and what an engine without them cannot do. */
+const MISSING = [
+  ['timestamp-query', 'GPU times cannot be measured'],
+  ['shader-f16', 'half precision cannot be used'],
+  ['subgroups', 'aligner iterations take the slower plain path'],
+] as const;
 
-/** Checks a product against float64 on some rows and times it. */
-async function checkMatmul(engine: Engine, print: (label: string, value: string) => void): Promise<void> {
+/** Checks some rows of a product against float64 and times it. */
+async function checkMatmul(engine: Engine): Promise<void> {
   const a = randomUniform(engine, [SIZE, SIZE], { seed: 1 }, -1, 1);
   const b = randomUniform(engine, [SIZE, SIZE], { seed: 2 }, -1, 1);
   const c = matmul(a, b);

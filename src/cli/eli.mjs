@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// The `eli` command. In a clone the TypeScript sources run, so that an old dist never answers for them; the published
-// package has no sources, only dist.
+// The `eli` command. In a clone it runs the TypeScript sources, never an outdated dist; the published package has only
+// dist.
 import { existsSync } from 'node:fs';
 
-// A reader that has seen enough (`eli … --help | head`) is not an error.
+// A reader that stops early (`eli … --help | head`) is not an error.
 process.stdout.on('error', (error) => {
   if (error.code === 'EPIPE') process.exit();
   throw error;

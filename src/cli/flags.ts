@@ -1,16 +1,16 @@
-import { stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
 import { EliError } from '../errors.ts';
 import { readConfig } from '../files/config-file.ts';
 
-/** A config's key as a flag, with dashes: stepSize is --step-size. */
+/** The flag of a config key, without its leading dashes: `step-size` for stepSize. */
 export function flagOf(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** The value of a flag that is a path, so that a resume from another folder finds it as well. */
+/** The value of a flag that is a path: absolute, so that a resume from another folder finds it too. */
 export function absolute(path: string): string {
   return resolve(path);
 }
@@ -28,7 +28,7 @@ const PARSERS: Readonly<Record<string, (text: string) => unknown>> = {
   name: (text) => text,
 };
 
-/** A flag for each key of a config; the help text says its range and default. */
+/** Adds a flag for each key of a config; the help text gives its range and default. */
 export function addConfigFlags(command: Command, { keys }: { readonly keys: Keys }): void {
   for (const [key, { help, kind, range, ...rest }] of Object.entries(keys)) {
     const flag = flagOf(key);
@@ -40,7 +40,7 @@ export function addConfigFlags(command: Command, { keys }: { readonly keys: Keys
   }
 }
 
-/** The part of a config that a command line gives: its flags, and of other keys what the file of `--config` says. */
+/** The part of a config that a command line gives: its flags, and other keys from the file of `--config`. */
 export function givenConfig<K extends Keys>(
   table: ConfigTable<K>,
   flags: Values & { readonly config?: string },
@@ -48,11 +48,12 @@ export function givenConfig<K extends Keys>(
   return { ...readConfig(flags.config), ...table.pick(flags) };
 }
 
-/** @throws EliError `FILE` when something is there already and may not be replaced (`--force`). */
-export async function refuseExisting(path: string, force: boolean | undefined): Promise<void> {
-  if (force === true) return;
-  const found = await stat(path).catch(() => undefined);
-  if (found === undefined) return;
+/** The option of every command that opens an engine, for `command.option`. */
+export const ADAPTER = ['--adapter <name>', 'part of the name of the adapter to use'] as const;
+
+/** @throws EliError `FILE` if the file exists and may not be replaced (`--force`). */
+export function refuseExisting(path: string, force = false): void {
+  if (force || !existsSync(path)) return;
   throw new EliError('FILE', `${path} is already there`, {
     hint: 'choose another name, or replace it with --force',
   });

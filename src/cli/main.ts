@@ -4,6 +4,7 @@ import { RunStopped } from '../experiments/session.ts';
 import { addAlign } from './align.ts';
 import { addBench } from './bench.ts';
 import { doctor } from './doctor.ts';
+import { ADAPTER } from './flags.ts';
 import { addRunMnist } from './run-mnist.ts';
 import { addRunMnistEnergies } from './run-mnist-energies.ts';
 import { addTrain } from './train.ts';
@@ -11,12 +12,12 @@ import { addTrain } from './train.ts';
 const EXIT_CODES: Partial<Record<ErrorCode, number>> = { ABORTED: 130, CONFIG: 2 };
 
 /**
- * Exit codes: 0 done; 1 failed; 2 wrong use of the command line or a config that is refused, so that the same command
- * fails again; 75 stopped by a signal with its checkpoint written, to be resumed; 130 or 143 stopped without one.
+ * Exit codes: 0 done; 1 failed; 2 wrong command line or config, so that the same command will fail again; 75 stopped by
+ * a signal with a checkpoint, to be resumed; 130 or 143 stopped without one.
  */
 export async function main(argv: string[]): Promise<number> {
   const program = new Command('eli')
-    .description('ELI, the energy-based latent aligner, on a WebGPU engine of its own')
+    .description('ELI, the energy-based latent aligner, on its own WebGPU engine')
     .showHelpAfterError('(add --help for all flags)')
     .exitOverride();
   const run = program.command('run').description('run an experiment of the paper');
@@ -30,7 +31,7 @@ export async function main(argv: string[]): Promise<number> {
     .description(
       'adapter, driver, limits and features, a check of results and speed, and what to do about problems',
     )
-    .option('--adapter <name>', 'part of the name of the adapter to use')
+    .option(...ADAPTER)
     .action(doctor);
   try {
     await program.parseAsync(argv, { from: 'user' });

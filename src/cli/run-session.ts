@@ -1,66 +1,81 @@
 import type { Command } from 'commander';
+import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
 import type { ImageData } from '../data/image-set.ts';
-import { type ConfigRules, RunSession } from '../experiments/session.ts';
+import { type RunSession, withRunSession } from '../experiments/session.ts';
 import { Engine } from '../gpu/engine.ts';
+import { ADAPTER, addConfigFlags, givenConfig } from './flags.ts';
 import { interruptSignal } from './interrupt.ts';
 
-/** Flags that every run has. */
-export interface RunFlags {
+/** Options of every run, for `command.option`. */
+export const RESUME = ['--resume', 'continue the run in --out, with its config'] as const;
+export const CONFIG = ['--config <file>', 'JSON file with config keys; flags override it'] as const;
+export const NO_PICTURES = ['--no-pictures', 'draw no pictures'] as const;
+
+interface RunFlags extends Values {
   readonly out?: string;
   readonly resume?: boolean;
+  readonly config?: string;
   readonly adapter?: string;
 }
+/** Flags that are not stored with the run; a resume repeats the others. */
+const NOT_STORED = ['out', 'resume', 'config'];
 
-/** The flags `names` that the command line gives, not those that have their default. */
-export function givenOptions(command: Command, names: readonly string[]): Record<string, unknown> {
-  const given = names.filter((name) => command.getOptionValueSource(name) === 'cli');
-  return Object.fromEntries(given.map((name) => [name, command.getOptionValue(name)]));
+const STOPPING = `
+SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGUSR1 stops a run: it writes a checkpoint and ends with exit code 75; --resume
+--out FOLDER continues it. A second signal ends it at once (130, or 143 for SIGTERM). Other exit codes: 0 done, 1 failed,
+2 wrong flags or config. npx does not pass signals on: batch jobs call \`node node_modules/eli-webgpu/src/cli/eli.mjs …\`.`;
+
+/** What a command that runs an experiment does. */
+export interface RunWork<K extends Keys, D> {
+  readonly table: ConfigTable<K>;
+  /** The name of the run's default folder. */
+  name(config: ConfigOf<ConfigTable<K>>): string;
+  load(session: RunSession<ConfigOf<ConfigTable<K>>>): Promise<D>;
+  work(session: RunSession<ConfigOf<ConfigTable<K>>>, engine: Engine, data: D): Promise<void>;
 }
 
-/** For the help texts. */
-export const STOPPING = `
-A run is stopped by SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGUSR1: it writes a checkpoint and ends with exit code 75; --resume
---out FOLDER goes on with it. A second signal ends it at once (130, or 143 for SIGTERM). Other exit codes: 0 done, 1 failed,
-2 wrong flags or config. npx does not hand signals on: batch jobs call \`node node_modules/eli-webgpu/src/cli/eli.mjs …\`.`;
-
-export interface RunWork<C, D> {
-  readonly rules: ConfigRules<C>;
-  /** Keys of the config that the command line gives. */
-  readonly given: Partial<C>;
-  /** What else it gives and a resume repeats. */
-  readonly options: Readonly<Record<string, unknown>>;
-  /** Of the run's folder, where none is given. */
-  name(config: C): string;
-  load(session: RunSession<C>): Promise<D>;
-  work(session: RunSession<C>, engine: Engine, data: D): Promise<void>;
+/** Makes `command`, which has its specific options already, run an experiment; adds the flags of the config. */
+export function addRun<K extends Keys, D extends ImageData>(command: Command, run: RunWork<K, D>): void {
+  const stored = command.options
+    .map((option) => option.attributeName())
+    .filter((name) => !NOT_STORED.includes(name));
+  addConfigFlags(command.option(...ADAPTER), run.table);
+  command.addHelpText('after', STOPPING);
+  command.action((flags: RunFlags) => {
+    // Without the defaults.
+    const given = stored.filter((name) => command.getOptionValueSource(name) === 'cli');
+    return runSession(flags, Object.fromEntries(given.map((name) => [name, flags[name]])), run);
+  });
 }
 
 /**
- * Does a run in its folder: the folder is checked and locked first, then data are read and the adapter is opened. A
- * signal stops it once its checkpoint is written.
+ * Runs an experiment in a folder: the folder is checked and locked first, then the data are read and the adapter is
+ * opened. A signal stops the run once its checkpoint is written.
  */
-export async function runSession<C, D extends ImageData>(
+async function runSession<K extends Keys, D extends ImageData>(
   flags: RunFlags,
-  { rules, given, options, name, load, work }: RunWork<C, D>,
+  options: Values,
+  { table, name, load, work }: RunWork<K, D>,
 ): Promise<void> {
   const { signal, done } = interruptSignal('stopping as soon as a checkpoint is written');
-  let session: RunSession<C> | undefined;
-  let engine: Engine | undefined;
+  const { out: folder, resume = false, adapter } = flags;
+  const session = { folder, resume, signal, options };
   try {
-    const { out: folder, resume = false } = flags;
-    session = await RunSession.open(rules, given, { folder, resume, signal, options }, name);
-    if (session.wasComplete) process.stderr.write(`the run in ${session.folder} is complete already\n`);
-    const data = await load(session);
-    session.check();
-    engine = await Engine.create(flags.adapter === undefined ? {} : { adapter: flags.adapter });
-    await session.begin(engine.adapter, data);
-    process.stderr.write(`${data.source} on ${engine.adapter.name} (${engine.adapter.driver})\n`);
-    process.stderr.write(`run folder: ${session.folder}\n`);
-    await work(session, engine, data);
-    await session.finish();
+    await withRunSession(table, givenConfig(table, flags), session, name, async (run) => {
+      if (run.wasComplete) process.stderr.write(`the run in ${run.folder} is complete already\n`);
+      const data = await load(run);
+      run.check();
+      const engine = await Engine.create({ adapter });
+      try {
+        await run.begin(engine.adapter, data);
+        process.stderr.write(`${data.source} on ${engine.adapter.name} (${engine.adapter.driver})\n`);
+        process.stderr.write(`run folder: ${run.folder}\n`);
+        await work(run, engine, data);
+      } finally {
+        engine.dispose();
+      }
+    });
   } finally {
-    engine?.dispose();
-    await session?.close();
     done();
   }
 }

@@ -1,4 +1,4 @@
-// A software Vulkan driver for setup.mjs: Mesa's lavapipe, by the machine's own package manager.
+// A software Vulkan driver for setup.mjs: Mesa's lavapipe, from the machine's package manager.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ const run = (command, input = '') =>
   spawnSync(command[0], command.slice(1), { input, encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
 const has = (program) => run(['sh', '-c', `command -v ${program}`]).status === 0;
 
-/** The words to put before a command so that it runs as root; null when this user may not. */
+/** The words to put before a command to run it as root; null if this user may not. */
 function asRoot() {
   if (process.getuid() === 0) return [];
   return run(['sudo', '-n', 'true']).status === 0 ? ['sudo', '-n'] : null;
@@ -27,8 +27,8 @@ function distribution() {
 }
 
 /**
- * Installs Mesa's lavapipe with apt: the release's own, or on a Debian whose own is too old the one in backports.
- * False when apt or the right to use it is missing, or when Dawn accepts nothing of what apt has.
+ * Installs Mesa's lavapipe with apt: the release's version, or the one in backports on a Debian whose version is too old.
+ * False if apt or the right to use it is missing, or if Dawn accepts none of the versions that apt has.
  */
 export function installMesa({ say, works }) {
   const root = asRoot();
@@ -46,7 +46,7 @@ export function installMesa({ say, works }) {
     apt('install', '--no-install-recommends', '--no-remove', ...options, ...PACKAGES) && works();
 
   say('reading the package lists (apt-get update)');
-  apt('update'); // a broken list of somebody else's does not matter; install tells whether ours is there
+  apt('update'); // a broken list of another source does not matter; install finds out whether ours is there
 
   const version = /Candidate: (\d+)\S*/.exec(run(['apt-cache', 'policy', PACKAGES[0]]).stdout);
   if (version !== null && Number(version[1]) > REFUSED_MESA) {
@@ -70,7 +70,7 @@ export function installMesa({ say, works }) {
   return false;
 }
 
-/** Where apt has Debian's main packages of a suite from: `{ file, uri }`; undefined when it has not. */
+/** Where apt gets Debian's main packages of a suite from, `{ file, uri }`; undefined if it does not. */
 function debianSource(codename) {
   const filter = ['Created-By: Packages', 'Component: main', `Codename: ${codename}`];
   const { stdout } = run(['apt-get', 'indextargets', '--format', '$(SOURCESENTRY) $(REPO_URI)', ...filter]);
@@ -78,7 +78,7 @@ function debianSource(codename) {
   return match === null ? undefined : { file: match[1], uri: match[2] };
 }
 
-/** The machine's own Debian source with the suite changed to backports, so that mirror, keys and options stay. */
+/** The machine's Debian source with the suite changed to backports: mirror, keys and options stay. */
 function backportsSource(codename) {
   const own = debianSource(codename);
   if (own === undefined) return undefined;
@@ -112,18 +112,18 @@ function backportsSource(codename) {
 /** Where `fetchSwiftShader` puts it. */
 const CACHED = fileURLToPath(new URL('../../.cache/swiftshader', import.meta.url));
 
-/** The environments in which the SwiftShader that comes with a Chromium or Chrome on this machine may be found. */
+/** Environments in which the SwiftShader of a Chromium or Chrome on this machine may be found. */
 export function swiftShader() {
   const chromium = '/usr/lib/chromium';
   const folders = [chromium, '/usr/lib64/chromium-browser', '/opt/google/chrome', join(CACHED, chromium)];
   return folders.flatMap((folder) => {
     const driver = { VK_DRIVER_FILES: join(folder, 'vk_swiftshader_icd.json') };
-    // The browser also brings a Vulkan loader, for machines that have none.
+    // The browser also includes a Vulkan loader, for machines that have none.
     return existsSync(driver.VK_DRIVER_FILES) ? [driver, { ...driver, LD_LIBRARY_PATH: folder }] : [];
   });
 }
 
-/** Unpacks SwiftShader from Debian's chromium-common (30 MB) into this clone's cache; installs nothing. False where it fails. */
+/** Unpacks SwiftShader from Debian's chromium-common (30 MB) into this clone's cache; installs nothing. False if it fails. */
 export function fetchSwiftShader({ say }) {
   if (!has('apt-get') || !has('dpkg-deb')) return false;
   const folder = mkdtempSync(join(tmpdir(), 'eli-swiftshader-'));
@@ -143,7 +143,7 @@ export function fetchSwiftShader({ say }) {
   }
 }
 
-/** The lines that tell the user what to do when nothing could be installed for them. */
+/** The lines that tell users what to do when nothing could be installed for them. */
 export function whatToInstall() {
   const isRoot = process.getuid() === 0;
   const sudo = isRoot ? '' : 'sudo ';
@@ -160,6 +160,6 @@ export function whatToInstall() {
   return [
     'a software Vulkan driver (lavapipe of Mesa 23 or newer) and the Vulkan loader must be installed:',
     manager === undefined ? '  with the package manager of this system' : `  ${commands[manager]}`,
-    'or name the ICD file of a driver of your own: export VK_DRIVER_FILES=/path/to/icd.json',
+    'or name the ICD file of another driver: export VK_DRIVER_FILES=/path/to/icd.json',
   ];
 }

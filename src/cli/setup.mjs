@@ -1,6 +1,6 @@
 // What `npm start` and `npm test` need on a fresh machine: the packages of package-lock.json and a Vulkan driver that
-// Dawn accepts. Plain JavaScript without a dependency, because it runs before there are packages.
-// Says nothing when there is nothing to do; every step is one line on stderr.
+// Dawn accepts. Plain JavaScript without dependencies, because it runs before packages are installed.
+// Prints nothing when there is nothing to do, otherwise one line per step on stderr.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { installMesa, swiftShader, whatToInstall } from './setup-vulkan.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const say = (text) => process.stderr.write(`setup: ${text}\n`);
 
-/** Ends the process: what was wrong, then what to do. */
+/** Prints what is wrong and what to do, and ends the process. */
 function stop(...lines) {
   for (const line of lines) say(line);
   process.exit(1);
@@ -22,7 +22,7 @@ function checkNode() {
     stop(`Node ${process.versions.node} is too old: 20.11 or newer is needed`);
 }
 
-/** Whether what npm says it has installed holds every package of the lock file, at its version. */
+/** Whether npm has installed every package of the lock file at its version. */
 function packagesMatch() {
   try {
     const read = (path) => JSON.parse(readFileSync(join(root, path), 'utf8')).packages;
@@ -30,7 +30,7 @@ function packagesMatch() {
     return Object.entries(read('package-lock.json')).every(([path, wanted]) => {
       if (path === '') return true;
       const found = installed[path];
-      // Optional packages for other platforms are in the lock file and never installed here.
+      // The lock file also has optional packages for other platforms, which are never installed here.
       if (found === undefined) return wanted.optional === true || wanted.devOptional === true;
       return found.version === wanted.version && found.integrity === wanted.integrity;
     });
@@ -40,10 +40,10 @@ function packagesMatch() {
 }
 
 function installPackages() {
-  // The published package has no lock file: its packages are the business of whoever installed it.
+  // The published package has no lock file: whoever installed it takes care of its packages.
   if (!existsSync(join(root, 'package-lock.json')) || packagesMatch()) return;
   say('installing the packages of package-lock.json (npm ci)');
-  // --include=dev: the sources run through tsx, a development dependency, whatever NODE_ENV says.
+  // --include=dev: the sources run through tsx, a development dependency, whatever NODE_ENV is.
   const { status } = spawnSync('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], {
     cwd: root,
     stdio: ['ignore', 2, 2],
@@ -59,13 +59,13 @@ const PROBE = `
     process.exit(${NOT_LOADED});
   });
   Object.assign(globalThis, globals);
-  // Dawn's null back end computes nothing; naming the real one keeps it out.
+  // Naming the real back end excludes Dawn's null back end, which computes nothing.
   const gpu = create(process.platform === 'linux' ? ['backend=vulkan'] : []);
   const adapter = await gpu.requestAdapter();
   process.exit(adapter === null ? 1 : 0);
 `;
 
-/** Asks Dawn for an adapter, in a process of its own: a driver that is loaded stays loaded, and may crash. */
+/** Asks Dawn for an adapter, in a separate process: a driver stays loaded once it is, and may crash. */
 function findAdapter(env = {}) {
   const child = spawnSync(process.execPath, ['--input-type=module', '--eval', PROBE], {
     cwd: root,
@@ -84,7 +84,7 @@ function provideAdapter() {
   for (const name of ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']) {
     const value = process.env[name];
     if (value)
-      stop(`${name}=${value} names no driver that Dawn accepts; correct or unset it`, first.messages);
+      stop(`${name}=${value} does not name a driver that Dawn accepts; correct or unset it`, first.messages);
   }
   if (process.platform !== 'linux') {
     stop('Dawn finds no GPU adapter; install or update the graphics driver of this machine', first.messages);
@@ -96,7 +96,7 @@ function provideAdapter() {
   for (const env of swiftShader()) {
     if (!findAdapter(env).usable) continue;
     const words = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-    stop("a browser's slower software driver is here; to use it:", `  export ${words.join(' ')}`);
+    stop("a browser's slower software driver is installed; to use it:", `  export ${words.join(' ')}`);
   }
   stop(...whatToInstall(), 'Dawn says:', findAdapter().messages || 'nothing');
 }

@@ -1,11 +1,11 @@
 import { mat3 } from 'gl-matrix';
-import { EliError } from '../errors.ts';
+import { checkWhole, EliError } from '../errors.ts';
 import { bitsAt, checkSeed } from '../tensor/random.ts';
 import { STREAM } from '../tensor/streams.ts';
 
-/** How an image is moved, about its centre. */
+/** A change of an image about its centre. */
 export interface AffineMove {
-  /** Degrees, clockwise as seen (rows grow downwards). */
+  /** Degrees, clockwise on the screen (rows grow downwards). */
   readonly rotation?: number;
   /** Magnification; 1 leaves the size. */
   readonly scale?: number;
@@ -16,7 +16,7 @@ export interface AffineMove {
   readonly down?: number;
 }
 
-/** Between what the moves of random images lie, uniformly. */
+/** Ranges of random moves, drawn uniformly. */
 export interface AffineRanges {
   /** Rotation of −rotation … rotation degrees. Default 0. */
   readonly rotation?: number;
@@ -31,9 +31,9 @@ export interface AffineRanges {
 const DEGREE = Math.PI / 180;
 
 /**
- * The map from places (x, y) of the moved image to places of the image it is read from, in pixels from the centre of
- * the first one: rows (a, b, c), (d, e, f) of x' = a x + b y + c, y' = d x + e y + f. It is the inverse of: centre to
- * the origin, scale, shear, rotate, back, translate.
+ * The map from pixels (x, y) of the moved image to those of the original, both from the centre of the first pixel:
+ * rows (a, b, c), (d, e, f) of x' = a x + b y + c, y' = d x + e y + f. It is the inverse of: centre to the origin,
+ * scale, shear, rotate, back, translate.
  * @throws EliError `ARGUMENT` for a number that is not finite, a scale not above 0, or a shear not between ±90°.
  */
 export function affineMap(move: AffineMove, height: number, width: number): number[] {
@@ -42,12 +42,12 @@ export function affineMap(move: AffineMove, height: number, width: number): numb
   if (!finite || !(scale > 0) || Math.abs(shear) >= 90) {
     throw new EliError(
       'ARGUMENT',
-      `affineMap: rotation ${rotation}, scale ${scale}, shear ${shear}, right ${right}, down ${down} is no move`,
+      `affineMap: rotation ${rotation}, scale ${scale}, shear ${shear}, right ${right}, down ${down} is not a valid move`,
       { hint: 'numbers must be finite, scale above 0, shear between -90 and 90 degrees' },
     );
   }
   const [x, y] = [(width - 1) / 2, (height - 1) / 2];
-  // Plain arrays keep float64; gl-matrix holds columns one after the other.
+  // Plain arrays keep float64; gl-matrix is column-major.
   const forward = mat3.fromTranslation(identity(), [x + right, y + down]);
   mat3.rotate(forward, forward, rotation * DEGREE);
   mat3.multiply(forward, forward, [1, 0, 0, Math.tan(shear * DEGREE), 1, 0, 0, 0, 1]);
@@ -63,9 +63,9 @@ function identity(): mat3 {
 }
 
 /**
- * Random maps, [count, 2, 3] row-major, of which each augmented image takes one by chance (see `augment`): made once,
- * so that a training step needs nothing from the CPU.
- * @throws EliError `ARGUMENT` for a range that holds no valid move or a count that is not a whole number from 1.
+ * Random maps, [count, 2, 3] row-major, for `augment`, which picks one per image: made once, so that a training step
+ * needs nothing from the CPU.
+ * @throws EliError `ARGUMENT` for a range with invalid moves or a count that is not a whole number from 1.
  */
 export function affineMaps(
   ranges: AffineRanges,
@@ -74,9 +74,9 @@ export function affineMaps(
   count = 4096,
 ): Float32Array<ArrayBuffer> {
   const { rotation = 0, scale: [smallest, largest] = [1, 1], shear = 0, translation = 0 } = ranges;
-  if (!Number.isInteger(count) || count < 1 || !(smallest <= largest)) {
-    throw new EliError('ARGUMENT', `affineMaps: ${count} maps of scale ${smallest} to ${largest} are none`);
-  }
+  checkWhole('affineMaps: count', count, 1);
+  if (!(smallest <= largest))
+    throw new EliError('ARGUMENT', `affineMaps: scale ${smallest} to ${largest} is not a range`);
   checkSeed(random.seed);
   const source = { seed: random.seed, stream: random.stream ?? STREAM.affineMaps };
   const maps = new Float32Array(6 * count);

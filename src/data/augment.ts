@@ -4,44 +4,37 @@ import { empty, launch1d, tensor } from '../tensor/create.ts';
 import { checkSeed, type RandomSource } from '../tensor/random.ts';
 import { showShape } from '../tensor/shape.ts';
 import { checkDType, engineOf, Tensor } from '../tensor/tensor.ts';
-import type { ImageSet } from './image-set.ts';
+import type { ImageSet, ImageShape } from './image-set.ts';
 
-/**
- * Random changes of images, in this order; what is left out does not happen. shaders/augment/augment.wgsl says what
- * they are.
- */
+/** Random changes of images, each optional, in this order; shaders/augment/augment.wgsl defines them. */
 export interface Augmentation {
   /** A window of `size` (default: the image's) of the image with this many black pixels on each side. */
   readonly crop?: { readonly padding: number; readonly size?: readonly [number, number] };
   /** Probability of a horizontal flip. */
   readonly flip?: number;
-  /** Maps [k, 2, 3] (f32) from `affineMaps`; each image takes one by chance, read bilinearly. */
+  /** Maps [k, 2, 3] (f32) from `affineMaps`; each image is read through a random one, bilinearly. */
   readonly affine?: Tensor;
-  /** Pixels times a factor of 1 ± this, cut to 0 … 1. */
+  /** Pixels are multiplied by a factor of 1 ± this and clamped to 0 … 1. */
   readonly brightness?: number;
   /** After normalisation: side of a square of zeros (DeVries and Taylor, 2017). */
   readonly cutout?: number;
-  /** At last: α of mixup, shares of Beta(α, α) with the next image of the minibatch (Zhang et al., 2018). */
+  /** Last: α of mixup with the next image of the mini-batch, weights from Beta(α, α) (Zhang et al., 2018). */
   readonly mixup?: number;
 }
 
 /** Images on the device as bytes. */
-export interface ImageBytes {
+export interface ImageBytes extends ImageShape {
   /**
-   * uint8 [count, channels, height, width] row-major, four to a word (u32), the first in the lowest bits; in two parts
-   * where they are more than a kernel may see of one buffer, the first of `first` images.
+   * uint8 [count, channels, height, width] row-major, four to a word (u32), the first in the lowest bits. In two parts,
+   * the first of `first` images, when they exceed what a kernel can bind of one buffer.
    */
   readonly parts: readonly [Tensor] | readonly [Tensor, Tensor];
   readonly first: number;
-  readonly count: number;
-  readonly channels: number;
-  readonly height: number;
-  readonly width: number;
 }
 
 /**
  * Puts images on the device.
- * @param most bytes of a part; default: what the adapter allows.
+ * @param most largest number of bytes in a part; default: what the adapter allows.
  * @throws EliError `OUT_OF_MEMORY` when they do not fit into two parts.
  */
 export function uploadImages(
@@ -51,18 +44,18 @@ export function uploadImages(
 ): ImageBytes {
   const { images, count, channels, height, width } = set;
   const size = channels * height * width;
-  // Parts begin with a whole word.
+  // The second part begins on a word boundary.
   const first = count * size <= most ? count : 4 * Math.floor(most / (4 * size));
   if ((count - first) * size > most || first === 0) {
     throw new EliError(
       'OUT_OF_MEMORY',
-      `${count} images of ${size} bytes do not fit into two buffers of ${most} bytes, the most this adapter takes`,
+      `${count} images of ${size} bytes do not fit into two buffers of ${most} bytes, the adapter's limit`,
       { hint: 'use fewer images, or an adapter with larger limits' },
     );
   }
   const upload = (from: number, to: number): Tensor => {
     const words = new Uint32Array(Math.ceil(((to - from) * size) / 4));
-    // The first byte is the lowest of its word: every platform of WebGPU is little-endian.
+    // The first byte is the lowest of its word: every WebGPU platform is little-endian.
     new Uint8Array(words.buffer).set(images.subarray(from * size, to * size));
     return engine.keep(tensor(engine, words));
   };
@@ -71,52 +64,50 @@ export function uploadImages(
   return { parts, first, count, channels, height, width };
 }
 
-/** How bytes become images: augmentation, normalisation, random numbers. */
+/** How bytes become images. */
 export interface AugmentOptions {
-  /** Without it images are only normalised. */
+  /** Default: images are only normalised. */
   readonly augmentation?: Augmentation | undefined;
   /** Of each channel, of pixels 0 … 1; default 0 and 1. */
   readonly mean?: readonly number[] | undefined;
   readonly std?: readonly number[] | undefined;
-  /** A step on the device is read when the kernel runs, so that a captured step draws new numbers each time. */
+  /** A step counter on the device is read when the kernel runs, so that each replay of a capture draws new numbers. */
   readonly random?: RandomSource | undefined;
 }
 
-/** Largest number of channels: the kernel holds the constants of each in a vector of four. */
+/** The kernel holds the constants of the channels in a vector of four. */
 const MAX_CHANNELS = 4;
 
 /**
- * Images of a minibatch, changed at random and normalised: index [n] (u32) → [n, channels, height, width], or the
- * crop's size. An index past the last image reads that. The same source of random numbers gives the same bits. No
- * gradient.
+ * Images of a mini-batch, augmented and normalised: index [n] (u32) → [n, channels, height, width], or the crop's
+ * size. An index past the last image reads the last one. The same random source gives the same bits. No gradient.
  * @throws EliError `SHAPE`, `DTYPE` or `ARGUMENT` naming what does not fit.
  */
 export function augment(images: ImageBytes, index: Tensor, options: AugmentOptions = {}): Tensor {
   const { augmentation = {}, random = { seed: 0 } } = options;
   const { channels, height, width, count } = images;
   checkImages(images);
-  checkDType('augment', index, 'u32');
-  if (index.rank !== 1 || !index.isContiguous)
-    throw new EliError('SHAPE', `augment: the index has shape ${showShape(index.shape)}, not a dense [n]`);
+  checkDense('augment: the index', index, 'u32', ['n']);
   checkAugmentation(augmentation, images);
   const { mean, std } = normalisation(options, channels);
   const { crop, flip = 0, affine, brightness = 0, cutout = 0, mixup } = augmentation;
   const [outHeight, outWidth] = crop?.size ?? [height, width];
   const n = index.shape[0]!;
-  const step = stepOf(random);
   const [part0, part1 = part0] = images.parts;
+  const step = stepOf(random, index);
+  // The kernel binds a tensor in any case; without maps it is not read.
   const maps = affine ?? part0;
-  engineOf('augment', [part0, part1, index, maps, ...(step.tensor === undefined ? [] : [step.tensor])]);
+  engineOf('augment', [part0, part1, index, step.tensor, maps]);
 
   const y = empty(index.engine, [n, channels, outHeight, outWidth]);
   launch1d(y.engine, 'augment/augment.wgsl', n * outHeight * Math.ceil(outWidth / 4), {
-    storages: [part0, part1, index, step.tensor ?? index, maps, y].map((t) => t.storage),
+    storages: [part0, part1, index, step.tensor, maps, y].map((t) => t.storage),
     overrides: {
       PARTS: images.parts.length,
       AFFINE: affine === undefined ? 0 : 1,
       HOLE: cutout > 0 ? 1 : 0,
       MIX: mixup === undefined ? 0 : 1,
-      STEPPED: step.tensor === undefined ? 0 : 1,
+      STEPPED: step.stepped,
     },
     params: {
       n,
@@ -145,21 +136,19 @@ export function augment(images: ImageBytes, index: Tensor, options: AugmentOptio
 }
 
 /**
- * What a network should say of images that `augment` mixed with the same α and random source: labels [n] (u32) of the
- * minibatch → shares of each class [n, classes] (f32). No gradient.
+ * Targets for images that `augment` mixed with the same α and random source: labels [n] (u32) of the mini-batch → the
+ * weight of each class [n, classes] (f32). No gradient.
  * @throws EliError `SHAPE`, `DTYPE` or `ARGUMENT` naming what does not fit.
  */
 export function mixedLabels(labels: Tensor, classes: number, alpha: number, random: RandomSource): Tensor {
-  checkDType('mixedLabels', labels, 'u32');
-  if (labels.rank !== 1 || !labels.isContiguous)
-    throw new EliError('SHAPE', `mixedLabels: labels have shape ${showShape(labels.shape)}, not a dense [n]`);
+  checkDense('mixedLabels: the labels', labels, 'u32', ['n']);
   checkAlpha(alpha);
-  const step = stepOf(random);
-  engineOf('mixedLabels', [labels, ...(step.tensor === undefined ? [] : [step.tensor])]);
+  const step = stepOf(random, labels);
+  engineOf('mixedLabels', [labels, step.tensor]);
   const y = empty(labels.engine, [labels.size, classes]);
   launch1d(y.engine, 'augment/mixed_labels.wgsl', y.size, {
-    storages: [labels, step.tensor ?? labels, y].map((t) => t.storage),
-    overrides: { STEPPED: step.tensor === undefined ? 0 : 1 },
+    storages: [labels, step.tensor, y].map((t) => t.storage),
+    overrides: { STEPPED: step.stepped },
     params: {
       n: labels.size,
       classes,
@@ -171,17 +160,17 @@ export function mixedLabels(labels: Tensor, classes: number, alpha: number, rand
   return y;
 }
 
-/** Where the kernels find the random numbers. */
-function stepOf(random: RandomSource): { tensor: Tensor | undefined; params: Record<string, number> } {
-  const { seed, stream = 0, step = 0 } = random;
+/** The random source for the kernels. They bind a tensor for the step in any case: `unread` when it is a number. */
+function stepOf({ seed, stream = 0, step = 0 }: RandomSource, unread: Tensor) {
   checkSeed(seed);
-  const counter = step instanceof Tensor ? step : undefined;
-  if (counter !== undefined) checkDType('augment', counter, 'u32');
+  const onDevice = step instanceof Tensor;
+  if (onDevice) checkDType('augment', step, 'u32');
   return {
-    tensor: counter,
+    tensor: onDevice ? step : unread,
+    stepped: onDevice ? 1 : 0,
     params: {
-      step_offset: counter?.offset ?? 0,
-      step: typeof step === 'number' ? step : 0,
+      step_offset: onDevice ? step.offset : 0,
+      step: onDevice ? 0 : step,
       stream,
       seed_low: seed >>> 0,
       seed_high: Math.floor(seed / 2 ** 32),
@@ -189,12 +178,25 @@ function stepOf(random: RandomSource): { tensor: Tensor | undefined; params: Rec
   };
 }
 
+/** @throws EliError `DTYPE`, or `SHAPE` unless the tensor is dense and of this shape, where a letter is any size. */
+function checkDense(
+  what: string,
+  tensor: Tensor,
+  dtype: 'u32' | 'f32',
+  shape: readonly (string | number)[],
+): void {
+  checkDType(what, tensor, dtype);
+  const fits = shape.every((size, axis) => typeof size === 'string' || size === tensor.shape[axis]);
+  if (tensor.rank === shape.length && fits && tensor.isContiguous) return;
+  throw new EliError(
+    'SHAPE',
+    `${what} has shape ${showShape(tensor.shape)}, expected a dense [${shape.join(', ')}]`,
+  );
+}
+
 function checkImages({ parts, first, count, channels, height, width }: ImageBytes): void {
   if (!(channels >= 1 && channels <= MAX_CHANNELS)) {
-    throw new EliError(
-      'ARGUMENT',
-      `augment: images have ${channels} channels, 1 to ${MAX_CHANNELS} are read`,
-    );
+    throw new EliError('ARGUMENT', `augment: images have ${channels} channels, must be 1 to ${MAX_CHANNELS}`);
   }
   const counts = [first, count - first];
   for (const [i, words] of parts.entries()) {
@@ -205,15 +207,12 @@ function checkImages({ parts, first, count, channels, height, width }: ImageByte
     throw new EliError(
       'SHAPE',
       `augment: ${words.size} words do not hold ${counts[i]} of ${count} images of ${channels}×${height}×${width} bytes`,
-      { hint: 'four bytes to a dense u32 tensor, below 2 GiB in a part' },
+      { hint: 'pack four bytes into each u32 of a dense tensor, below 2 GiB in a part' },
     );
   }
 }
 
-function checkAugmentation(
-  augmentation: Augmentation,
-  { height, width }: { readonly height: number; readonly width: number },
-): void {
+function checkAugmentation(augmentation: Augmentation, { height, width }: ImageShape): void {
   const { crop, flip = 0, affine, brightness = 0, cutout = 0, mixup } = augmentation;
   if (crop !== undefined) {
     const { padding, size = [height, width] } = crop;
@@ -224,42 +223,31 @@ function checkAugmentation(
     if (!fits || size.length !== 2)
       throw new EliError(
         'ARGUMENT',
-        `augment: a crop of ${size.join('×')} does not fit ${height}×${width} with ${padding} around`,
+        `augment: a crop of ${size.join('×')} does not fit ${height}×${width} with a padding of ${padding}`,
       );
   }
   checkNumber('augment: flip', flip, SHARE);
   checkNumber('augment: brightness', brightness, SHARE);
   checkWhole('augment: cutout', cutout, 0, 2 ** 15);
   if (mixup !== undefined) checkAlpha(mixup);
-  if (affine !== undefined) {
-    checkDType('augment', affine, 'f32');
-    if (affine.rank !== 3 || affine.shape[1] !== 2 || affine.shape[2] !== 3 || !affine.isContiguous)
-      throw new EliError(
-        'SHAPE',
-        `augment: affine has shape ${showShape(affine.shape)}, not a dense [k, 2, 3]`,
-      );
-  }
+  if (affine !== undefined) checkDense('augment: affine', affine, 'f32', ['k', 2, 3]);
 }
 
 function checkAlpha(alpha: number): void {
-  // Beyond these, u^(1/α) leaves the range of f32 and shares are 0, ½ or 1 anyway.
+  // Outside this range u^(1/α) overflows or underflows f32, and weights would be 0, ½ or 1 anyway.
   const accepts = (v: number): boolean => v >= 1e-3 && v <= 1e3;
   checkNumber('augment: mixup', alpha, { accepts, words: 'an α from 0.001 to 1000' });
 }
 
-/** Constants of each channel. @throws EliError `ARGUMENT` unless there is one a channel, all finite, std above 0. */
-function normalisation(
-  options: AugmentOptions,
-  channels: number,
-): { mean: readonly number[]; std: readonly number[] } {
-  const mean = options.mean ?? new Array<number>(channels).fill(0);
-  const std = options.std ?? new Array<number>(channels).fill(1);
+/** Mean and std of each channel. @throws EliError `ARGUMENT` unless there is one per channel, finite, std above 0. */
+function normalisation(options: AugmentOptions, channels: number) {
+  const { mean = new Array<number>(channels).fill(0), std = new Array<number>(channels).fill(1) } = options;
   const valid = mean.every(Number.isFinite) && std.every((s) => s > 0 && Number.isFinite(s));
   if (mean.length !== channels || std.length !== channels || !valid) {
     throw new EliError(
       'ARGUMENT',
       `augment: mean [${mean}] and std [${std}] do not fit images of ${channels} channels`,
-      { hint: 'one finite number a channel, std above 0' },
+      { hint: 'one finite number per channel, std above 0' },
     );
   }
   return { mean, std };

@@ -4,34 +4,26 @@ import { EliError } from '../errors.ts';
 import { formatError, readFileBytes, system } from '../files/files.ts';
 import type { ImageData, ImageSet } from './image-set.ts';
 
-/** The two data sets, and which labels of the second are taken: its 100 classes or their 20 superclasses. */
+/** The two data sets; CIFAR-100 with its 100 classes or their 20 superclasses as labels. */
 export type CifarKind = 'cifar10' | 'cifar100' | 'cifar100-coarse';
 
 const SIDE = 32;
 const CHANNELS = 3;
 const PIXELS = CHANNELS * SIDE * SIDE;
 
-interface Layout {
-  /** Bytes before the pixels of a record: what each says and below what it must be. */
-  readonly labels: readonly { readonly what: string; readonly classes: number }[];
-  /** Which of them is the label. */
-  readonly taken: number;
-  /** Name of the folder in the official archive. */
-  readonly folder: string;
-  readonly train: readonly string[];
-  readonly test: string;
-  /** Text file with a class name a line. It is not required. */
-  readonly names: string;
-}
-
-const CIFAR10: Layout = {
+const CIFAR10 = {
+  /** The bytes before the pixels of a record. */
   labels: [{ what: 'label', classes: 10 }],
+  /** Which of them is the label. */
   taken: 0,
+  /** Name of the folder in the official archive. */
   folder: 'cifar-10-batches-bin',
   train: [1, 2, 3, 4, 5].map((k) => `data_batch_${k}.bin`),
   test: 'test_batch.bin',
+  /** Optional text file with one class name per line. */
   names: 'batches.meta.txt',
 };
+type Layout = typeof CIFAR10;
 const CIFAR100: Layout = {
   labels: [
     { what: 'coarse label', classes: 20 },
@@ -53,8 +45,8 @@ const recordOf = (layout: Layout): number => layout.labels.length + PIXELS;
 
 /**
  * Reads CIFAR-10 or CIFAR-100 (Krizhevsky, 2009) in its binary layout from a folder: the official files, or any number
- * of images in files of those names. `dir` may also be the folder in which the archive was unpacked. Images have the
- * shape [3, 32, 32].
+ * of images in files of those names. `dir` may also be the folder where the archive was unpacked. Images have the shape
+ * [3, 32, 32].
  * @throws EliError `FILE` for what is missing or cannot be read, `FORMAT` for content that is not as expected.
  */
 export async function loadCifar(dir: string, kind: CifarKind): Promise<ImageData> {
@@ -63,7 +55,7 @@ export async function loadCifar(dir: string, kind: CifarKind): Promise<ImageData
   const wanted = [...layout.train, layout.test];
   const missing = wanted.filter((name) => !present.has(name));
   if (missing.length > 0) {
-    throw new EliError('FILE', `${folder} has not all files of ${kind}; missing: ${missing.join(', ')}`, {
+    throw new EliError('FILE', `${folder} lacks files of ${kind}; missing: ${missing.join(', ')}`, {
       hint: `unpack the "binary version" of the data set (folder ${layout.folder}) there`,
     });
   }
@@ -75,8 +67,8 @@ export async function loadCifar(dir: string, kind: CifarKind): Promise<ImageData
 }
 
 /**
- * The images of files in the binary layout of `kind`, one file after the other.
- * @throws EliError `FILE` when one cannot be read, `FORMAT` when one is not such a file, `ARGUMENT` for no file at all.
+ * The images of several files in the binary layout of `kind`, concatenated.
+ * @throws EliError `FILE` when one cannot be read, `FORMAT` when one has another layout, `ARGUMENT` when there is none.
  */
 export async function readCifar(paths: readonly string[], kind: CifarKind): Promise<ImageSet> {
   if (paths.length === 0) throw new EliError('ARGUMENT', 'readCifar was given no file');
@@ -94,8 +86,8 @@ export async function readCifar(paths: readonly string[], kind: CifarKind): Prom
 
 /**
  * Parses records of one or two label bytes and 3072 bytes of red, green and blue planes, each 32×32 row-major.
- * @param name what the messages call the file.
- * @throws EliError `FORMAT` for no record, a length that is no multiple of a record, or a label out of range.
+ * @param name of the file, for messages.
+ * @throws EliError `FORMAT` for no record, a length that is not a multiple of a record, or a label out of range.
  */
 export function parseCifar(bytes: Uint8Array, kind: CifarKind, name: string): ImageSet {
   const layout = layoutOf(kind);
@@ -104,7 +96,7 @@ export function parseCifar(bytes: Uint8Array, kind: CifarKind, name: string): Im
     const other = layout.labels.length === 1 ? 'cifar100' : 'cifar10';
     const fits = bytes.length > 0 && bytes.length % recordOf(LAYOUTS[other]) === 0;
     throw formatError(
-      `${name}: ${bytes.length} bytes are no whole number of ${kind} records of ${record} bytes ` +
+      `${name}: ${bytes.length} bytes, expected a multiple of ${record}, the length of a ${kind} record ` +
         `(${layout.labels.map((label) => label.what).join(', ')}, ${PIXELS} pixels)`,
       fits ? `it would fit ${other}` : 'the file is cut off, damaged or of another format',
     );
@@ -148,14 +140,14 @@ async function findFolder(dir: string, layout: Layout): Promise<{ folder: string
 
 async function readNames(path: string, layout: Layout): Promise<string[]> {
   const text = new TextDecoder().decode(await readFileBytes(path));
-  const names = text.split('\n').map((line) => line.trim());
-  const found = names.filter((name) => name !== '');
+  const lines = text.split('\n').map((line) => line.trim());
+  const names = lines.filter((line) => line !== '');
   const { classes } = layout.labels[layout.taken]!;
-  if (found.length !== classes) {
+  if (names.length !== classes) {
     throw formatError(
-      `${path} has ${found.length} class names, expected ${classes}`,
-      'one name a line; the file may also be left out',
+      `${path} has ${names.length} class names, expected ${classes}`,
+      'one name per line; the file is optional',
     );
   }
-  return found;
+  return names;
 }

@@ -2,7 +2,7 @@ import { formatError } from '../files/files.ts';
 import type { ImageData, ImageSet } from './image-set.ts';
 import { loadMnist } from './mnist.ts';
 
-/** Classes of Fashion-MNIST (Xiao et al., 2017) in the order of their numbers. */
+/** Classes of Fashion-MNIST (Xiao et al., 2017) by number. */
 const NAMES = [
   'T-shirt/top',
   'Trouser',
@@ -17,8 +17,8 @@ const NAMES = [
 ];
 
 /**
- * Loads Fashion-MNIST from a folder with its four IDX files, which are called as MNIST's, plain or `.gz`: 60,000 +
- * 10,000 grey images of 28×28. Unlike MNIST it has as many images of each class, which tells them apart.
+ * Loads Fashion-MNIST from a folder with its four IDX files, plain or `.gz`, which have the same names as MNIST's:
+ * 60,000 + 10,000 grey images of 28×28. Unlike in MNIST, all classes have the same number of images.
  * @throws EliError `FILE` for a missing folder or file, `FORMAT` for content that is not as expected.
  */
 export async function loadFashionMnist(dir: string): Promise<ImageData> {

@@ -1,6 +1,6 @@
 import { createGunzip } from 'node:zlib';
 import { EliError } from '../errors.ts';
-import { formatError, MAX_FILE_BYTES } from '../files/files.ts';
+import { bytesOf, formatError, MAX_FILE_BYTES } from '../files/files.ts';
 
 /** An array of unsigned bytes in row-major order; `data` has as many elements as the product of `shape`. */
 interface IdxArray {
@@ -8,7 +8,7 @@ interface IdxArray {
   readonly data: Uint8Array;
 }
 
-/** The element types of the format by their code (third byte of the file). Only the first is read here. */
+/** The element types of the format by code (third byte of the file). Only the first is supported. */
 const TYPES: Readonly<Record<number, string>> = {
   8: 'uint8',
   9: 'int8',
@@ -19,78 +19,56 @@ const TYPES: Readonly<Record<number, string>> = {
 };
 const UINT8 = 8;
 const MAX_DIMENSIONS = 8;
-const MAX_HEADER_BYTES = 4 + 4 * MAX_DIMENSIONS;
-/** A deflate stream cannot expand by more than this (RFC 1951: 258 bytes from two bits, and block headers). */
-const MAX_DEFLATE_RATIO = 1032;
 
 /**
  * Parses the uncompressed bytes of an IDX file: 0, 0, type code, number of dimensions, the dimensions as big-endian
  * uint32, the elements (http://yann.lecun.com/exdb/mnist/). `data` of the result is a view of `bytes`.
- * @param name what the messages call it.
+ * @param name for messages.
  * @throws EliError `FORMAT` for a wrong magic number, type, dimension or length.
  */
 export function parseIdx(bytes: Uint8Array, name: string): IdxArray {
-  const { shape, offset, total } = parseHeader(bytes, name);
-  if (bytes.length !== total) throw wrongLength(name, shape, total, bytes.length);
-  return { shape, data: bytes.subarray(offset) };
+  const header = parseHeader(bytes, name);
+  if (bytes.length !== header.total) throw wrongLength(name, header, bytes.length);
+  return { shape: header.shape, data: bytes.subarray(header.offset) };
 }
 
 /**
- * The uncompressed bytes of an IDX file: `bytes` itself, or what it holds when it is gzipped. Never takes more memory
- * than the header announces, and the header is not believed beyond what so small a file can hold.
- * @throws EliError `FORMAT` for a damaged archive, or one whose content is not as long as its header says.
+ * The uncompressed bytes of an IDX file: `bytes` itself, or its content when it is gzipped. Unpacking stops at the
+ * length that the header gives.
+ * @throws EliError `FORMAT` for a damaged archive, or content that is not as long as its header says.
  */
 export async function unpackIdx(bytes: Uint8Array, name: string): Promise<Uint8Array> {
   if (!(bytes[0] === 0x1f && bytes[1] === 0x8b)) return bytes;
   const gunzip = createGunzip({ chunkSize: 1 << 16 });
   gunzip.end(bytes);
-  let head = new Uint8Array(0);
-  let target: Target | undefined;
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  let header: IdxHeader | undefined;
   try {
     for await (const chunk of gunzip as AsyncIterable<Uint8Array>) {
-      if (target !== undefined) {
-        append(target, chunk, name);
-        continue;
-      }
-      head = new Uint8Array(Buffer.concat([head, chunk]));
-      if (head.length >= MAX_HEADER_BYTES) target = begin(head, bytes.length, name);
+      header ??= parseHeader(chunk, name);
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > header.total) throw wrongLength(name, header, 'more');
     }
   } catch (cause) {
     if (cause instanceof EliError) throw cause;
     const what = `the gzip data is damaged or cut off (${(cause as Error).message})`;
     throw formatError(`${name}: ${what}`, 'download the file again', cause);
   }
-  target ??= begin(head, bytes.length, name);
-  if (target.length !== target.bytes.length)
-    throw wrongLength(name, target.shape, target.bytes.length, target.length);
-  return target.bytes;
+  header ??= parseHeader(new Uint8Array(0), name);
+  if (length !== header.total) throw wrongLength(name, header, length);
+  return bytesOf(Buffer.concat(chunks));
 }
 
-/** Content being unpacked: `length` of `bytes` are filled. */
-interface Target {
+/** `offset`: bytes before the data; `total`: with the data. */
+interface IdxHeader {
   readonly shape: readonly number[];
-  readonly bytes: Uint8Array;
-  length: number;
+  readonly offset: number;
+  readonly total: number;
 }
 
-/** Allocates for the content that begins with `head`, of an archive of `packed` bytes. */
-function begin(head: Uint8Array, packed: number, name: string): Target {
-  const { shape, total } = parseHeader(head, name);
-  const most = packed * MAX_DEFLATE_RATIO;
-  if (total > most) throw wrongLength(name, shape, total, `at most ${most} (it is a .gz of ${packed} bytes)`);
-  const target = { shape, bytes: new Uint8Array(total), length: 0 };
-  append(target, head, name);
-  return target;
-}
-
-function append(target: Target, chunk: Uint8Array, name: string): void {
-  const { shape, bytes, length } = target;
-  if (length + chunk.length > bytes.length) throw wrongLength(name, shape, bytes.length, 'more');
-  bytes.set(chunk, length);
-  target.length += chunk.length;
-}
-
-function parseHeader(bytes: Uint8Array, name: string): { shape: number[]; offset: number; total: number } {
+function parseHeader(bytes: Uint8Array, name: string): IdxHeader {
   const wrong = (found: string): EliError =>
     formatError(
       `${name} is not an IDX file of bytes: ${found}`,
@@ -120,15 +98,11 @@ function parseHeader(bytes: Uint8Array, name: string): { shape: number[]; offset
   return { shape, offset, total };
 }
 
-function wrongLength(
-  name: string,
-  shape: readonly number[],
-  expected: number,
-  found: number | string,
-): EliError {
-  const short = typeof found === 'number' && found < expected;
+function wrongLength(name: string, { shape, total }: IdxHeader, found: number | 'more'): EliError {
   return formatError(
-    `${name}: its header says shape [${shape}], that is ${expected} bytes in all; found ${found}`,
-    short ? 'the file is cut off: download it again' : 'the file is damaged or of another format',
+    `${name}: its header says shape [${shape}], that is ${total} bytes in all; found ${found}`,
+    found !== 'more' && found < total
+      ? 'the file is cut off: download it again'
+      : 'the file is damaged or of another format',
   );
 }

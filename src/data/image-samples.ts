@@ -5,21 +5,17 @@ import { tensor } from '../tensor/create.ts';
 import type { RandomSource } from '../tensor/random.ts';
 import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { type Augmentation, augment, type ImageBytes, mixedLabels, uploadImages } from './augment.ts';
+import { type AugmentOptions, augment, type ImageBytes, mixedLabels, uploadImages } from './augment.ts';
 import type { ImageSet } from './image-set.ts';
 
 /** How samples are normalised and augmented. */
-export interface ImageSamplesOptions {
-  readonly augmentation?: Augmentation | undefined;
-  /** Of each channel, of pixels 0 … 1 (`channelStatistics`); default: pixels stay as they are. */
-  readonly mean?: readonly number[] | undefined;
-  readonly std?: readonly number[] | undefined;
-  /** Of the augmentation. Default seed 0, stream 200. */
+export interface ImageSamplesOptions extends Omit<AugmentOptions, 'random'> {
+  /** For the augmentation. Default seed 0, stream 200. */
   readonly random?: { readonly seed: number; readonly stream?: number } | undefined;
 }
 
 /**
- * Labelled images that stay on the device as bytes: minibatches are gathered by index, augmented and normalised there.
+ * Labelled images that stay on the device as bytes: mini-batches are gathered by index, augmented and normalised there.
  * @throws EliError `OUT_OF_MEMORY` when they do not fit into two of the adapter's buffers.
  */
 export class ImageSamples {
@@ -56,8 +52,8 @@ export class ImageSamples {
   }
 
   /**
-   * Shares of the classes [n, classes] (f32): of the mixed images that `inputs` gives for the same index and step, or
-   * 1 for the label where nothing is mixed.
+   * Weights of the classes [n, classes] (f32) in the images that `inputs` gives for the same index and step: one-hot
+   * without mixup.
    */
   softLabels(index: Tensor, step?: Tensor): Tensor {
     const alpha = this.#options.augmentation?.mixup;

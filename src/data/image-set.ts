@@ -1,46 +1,43 @@
 import { EliError } from '../errors.ts';
 
-/** Classes of samples, of as many bits as there are classes. */
+/** Class of each sample, in the narrowest integers that hold them. */
 export type Labels = Uint8Array | Uint16Array | Uint32Array;
 
-/** Labelled images on the CPU. */
-export interface ImageSet {
-  /** uint8 [count, channels, height, width] row-major: one plane a channel. */
-  readonly images: Uint8Array;
-  /** [count], each below `classes`. */
-  readonly labels: Labels;
+/** How many images there are, and of what size. */
+export interface ImageShape {
   readonly count: number;
   readonly channels: number;
   readonly height: number;
   readonly width: number;
+}
+
+/** Labelled images on the CPU. */
+export interface ImageSet extends ImageShape {
+  /** uint8 [count, channels, height, width] row-major: one plane per channel. */
+  readonly images: Uint8Array;
+  /** [count], each below `classes`. */
+  readonly labels: Labels;
   readonly classes: number;
-  /** Names of the classes in the order of their numbers, where they are known. */
+  /** Names of the classes by number, where known. */
   readonly names?: readonly string[] | undefined;
 }
 
-/** Two sets of one kind, and where they come from. */
+/** A training and a test set, and where they come from. */
 export interface ImageData {
   readonly train: ImageSet;
   readonly test: ImageSet;
   readonly source: string;
 }
 
-/** Rows of a data set and their labels. */
-export interface ClassRows {
-  readonly rows: Uint32Array;
-  /** Of each row, by the position of its class in the list. */
-  readonly labels: Uint32Array;
-}
-
 /**
- * Which images are of some classes, in their order, relabelled by position: with [5, 0] class 5 gets label 0 and class 0
- * label 1. This makes the tasks of class-incremental learning.
- * @throws EliError `ARGUMENT` for an empty list, an unknown class or one that is named twice, or no image at all.
+ * Rows of the images of some classes in their order, and their labels by position in `classes`: with [5, 0] class 5
+ * gets label 0 and class 0 label 1. This makes the tasks of class-incremental learning.
+ * @throws EliError `ARGUMENT` for an empty list, an unknown or repeated class, or no image at all.
  */
 export function rowsOfClasses(
   { labels, count, classes: known }: Pick<ImageSet, 'labels' | 'count' | 'classes'>,
   classes: readonly number[],
-): ClassRows {
+): Record<'rows' | 'labels', Uint32Array> {
   const valid = classes.every((k) => Number.isInteger(k) && k >= 0 && k < known);
   if (classes.length === 0 || !valid || new Set(classes).size !== classes.length) {
     throw new EliError(
@@ -50,11 +47,11 @@ export function rowsOfClasses(
   }
   const rows = Uint32Array.from(labels.keys()).filter((row) => classes.includes(labels[row]!));
   if (rows.length === 0)
-    throw new EliError('ARGUMENT', `none of the ${count} images is of the classes [${classes}]`);
+    throw new EliError('ARGUMENT', `none of the ${count} images belongs to the classes [${classes}]`);
   return { rows, labels: rows.map((row) => classes.indexOf(labels[row]!)) };
 }
 
-/** The images of `rowsOfClasses` as a set of their own. @throws EliError `ARGUMENT` as that. */
+/** The images of `rowsOfClasses` as a new set. @throws EliError `ARGUMENT` as `rowsOfClasses` does. */
 export function selectClasses(set: ImageSet, classes: readonly number[]): ImageSet {
   const { rows, labels } = rowsOfClasses(set, classes);
   const size = set.channels * set.height * set.width;
@@ -66,13 +63,13 @@ export function selectClasses(set: ImageSet, classes: readonly number[]): ImageS
   return { ...set, images, labels, count: rows.length, classes: classes.length, names };
 }
 
-/** Mean and standard deviation of each channel. */
+/** Of pixels 0 … 1, one number per channel. */
 export interface ChannelStatistics {
   readonly mean: readonly number[];
   readonly std: readonly number[];
 }
 
-/** Statistics of the pixels of each channel, 0 … 1, over all images; exact up to float64 rounding. */
+/** Mean and standard deviation of each channel over all images, exact up to float64 rounding. */
 export function channelStatistics(set: ImageSet): ChannelStatistics {
   const plane = set.height * set.width;
   const mean: number[] = [];

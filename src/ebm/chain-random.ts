@@ -4,18 +4,18 @@ import { Tensor } from '../tensor/tensor.ts';
 
 /** Which random numbers a chain uses: the same choice gives the same chain. */
 export interface ChainRandom {
-  /** Whole number from 0 to 2^53. */
+  /** Whole number from 0 to 2^53 − 1. */
   readonly seed: number;
   /** Separates uses of one seed: 0 to 2^32 − 1. */
   readonly stream?: number;
   /**
-   * Which run of the sampler it is, in a loop that runs it many times: without it, or with the same number, the chain
-   * draws the same. A u32 tensor of one element is read on the device, so that replays of a captured program differ.
+   * Number of the run, in a loop that runs the sampler many times: runs without it, or with the same number, draw the same.
+   * A u32 tensor of one element is read on the device, so that replays of a captured program differ.
    */
   readonly run?: number | Tensor;
 }
 
-/** What a chain draws numbers for. */
+/** What a chain draws random numbers for. */
 const ROLE = { noise: 0, accept: 1, mask: 2, fresh: 3, start: 4 } as const;
 
 /** @throws EliError `ARGUMENT` for a seed or run out of range. */
@@ -26,9 +26,9 @@ export function checkChainRandom(random: ChainRandom): void {
 }
 
 /**
- * The numbers of chain step t. Noise without `run` has (seed, stream, step t), as in the energies' kernels, so that both
- * make the same chain. All else draws with a seed of its own, hashed from seed, stream, step and role: the fourth word of the
- * hash's counter is 1, where draws have 0, so that the two never meet.
+ * The random numbers of chain step t. Noise without `run` has (seed, stream, step t), as in the energies' kernels, so that
+ * both make the same chain. Everything else has a seed hashed from seed, stream, step and role: the fourth word of the
+ * hash's counter is 1, while draws have 0, so that hash and draws never coincide.
  */
 export function chainDraw(random: ChainRandom, t: number, role: keyof typeof ROLE): RandomSource {
   const { seed, stream = 0, run } = random;

@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Points and energies along n chains: after steps burnIn + thin, burnIn + 2 thin, … */
+/** Points and energies along n chains, after steps burnIn + thin, burnIn + 2 thin, … */
 export interface Trajectory {
   /** [k, n, d] */
   readonly points: Tensor;
@@ -10,17 +10,17 @@ export interface Trajectory {
 
 /** What `sample` returns. */
 export interface Chains {
-  /** Where the chains end, [n, d]. */
+  /** Ends of the chains, [n, d]. */
   readonly latents: Tensor;
-  /** Share of proposals that each chain took after `burnIn`, [n]; MALA and HMC only. */
+  /** Acceptance rate of each chain after `burnIn`, [n]; MALA and HMC only. */
   readonly acceptance?: Tensor;
   readonly trajectory?: Trajectory;
 }
 
 /**
  * How chains are computed; all agree within rounding. `auto`: the fastest that the options allow; `plain`: ops and
- * automatic differentiation alone; `fused`: the energy's kernel for whole chains with any options; `hidden`: its kernels
- * that run chains in the first hidden layer.
+ * automatic differentiation; `fused`: the energy's kernel for whole chains, with any options; `hidden`: its kernels that
+ * run chains in the first hidden layer.
  */
 export type SamplerVariant = 'auto' | 'plain' | 'fused' | 'hidden';
 
@@ -32,8 +32,8 @@ export interface LangevinChain {
   /** σ_t */
   readonly sigmas: Float64Array;
   readonly clamp?: readonly [number, number];
-  /** Given where a σ is not 0: ξ of step t is what `randomNormal` draws for the points' shape and `step: t`. */
+  /** Present if any σ is not 0: ξ of step t is what `randomNormal` draws for the points' shape and `step: t`. */
   readonly random?: { readonly seed: number; readonly stream?: number };
-  /** Whether every point is wanted, the start included: steps + 1 points. */
+  /** Whether to return every point, the start included: steps + 1 points. */
   readonly trajectory: boolean;
 }

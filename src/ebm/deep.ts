@@ -6,7 +6,7 @@ import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { EnergyModelConfig, EnergyNetwork } from './network.ts';
 
-/** Packs of a vector that one lane can hold: the kernel has as many calls for them. */
+/** Vectors of units that the kernel can hold in one lane. */
 const MAX_PACKS = 4;
 
 /** Neighbouring units that are loaded together, or undefined where a lane has an odd number. */
@@ -16,8 +16,8 @@ function packOf(units: number): { readonly Pack: 'vec2f' | 'vec4f'; readonly PAC
 }
 
 /**
- * Whether chains of this energy can run in its first hidden layer by `deep_chain.wgsl`: two layers or more, of 2, 4, 6, 8,
- * 12 or 16 units for each lane of a subgroup.
+ * Whether `deep_chain.wgsl` can run chains of this energy in its first hidden layer: two layers or more, of 2, 4, 6, 8, 12
+ * or 16 units for each lane of a subgroup.
  */
 export function canRunDeep(engine: Engine, { layers, hidden }: EnergyModelConfig): boolean {
   const units = hidden / (engine.subgroupLanes ?? 0);
@@ -47,7 +47,7 @@ export function sampleDeep(model: EnergyNetwork, start: Tensor, steps: number, s
   );
   const rows = [...biases.slice(1, layers), weights[layers]!].map((vector) => reshape(vector, [1, hidden]));
   const lanes = engine.subgroupLanes!;
-  // Large groups save loads on software drivers; a GPU wants many subgroups.
+  // Large groups save loads on software drivers; a GPU needs many subgroups.
   const CHAINS = engine.adapter.software ? 8 : 2;
   const total = empty(engine, [start.shape[0]!, hidden]);
   engine.run('ebm/deep_chain.wgsl', {

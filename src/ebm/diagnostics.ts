@@ -2,34 +2,35 @@ import { EliError } from '../errors.ts';
 import { mean } from '../report/stats.ts';
 import type { Chains } from './chains.ts';
 
-/** Points of chains off the device: element ((step · chains) + chain) · dims + dim, as `Trajectory.points` is read. */
+/** Points of chains off the device, as `Trajectory.points` is read. */
 export interface ChainPoints {
+  /** [steps, chains, dims] row-major. */
   readonly values: ArrayLike<number>;
   readonly steps: number;
   readonly chains: number;
   readonly dims: number;
 }
 
-/** What the draws of one dimension say about its mean. */
+/** Mean of one dimension, and how well the chains know it. */
 export interface Mixing {
   readonly mean: number;
   /** Unbiased variance over all draws. */
   readonly variance: number;
-  /** Independent draws whose mean would have the same error; not a number where all draws are equal. */
+  /** Independent draws whose mean would have the same error; NaN where all draws are equal. */
   readonly effectiveSampleSize: number;
   /** Monte Carlo standard error of the mean: √(variance / effective sample size). */
   readonly standardError: number;
-  /** Split-R̂; not a number where all draws are equal. */
+  /** Split-R̂; NaN where all draws are equal. */
   readonly rHat: number;
 }
 
-/** What `diagnose` finds out about chains. */
+/** What `diagnose` finds. */
 export interface ChainDiagnostics {
-  /** Mean share of proposals taken, and the least of a chain; for samplers that accept and reject. */
+  /** Acceptance rate, its mean over the chains and the lowest; for samplers that accept and reject. */
   readonly acceptance?: { readonly mean: number; readonly least: number };
-  /** One a dimension. */
+  /** One for each dimension. */
   readonly dims: readonly Mixing[];
-  /** Along the kept steps, over the chains: mean energy, and mean and variance of each dimension. */
+  /** For each kept step, over the chains: mean energy, and mean and variance of each dimension. */
   readonly along: readonly {
     readonly energy: number;
     readonly mean: number[];
@@ -38,11 +39,10 @@ export interface ChainDiagnostics {
 }
 
 /**
- * Reads chains made with `trajectory: true` and sums them up.
+ * Moments, mixing and acceptance of chains made with `trajectory: true`, read from the device.
  * @throws EliError `ARGUMENT` without a trajectory, or with fewer than four kept steps.
  */
-export async function diagnose(chains: Chains): Promise<ChainDiagnostics> {
-  const { trajectory, acceptance } = chains;
+export async function diagnose({ trajectory, acceptance }: Chains): Promise<ChainDiagnostics> {
   if (trajectory === undefined) {
     throw new EliError('ARGUMENT', 'diagnose: the chains have no trajectory', {
       hint: 'sample with `trajectory: true`',
@@ -54,9 +54,7 @@ export async function diagnose(chains: Chains): Promise<ChainDiagnostics> {
   const taken = await acceptance?.readFloats();
   const points: ChainPoints = { values, steps, chains: n, dims };
   const along = Array.from({ length: steps }, (_, t) => {
-    const columns = Array.from({ length: dims }, (_, dim) =>
-      Float64Array.from({ length: n }, (_, chain) => values[(t * n + chain) * dims + dim]!),
-    );
+    const columns = Array.from({ length: dims }, (_, dim) => strided(values, t * n * dims + dim, dims, n));
     return {
       energy: mean(energies.subarray(t * n, (t + 1) * n)),
       mean: columns.map(mean),
@@ -64,9 +62,7 @@ export async function diagnose(chains: Chains): Promise<ChainDiagnostics> {
     };
   });
   return {
-    ...(taken === undefined
-      ? {}
-      : { acceptance: { mean: mean(taken), least: taken.reduce((a, b) => Math.min(a, b)) } }),
+    ...(taken && { acceptance: { mean: mean(taken), least: taken.reduce((a, b) => Math.min(a, b)) } }),
     dims: Array.from({ length: dims }, (_, dim) => mixing(points, dim)),
     along,
   };
@@ -74,10 +70,10 @@ export async function diagnose(chains: Chains): Promise<ChainDiagnostics> {
 
 /**
  * Mean, error of the mean and mixing of one dimension. The chains are cut into halves, so that a drift shows as a
- * difference between chains (Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, sections 11.4 and 11.5, with
- * n times the between-chain variance B/n): R̂ = √(var⁺ / W), var⁺ = W (m−1)/m + B/m for halves of m draws. The effective
- * sample size sums the autocorrelations 1 − (W − mean autocovariance) / var⁺ up to where the sum of a pair of
- * neighbours is no longer positive, pairs made not to grow (Geyer, 1992, section 3.3).
+ * difference between chains (Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, sections 11.4 and 11.5):
+ * R̂ = √(var⁺ / W), var⁺ = W (m−1)/m + B/m for halves of m draws, with the variances W within and B/m between halves. The
+ * effective sample size sums the autocorrelations 1 − (W − mean autocovariance) / var⁺ by Geyer's initial monotone
+ * sequence (1992, section 3.3): up to where the sum of two neighbours is no longer positive, and never growing.
  * @throws EliError `ARGUMENT` for fewer than four steps, or points that do not fill their shape.
  */
 export function mixing(points: ChainPoints, dim = 0): Mixing {
@@ -92,15 +88,16 @@ export function mixing(points: ChainPoints, dim = 0): Mixing {
   const length = Math.floor(steps / 2);
   // The middle draw of an odd number is left out.
   const starts = [0, steps - length];
-  const halves = Array.from({ length: 2 * chains }, (_, i) =>
-    Float64Array.from({ length }, (_, t) => values[((starts[i % 2]! + t) * chains + (i >> 1)) * dims + dim]!),
-  );
-  const all = Float64Array.from({ length: steps * chains }, (_, i) => values[i * dims + dim]!);
+  const halves = Array.from({ length: 2 * chains }, (_, i) => {
+    const first = (starts[i % 2]! * chains + (i >> 1)) * dims + dim;
+    return strided(values, first, chains * dims, length);
+  });
+  const all = strided(values, dim, dims, steps * chains);
   const variance = varianceOf(all);
   const within = mean(halves.map(varianceOf));
   const pooled = (within * (length - 1)) / length + varianceOf(halves.map(mean));
   const size = (2 * chains * length) / correlationTime(halves, within, pooled);
-  // Draws that repel one another may count for more than their number, but a finite sample cannot tell how much more.
+  // Anticorrelated draws may count for more than their number, but a finite sample cannot tell how much more.
   const effectiveSampleSize = Math.min(size, all.length * Math.log10(all.length));
   return {
     mean: mean(all),
@@ -120,14 +117,10 @@ function correlationTime(halves: readonly Float64Array[], within: number, pooled
   });
   const correlation = (lag: number): number => {
     if (lag === 0) return 1;
-    const covariance = mean(
-      centred.map((x) => {
-        let sum = 0;
-        for (let t = lag; t < length; t++) sum += x[t]! * x[t - lag]!;
-        return sum / length;
-      }),
+    const covariances = centred.map(
+      (x) => x.subarray(lag).reduce((sum, v, t) => sum + v * x[t]!, 0) / length,
     );
-    return 1 - (within - covariance) / pooled;
+    return 1 - (within - mean(covariances)) / pooled;
   };
   let time = -1;
   let last = Number.POSITIVE_INFINITY;
@@ -138,6 +131,11 @@ function correlationTime(halves: readonly Float64Array[], within: number, pooled
     time += 2 * last;
   }
   return time;
+}
+
+/** Every `stride`-th of the values from `first` on, `length` in all. */
+function strided(values: ArrayLike<number>, first: number, stride: number, length: number): Float64Array {
+  return Float64Array.from({ length }, (_, i) => values[first + i * stride]!);
 }
 
 /** Unbiased. */

@@ -6,18 +6,18 @@ import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import type { Chains, LangevinChain, SamplerVariant } from './chains.ts';
 
 /**
- * An energy over points of ℝᵈ: the density is proportional to exp(−E(x) / T). `EnergyModel` is one; any function made
- * of differentiable ops is another.
+ * An energy over points of ℝᵈ: the density is proportional to exp(−E(x) / T). Any function made of differentiable ops is
+ * one; so is `EnergyModel`.
  */
 export interface Energy {
-  /** Energies of points [n, d] → [n], each row on its own, made of differentiable ops. */
+  /** Energies of points [n, d] → [n], each by its own row, made of differentiable ops. */
   energy(points: Tensor): Tensor;
-  /** Energy [n] and its gradient [n, d], off the tape, where there is a faster way than automatic differentiation. */
+  /** Energy [n] and its gradient [n, d], off the tape, if there is a faster way than automatic differentiation. */
   energyAndGradient?(points: Tensor): { energy: Tensor; gradient: Tensor };
   /**
-   * Langevin chains from the start [n, d] by kernels of this energy, off the tape, inside a tidy scope; undefined where
-   * ops are faster, or the variant is `plain`.
-   * @throws EliError `ARGUMENT` when the kernels of the variant cannot run such a chain.
+   * Langevin chains from the start [n, d] by kernels of this energy, off the tape, inside a tidy scope; undefined if ops
+   * are faster or the variant is `plain`.
+   * @throws EliError `ARGUMENT` if the kernels of the variant cannot run such a chain.
    */
   chains?(start: Tensor, chain: LangevinChain, variant: SamplerVariant): Chains | undefined;
 }
@@ -28,7 +28,7 @@ export function checkPoints(what: string, points: Tensor): void {
   expectShape(`${what}: points`, points.shape, ['n', 'd']);
 }
 
-/** Energies of points [n, d] → [n], on the tape. @throws EliError `SHAPE` when the energy gives something else. */
+/** Energies of points [n, d] → [n], on the tape. @throws EliError `SHAPE` if the energy returns another shape. */
 export function energyOf(what: string, energy: Energy, points: Tensor): Tensor {
   checkPoints(what, points);
   const values = energy.energy(points);
@@ -39,7 +39,7 @@ export function energyOf(what: string, energy: Energy, points: Tensor): Tensor {
 
 /**
  * Energy [n] and ∂E/∂x [n, d] of points [n, d], both off the tape.
- * @param plain by automatic differentiation, also where the energy has a faster way
+ * @param plain by automatic differentiation, even if the energy has a faster way
  */
 export function evaluate(
   what: string,
@@ -56,9 +56,9 @@ export function evaluate(
 }
 
 /**
- * Energies of points and ∂E/∂x with the leaf that it was taken at, for what differentiates once more.
- * @param createGraph whether the gradient itself is put on the tape
- * @throws EliError `NOT_DIFFERENTIABLE` when nothing is recorded (inside `noGrad`), or E does not depend on x by ops.
+ * Energies of points and ∂E/∂x, with the leaf it was taken at, which a second derivative needs.
+ * @param createGraph whether the gradient itself is on the tape
+ * @throws EliError `NOT_DIFFERENTIABLE` if nothing is recorded (inside `noGrad`), or E does not depend on x through ops.
  */
 export function slopes(
   what: string,

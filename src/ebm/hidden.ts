@@ -12,7 +12,7 @@ import type { EnergyModelConfig, EnergyNetwork } from './network.ts';
  *
  * A Langevin step without noise is x ← x + ε W1ᵀ s with s = w2 ∘ φ'(h). It moves the pre-activations h = W1 x + b1 by
  * ε G s with G = W1 W1ᵀ, so a chain can run on h [H] alone, and its end is x + ε W1ᵀ Σ_t s_t: exact in real
- * arithmetic, and a step costs H × H (less: G s changes only where a sign of h flips) instead of 2 × H × d. A whole
+ * arithmetic. A step costs H × H (less, as G s changes only where a sign of h flips) instead of 2 × H × d. A whole
  * iteration takes four dispatches: hidden_forward (h of both models' latents, and G), hidden_chain, the matrix product
  * W1ᵀ Σ_t s_t, hidden_update (gradient, RMSprop, moving average).
  *
@@ -23,7 +23,7 @@ import type { EnergyModelConfig, EnergyNetwork } from './network.ts';
 export function canRunHidden(engine: Engine, config: EnergyModelConfig): boolean {
   const { layers, hidden } = config;
   const units = hidden / (engine.subgroupLanes ?? 0);
-  // The mask of flips has two words; the units of a lane lie in one of them, and their signs of two steps share one.
+  // The mask of flips has two words. The units of a lane lie in one of them, and their signs of two steps share a word.
   return layers === 1 && (hidden === 32 || hidden === 64) && Number.isInteger(units) && units <= 16;
 }
 
@@ -42,15 +42,16 @@ function exchange(
   flat: Tensor,
   toFlat: boolean,
 ): void {
-  const layout = layoutOf(config);
+  const { weight, bias, out, outBias } = layoutOf(config);
   const { hidden } = config;
-  const places: [Tensor, number, number[]][] = [
-    [parameters[0]!, layout.weight, [1, hidden]],
-    [parameters[1]!, layout.bias, [1]],
-    [parameters[2]!, layout.out, [hidden, 1]],
-    [parameters[3]!, layout.outBias, [1]],
+  const places: [number, number[]][] = [
+    [weight, [1, hidden]],
+    [bias, [1]],
+    [out, [hidden, 1]],
+    [outBias, [1]],
   ];
-  for (const [parameter, offset, strides] of places) {
+  for (const [i, [offset, strides]] of places.entries()) {
+    const parameter = parameters[i]!;
     if (toFlat) {
       copyInto(parameter, flat, strides, offset);
     } else {
@@ -63,113 +64,88 @@ function exchange(
 
 /**
  * Tile sizes: on software drivers large tiles save loads; a GPU wants many subgroups. Chains of long latents flip more
- * signs, and share more of them: there more chains run side by side.
+ * signs, and more of the same ones, so more of them run side by side.
  */
 function tiles(engine: Engine, { hidden, latent }: EnergyModelConfig) {
-  const lanes = engine.subgroupLanes!;
   const { software } = engine.adapter;
-  const unitsForward = Math.min(software ? 8 : 4, hidden / lanes);
   const long = latent >= 128;
+  const sizes = { LANES: engine.subgroupLanes!, H: hidden };
+  const units = hidden / sizes.LANES;
+  // A lane loads its units in vectors of four where it has that many.
+  const pack = units % 4 === 0 ? ({ Pack: 'vec4f', PACK: 4 } as const) : ({ Pack: 'f32', PACK: 1 } as const);
   return {
-    lanes,
+    lanes: sizes.LANES,
     forward: {
       TM: software ? (long ? 16 : 8) : 4,
-      TN: unitsForward,
-      LANES: lanes,
-      H: hidden,
-      ...packOf(unitsForward),
+      TN: Math.min(software ? 8 : 4, units),
+      ...sizes,
+      ...pack,
     },
-    chain: {
-      CHAINS: software ? (long ? 16 : 4) : 1,
-      LANES: lanes,
-      H: hidden,
-      PACK: packOf(hidden / lanes).PACK,
-    },
-    update: {
-      COLUMNS: software ? (long ? 16 : 8) : 4,
-      LANES: lanes,
-      H: hidden,
-      ...packOf(hidden / lanes),
-    },
+    chain: { CHAINS: software ? (long ? 16 : 4) : 1, ...sizes, PACK: pack.PACK },
+    update: { COLUMNS: software ? (long ? 16 : 8) : 4, ...sizes, ...pack },
   };
 }
 
-/** How a lane's hidden units are loaded: in vectors of four where there are so many. */
-function packOf(units: number): { readonly Pack: 'vec4f' | 'f32'; readonly PACK: number } {
-  return units % 4 === 0 ? { Pack: 'vec4f', PACK: 4 } : { Pack: 'f32', PACK: 1 };
-}
-
-interface Rows {
+/** Chains in the hidden layer, and forward passes beside them. */
+interface HiddenChains {
+  /** Latents that the chains start from. */
   readonly current: Tensor;
-  readonly previous: Tensor;
-  readonly currentRows: number;
-  readonly previousRows: number;
-  /** Which rows, by the device's counter; undefined: all of them in order. */
-  readonly gather?: { readonly order: Tensor; readonly counter: Tensor; readonly window: number };
+  /** Latents whose pre-activations are computed too. */
+  readonly previous?: Tensor;
+  /** Which rows, by the counter; without it the first `batch` in order. */
+  readonly order?: Tensor;
+  /** u32 [2]: the iteration, and a copy for the kernels that run after it has been counted. */
+  readonly counter: Tensor;
+  /** Iteration k takes its mini-batch from `order`, and its loss goes here, at k modulo the size of this. */
+  readonly losses?: Tensor;
+  readonly batch: number;
+  readonly steps: number;
+  readonly stepSize: number;
 }
 
-interface ChainResult {
-  /** Pre-activations: at the chains' ends, then w2, then of the previous latents: [current + 1 + previous, H]. */
-  readonly ends: Tensor;
-  /** Σ_t s_t of each chain, transposed: [H, current rounded up to 4]. */
-  readonly sums: Tensor;
-}
-
-/** Forward and chain kernels. `model` is the flat buffer; `counter` has two elements. */
-function runChains(
-  config: EnergyModelConfig,
-  model: Tensor,
-  counter: Tensor,
-  rows: Rows,
-  steps: number,
-  stepSize: number,
-): ChainResult {
+/**
+ * Runs the forward and chain kernels on the flat buffer `model`. `ends`: pre-activations of the chains' ends, then w2,
+ * then those of the previous latents, [batch + 1 + (batch or 0), H]; `sums`: Σ_t s_t of each chain, transposed, [H, batch
+ * rounded up to a multiple of 4].
+ */
+function runChains(config: EnergyModelConfig, model: Tensor, chains: HiddenChains) {
   const { engine } = model;
   const { hidden, latent, slope } = config;
-  const { current, previous, currentRows, previousRows, gather } = rows;
-  const layout = layoutOf(config);
+  const { current, previous, order, counter, losses, batch, steps, stepSize } = chains;
+  const previousRows = previous === undefined ? 0 : batch;
+  const { weight, bias, out } = layoutOf(config);
   const { lanes, forward, chain } = tiles(engine, config);
   // Pre-activations of the current latents, then G.
-  const z = empty(engine, [currentRows + hidden, hidden]);
-  const ends = empty(engine, [currentRows + 1 + previousRows, hidden]);
+  const z = empty(engine, [batch + hidden, hidden]);
+  const ends = empty(engine, [batch + 1 + previousRows, hidden]);
   // Rows of whole vectors, for the matrix product that reads them.
-  const pitch = 4 * Math.ceil(currentRows / 4);
+  const pitch = 4 * Math.ceil(batch / 4);
   const sums = empty(engine, [hidden, pitch]);
   const tilesOf = (n: number): number => Math.ceil(n / forward.TM);
+  const inputs = [current, previous ?? current, order ?? counter, counter];
   engine.run('ebm/hidden_forward.wgsl', {
-    storages: [current, previous, gather?.order ?? counter, counter, model, model, z, ends].map(
-      (t) => t.storage,
-    ),
+    storages: [...inputs, model, model, z, ends].map((t) => t.storage),
     consts: forward,
-    overrides: { GATHER: gather === undefined ? 0 : 1 },
+    overrides: { GATHER: order === undefined ? 0 : 1 },
     params: {
       d: latent,
-      current: currentRows,
+      current: batch,
       previous: previousRows,
-      weight: layout.weight,
-      bias: layout.bias,
-      window: gather?.window ?? 1,
+      weight,
+      bias,
+      window: losses?.size ?? 1,
       lanes,
     },
     groups: [
-      tilesOf(currentRows) + tilesOf(previousRows) + tilesOf(hidden),
+      tilesOf(batch) + tilesOf(previousRows) + tilesOf(hidden),
       Math.ceil(hidden / (lanes * forward.TN)),
     ],
   });
   engine.run('ebm/hidden_chain.wgsl', {
     storages: [z, z, model, ends, sums, counter].map((t) => t.storage),
     consts: chain,
-    params: {
-      current: currentRows,
-      pitch,
-      steps,
-      out: layout.out,
-      step_size: stepSize,
-      slope,
-      lanes,
-      units: hidden / lanes,
-    },
-    groups: [Math.ceil(currentRows / chain.CHAINS)],
+    params: { current: batch, pitch, steps, out, step_size: stepSize, slope, lanes, units: hidden / lanes },
+    groups: [Math.ceil(batch / chain.CHAINS)],
   });
   return { ends, sums };
 }
@@ -185,25 +161,15 @@ export function sampleHidden(model: EnergyNetwork, start: Tensor, steps: number,
   const parameters = model.parameters();
   exchange(config, parameters, flat, true);
   const current = compact(start);
-  const rows = start.shape[0]!;
+  const batch = start.shape[0]!;
   const counter = zeros(engine, [2], 'u32');
-  const placeholder = { current, previous: current, currentRows: rows, previousRows: 0 };
-  const { sums } = runChains(config, flat, counter, placeholder, steps, stepSize);
-  const total = transpose(slice(sums, 1, 0, rows));
+  const { sums } = runChains(config, flat, { current, counter, batch, steps, stepSize });
+  const total = transpose(slice(sums, 1, 0, batch));
   return add(current, mul(matmul(total, parameters[0]!), stepSize));
 }
 
-export interface HiddenIteration {
-  readonly current: Tensor;
-  readonly previous: Tensor;
-  readonly order: Tensor;
-  /** Two elements: the iteration, and a copy for the kernels that run after it has been counted. */
-  readonly counter: Tensor;
-  /** Iteration k reads its minibatch of `order`, and puts its loss, at k modulo the size of this. */
-  readonly losses: Tensor;
-  readonly batch: number;
-  readonly steps: number;
-  readonly stepSize: number;
+/** What `HiddenState.iterate` needs: all of the chains, and the settings of RMSprop and the moving average. */
+export interface HiddenIteration extends Required<HiddenChains> {
   readonly learningRate: number;
   readonly alpha: number;
   readonly epsilon: number;
@@ -213,7 +179,7 @@ export interface HiddenIteration {
 /** Parameters, squared gradients and moving average in the kernels' layout, and the iteration over them. */
 export class HiddenState {
   readonly #config: EnergyModelConfig;
-  /** The three sets one after the other, and room for the gradients. */
+  /** The three sets in turn, and room for the gradients. */
   readonly #state: Tensor;
 
   constructor(engine: Engine, config: EnergyModelConfig) {
@@ -221,12 +187,9 @@ export class HiddenState {
     this.#state = engine.keep(zeros(engine, [4, layoutOf(config).size]));
   }
 
-  /** Copies the three sets of W1, b1, w2, b2 in (`toKernels`) or out. */
-  exchange(
-    sets: { model: readonly Tensor[]; squares: readonly Tensor[]; average: readonly Tensor[] },
-    toKernels: boolean,
-  ): void {
-    for (const [i, parameters] of [sets.model, sets.squares, sets.average].entries()) {
+  /** Copies the three sets of W1, b1, w2, b2 in (`toKernels`) or out: model, squares, average. */
+  exchange(sets: readonly (readonly Tensor[])[], toKernels: boolean): void {
+    for (const [i, parameters] of sets.entries()) {
       const part = slice(this.#state, 0, i, i + 1);
       exchange(this.#config, parameters, part, toKernels);
       part.dispose();
@@ -235,17 +198,13 @@ export class HiddenState {
 
   /** Records one aligner iteration: four dispatches. */
   iterate(options: HiddenIteration): void {
-    const { current, previous, order, counter, losses, batch, steps, stepSize } = options;
+    const { current, previous, order, counter, losses, batch, stepSize, alpha, epsilon } = options;
     const { engine } = current;
     const { latent, hidden, slope } = this.#config;
-    const layout = layoutOf(this.#config);
-    const window = losses.size;
-    const gather = { order, counter, window };
-    const rows = { current, previous, currentRows: batch, previousRows: batch, gather };
-    const { ends, sums } = runChains(this.#config, this.#state, counter, rows, steps, stepSize);
+    const { weight, bias, out, size } = layoutOf(this.#config);
+    const { ends, sums } = runChains(this.#config, this.#state, options);
     const { lanes, update } = tiles(engine, this.#config);
-    const weight = this.#state.view([latent, hidden], [hidden, 1], layout.weight);
-    const descent = matmul(weight, sums);
+    const descent = matmul(this.#state.view([latent, hidden], [hidden, 1], weight), sums);
     const columns = Math.ceil(latent / update.COLUMNS);
     engine.run('ebm/hidden_update.wgsl', {
       storages: [current, previous, order, counter, ends, descent, this.#state, losses].map((t) => t.storage),
@@ -254,17 +213,17 @@ export class HiddenState {
         d: latent,
         batch,
         pitch: sums.shape[1]!,
-        size: layout.size,
-        weight: layout.weight,
-        bias: layout.bias,
-        out: layout.out,
+        size,
+        weight,
+        bias,
+        out,
         step_size: stepSize,
         slope,
         learning_rate: options.learningRate,
-        alpha: options.alpha,
-        epsilon: options.epsilon,
+        alpha,
+        epsilon,
         ema: options.emaDecay,
-        window,
+        window: losses.size,
         lanes,
       },
       groups: [1 + columns],

@@ -1,36 +1,32 @@
-import { checkNumber, POSITIVE, wholeFrom } from '../errors.ts';
+import { POSITIVE, wholeFrom } from '../errors.ts';
 import { add, div, mul, sub } from '../ops/binary.ts';
 import { sqrt } from '../ops/unary.ts';
 import { expectShape } from '../tensor/shape.ts';
 import { checkDType, Tensor } from '../tensor/tensor.ts';
-import { type Energy, evaluate as evaluateEnergy } from './energy.ts';
 import { halfSquares, metropolis } from './metropolis.ts';
-import type { ChainState, Sampler, Tempered } from './sampler.ts';
+import type { ChainState, Sampler, StepContext, Tempered } from './sampler.ts';
 import { type Schedule, tabulate } from './schedule.ts';
-
-/** Leapfrog steps of one proposal. */
-const COUNT = wholeFrom(1, 10_000);
 
 export interface HmcOptions extends Tempered {
   /** h: time of one leapfrog step. */
   readonly stepSize: Schedule;
-  /** L: leapfrog steps of one proposal. */
+  /** L: leapfrog steps of one proposal, 1 to 10,000. */
   readonly leapfrogSteps: Schedule;
-  /** m, one for all dimensions or one each, as a tensor [d] of positive numbers; default 1. */
+  /** m for all dimensions, or one for each as a tensor [d] of positive numbers; default 1. */
   readonly mass?: Schedule | Tensor;
 }
 
 /**
- * Hamiltonian Monte Carlo (Neal, 2011): momenta p ~ N(0, T m), L leapfrog steps of time h through the
- * energy, and the end is taken with probability min(1, exp(−ΔH / T)), H = E(x) + Σ p² / 2m. One leapfrog step with m = 1
- * is MALA with ε = h² / 2. About 65 % of proposals should be taken in many dimensions (Beskos et al., 2013).
+ * Hamiltonian Monte Carlo (Neal, 2011): momenta p ~ N(0, T m), L leapfrog steps of time h through the energy, and the
+ * end is accepted with probability min(1, exp(−ΔH / T)), H = E(x) + Σ p² / 2m. One leapfrog step with m = 1 is MALA with
+ * ε = h² / 2. The best acceptance rate in many dimensions is about 65 % (Beskos et al., 2013).
  */
 export function hmc({ stepSize, leapfrogSteps, mass = 1, temperature = 1 }: HmcOptions): Sampler {
   return {
     name: 'hmc',
     prepare(steps) {
       const sizes = tabulate('hmc: stepSize', stepSize, steps, POSITIVE);
-      const counts = tabulate('hmc: leapfrogSteps', leapfrogSteps, steps, COUNT);
+      const counts = tabulate('hmc: leapfrogSteps', leapfrogSteps, steps, wholeFrom(1, 10_000));
       const temperatures = tabulate('hmc: temperature', temperature, steps, POSITIVE);
       const masses = mass instanceof Tensor ? undefined : tabulate('hmc: mass', mass, steps, POSITIVE);
       return {
@@ -43,7 +39,7 @@ export function hmc({ stepSize, leapfrogSteps, mass = 1, temperature = 1 }: HmcO
           const heat = temperatures[t]!;
           const scale = typeof m === 'number' ? Math.sqrt(m * heat) : sqrt(mul(m, heat));
           const momentum = mul(normal(old.points.shape), scale);
-          const end = integrate(evaluate, old, momentum, sizes[t]!, counts[t]!, m);
+          const end = leapfrog(evaluate, old, momentum, sizes[t]!, counts[t]!, m);
           const potential = sub(old.energy, end.state.energy);
           const kinetic = sub(halfSquares(momentum, m), halfSquares(end.momentum, m));
           return metropolis(old, end.state, mul(add(potential, kinetic), 1 / heat), context);
@@ -53,43 +49,13 @@ export function hmc({ stepSize, leapfrogSteps, mass = 1, temperature = 1 }: HmcO
   };
 }
 
-/** Settings of `leapfrog`. */
-export interface LeapfrogOptions {
-  readonly stepSize: number;
-  readonly steps: number;
-  /** One for all dimensions, or a tensor [d]; default 1. */
-  readonly mass?: number | Tensor;
-}
-
 /**
- * Motion of n particles through an energy by leapfrog steps (Neal, 2011): points and momenta
- * [n, d] → those at the end, with energy [n] and gradient [n, d] there. Volume preserving and reversible: from the end
- * with momenta of opposite sign it leads back. ΔH of a fixed time is of order h².
- * @throws EliError `SHAPE`, `ARGUMENT`.
+ * Motion of n particles through an energy by leapfrog steps of time h (Neal, 2011), for masses m: points and momenta
+ * [n, d] → those at the end. Volume preserving and reversible: from the end with momenta of opposite sign it leads back.
+ * ΔH of a fixed time is of order h².
  */
 export function leapfrog(
-  energy: Energy,
-  points: Tensor,
-  momentum: Tensor,
-  { stepSize, steps, mass = 1 }: LeapfrogOptions,
-): { points: Tensor; momentum: Tensor; energy: Tensor; gradient: Tensor } {
-  expectShape('leapfrog: momenta', momentum.shape, points.shape);
-  checkNumber('leapfrog: |stepSize|', Math.abs(stepSize), POSITIVE);
-  checkNumber('leapfrog: steps', steps, COUNT);
-  if (mass instanceof Tensor) checkMass(mass, points);
-  else checkNumber('leapfrog: mass', mass, POSITIVE);
-  return points.engine.tidy(() => {
-    const evaluate = (state: ChainState): Required<ChainState> => ({
-      points: state.points,
-      ...evaluateEnergy('leapfrog', energy, state.points),
-    });
-    const end = integrate(evaluate, evaluate({ points }), momentum, stepSize, steps, mass);
-    return { ...end.state, momentum: end.momentum };
-  });
-}
-
-function integrate(
-  evaluate: (state: ChainState) => Required<ChainState>,
+  evaluate: StepContext['evaluate'],
   start: Required<ChainState>,
   momentum: Tensor,
   h: number,
@@ -102,11 +68,10 @@ function integrate(
   let p = sub(momentum, mul(start.gradient, h / 2));
   for (let step = 1; step <= steps; step++) {
     const before = { state, p };
-    const after = engine.tidy(() => {
+    ({ state, p } = engine.tidy(() => {
       const next = evaluate({ points: add(before.state.points, mul(div(before.p, m), h)) });
       return { state: next, p: sub(before.p, mul(next.gradient, step === steps ? h / 2 : h)) };
-    });
-    ({ state, p } = after);
+    }));
     before.p.dispose();
     if (before.state !== start) for (const tensor of Object.values(before.state)) tensor.dispose();
   }

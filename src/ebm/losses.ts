@@ -7,14 +7,13 @@ import { concat, slice } from '../ops/views.ts';
 import { where } from '../ops/where.ts';
 import { full } from '../tensor/create.ts';
 import { type RandomSource, randomUniform } from '../tensor/random.ts';
-import { showShape } from '../tensor/shape.ts';
+import { expectShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts';
 import { checkPoints, type Energy, energyOf } from './energy.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { type SampleOptions, sample } from './sample.ts';
 import type { Sampler } from './sampler.ts';
-import { energyL2 } from './stabilise.ts';
 
 /** Settings of `contrastiveLoss`. */
 export interface ContrastiveOptions {
@@ -23,10 +22,10 @@ export interface ContrastiveOptions {
 }
 
 /**
- * mean E(data) − mean E(sampled), a scalar on the tape: its gradient by the energy's parameters is that of minus the
- * log-likelihood when `sampled` [m, d] comes from the energy's own density (Hinton, 2002). With f = −E it is the
- * aligner's loss, mean f(sampled) − mean f(previous) (Joseph et al., CVPR 2022, equation 5). No gradient
- * flows into `sampled`.
+ * mean E(data) − mean E(sampled), a scalar on the tape: its gradient with respect to the energy's parameters is that of
+ * minus the log-likelihood if `sampled` [m, d] comes from the energy's own density (Hinton, 2002). With f = −E it is the
+ * aligner's loss, mean f(sampled) − mean f(previous) (Joseph et al., CVPR 2022, equation 5). No gradient flows into
+ * `sampled`.
  * @throws EliError `SHAPE`, `DTYPE`.
  */
 export function contrastiveLoss(
@@ -36,12 +35,7 @@ export function contrastiveLoss(
   { l2 = 0 }: ContrastiveOptions = {},
 ): Tensor {
   for (const points of [data, sampled]) checkPoints('contrastiveLoss', points);
-  if (data.shape[1] !== sampled.shape[1]) {
-    throw new EliError(
-      'SHAPE',
-      `contrastiveLoss: data ${showShape(data.shape)} and sampled ${showShape(sampled.shape)} differ in d`,
-    );
-  }
+  expectShape('contrastiveLoss: sampled', sampled.shape, ['m', data.shape[1]!]);
   // Rows do not depend on one another: one pass for both takes half the dispatches.
   const both = energyOf('contrastiveLoss', energy, concat([data, detach(sampled)], 0));
   const real = slice(both, 0, 0, data.shape[0]!);
@@ -50,9 +44,20 @@ export function contrastiveLoss(
   return l2 === 0 ? loss : add(loss, mul(energyL2(real, made), l2));
 }
 
+/**
+ * Σ mean(E²) over batches of energies, such as those of the data and of the samples; a scalar on the tape. Added to a
+ * contrastive loss with a small weight it keeps energies near 0, where the loss alone sees only their difference (Du and
+ * Mordatch, 2019).
+ * @throws EliError `ARGUMENT` for no energies.
+ */
+export function energyL2(...energies: readonly Tensor[]): Tensor {
+  if (energies.length === 0) throw new EliError('ARGUMENT', 'energyL2: no energies were given');
+  return energies.map((energy) => mean(mul(energy, energy))).reduce((a, b) => add(a, b));
+}
+
 /** Settings of `PersistentChains`. */
 export interface PersistentOptions {
-  /** Where chains start, initially and when renewed: n points [n, d] by the random numbers of `source`. */
+  /** Where chains start, at first and when renewed: n points [n, d] drawn from `source`. */
   readonly fresh: (n: number, source: RandomSource) => Tensor;
   /** Chains moved at each call. */
   readonly chains: number;
@@ -64,12 +69,12 @@ export interface PersistentOptions {
   /** Steps of the sampler at each call. */
   readonly steps: number;
   readonly clamp?: SampleOptions['clamp'];
-  readonly random: { readonly seed: number; readonly stream?: number };
+  readonly random: Omit<ChainRandom, 'run'>;
 }
 
 /**
- * Chains for contrastive divergence that go on where they ended at the call before (Tieleman, 2008), in a replay
- * buffer on the device; a share of them starts afresh each time (Du and Mordatch, 2019).
+ * Chains for contrastive divergence that continue where they ended at the last call (Tieleman, 2008), in a replay buffer
+ * on the device; at each call a share of them starts afresh (Du and Mordatch, 2019).
  */
 export class PersistentChains {
   readonly buffer: ReplayBuffer;
@@ -86,20 +91,19 @@ export class PersistentChains {
     checkChainRandom(random);
     this.#options = options;
     this.#share = freshFraction;
-    this.buffer = engine.tidy(() => {
-      const first = options.fresh(capacity, chainDraw(random, 0, 'start'));
-      return new ReplayBuffer(first, chains);
-    });
+    this.buffer = engine.tidy(
+      () => new ReplayBuffer(options.fresh(capacity, chainDraw(random, 0, 'start')), chains),
+    );
   }
 
   /**
-   * Moves the chains whose turn it is down the energy and returns where they are, [chains, d], off the tape.
-   * @param run which random numbers: counted up by itself; in a captured program a u32 tensor [1] that differs from
-   * replay to replay (the step counter of the fit, say)
+   * Moves the next chains down the energy and returns where they end, [chains, d], off the tape.
+   * @param run which random numbers: the number of the call; in a captured program a u32 tensor [1] that differs from
+   * replay to replay, such as the step counter of the fit
    */
   advance(energy: Energy, run: number | Tensor = this.#calls++): Tensor {
     const { fresh, chains, sampler, steps, clamp } = this.#options;
-    const random: ChainRandom = { ...this.#options.random, run };
+    const random = { ...this.#options.random, run };
     const { buffer } = this;
     return buffer.engine.tidy(() => {
       let start = buffer.take();
@@ -108,14 +112,13 @@ export class PersistentChains {
         const renewed = less(draw, full(buffer.engine, [1], this.#share));
         start = where(renewed, fresh(chains, chainDraw(random, 0, 'fresh')), start);
       }
-      const options: SampleOptions = { steps, random, ...(clamp === undefined ? {} : { clamp }) };
-      const { latents } = sample(energy, start, sampler, options);
+      const { latents } = sample(energy, start, sampler, { steps, random, ...(clamp && { clamp }) });
       buffer.put(latents);
       return latents;
     });
   }
 
-  /** Persistent contrastive divergence: `contrastiveLoss` against the chains moved on once more. On the tape. */
+  /** Persistent contrastive divergence: `contrastiveLoss` against the chains after `advance`. On the tape. */
   loss(energy: Energy, data: Tensor, options: ContrastiveOptions & { run?: number | Tensor } = {}): Tensor {
     return contrastiveLoss(energy, data, this.advance(energy, options.run), options);
   }

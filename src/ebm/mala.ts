@@ -6,14 +6,14 @@ import type { Sampler, Tempered } from './sampler.ts';
 import { type Schedule, tabulate } from './schedule.ts';
 
 export interface MalaOptions extends Tempered {
-  /** ε: how far a proposal goes along minus the energy's gradient. */
+  /** ε: how far a proposal descends the energy's gradient. */
   readonly stepSize: Schedule;
 }
 
 /**
  * The Metropolis-adjusted Langevin algorithm (Roberts and Tweedie, 1996): the proposal y = x − ε ∂E/∂x + √(2εT) ξ is
- * taken with probability min(1, exp(−(E(y) − E(x)) / T) q(x | y) / q(y | x)), so that exp(−E/T) is its exact stationary
- * density. About 57 % of proposals should be taken in many dimensions (Roberts and Rosenthal, 1998).
+ * accepted with probability min(1, exp(−(E(y) − E(x)) / T) q(x | y) / q(y | x)), so that exp(−E/T) is exactly the
+ * stationary density. The best acceptance rate in many dimensions is about 57 % (Roberts and Rosenthal, 1998).
  */
 export function mala({ stepSize, temperature = 1 }: MalaOptions): Sampler {
   return {

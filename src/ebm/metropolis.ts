@@ -7,9 +7,9 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { ChainState, Step, StepContext } from './sampler.ts';
 
 /**
- * Takes each chain's proposal with probability min(1, exp(logRatio)) (Metropolis et al., 1953; Hastings, 1970), on the
- * device. A proposal outside of the box is refused, so that the chain samples the density limited to the box. WGSL
- * promises nothing about comparisons with not-a-number: where an energy has none, a box should keep the points away.
+ * Accepts each chain's proposal with probability min(1, exp(logRatio)) (Metropolis et al., 1953; Hastings, 1970), on the
+ * device. A proposal outside the box is rejected, so that the chain samples the density restricted to the box. WGSL
+ * promises nothing about comparisons with NaN: a box should keep points away from where the energy is NaN.
  * @param logRatio log of π(proposal) q(old | proposal) / π(old) q(proposal | old), [n]
  */
 export function metropolis(
@@ -32,12 +32,12 @@ export function metropolis(
   };
 }
 
-/** 1 for points all of whose elements are in the box, else 0: [n, d] → [n]. */
+/** 1 for points with all elements in the box, else 0: [n, d] → [n]. */
 function insideBox(points: Tensor, [low, high]: readonly [number, number]): Tensor {
   return inside(sum(inside(points, low, high), 1), points.shape[1]! - 0.5, points.shape[1]! + 0.5);
 }
 
-/** ½ Σ_d x² / m: [n, d] → [n]; m a number or a tensor [d]. */
+/** ½ Σ x² / m over the dimensions: [n, d] → [n]; m is a number or a tensor [d]. */
 export function halfSquares(x: Tensor, m: number | Tensor = 1): Tensor {
   return mul(sum(div(mul(x, x), m), 1), 0.5);
 }

@@ -12,6 +12,16 @@ export interface EnergyModelConfig {
   readonly slope: number;
 }
 
+/**
+ * What the fused kernels can run: latents and hidden layers that fit in workgroup memory (16 KiB is guaranteed), and at
+ * most eight linear layers.
+ */
+export const SIZES = {
+  latent: { from: 1, to: 2048 },
+  hidden: { from: 1, to: 512 },
+  layers: { from: 0, to: 7 },
+} as const;
+
 /** What the kernels of an `EnergyModel` need of it. */
 export interface EnergyNetwork {
   readonly config: EnergyModelConfig;

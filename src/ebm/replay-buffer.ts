@@ -7,11 +7,11 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { checkPoints } from './energy.ts';
 
 /**
- * Points of persistent chains on the device, [capacity, d]. Batches of n take turns: each is taken, moved on by a
- * sampler, and written back in its place, so that all chains are of the same age and no row is taken twice.
+ * Points of persistent chains on the device, [capacity, d]. Batches of n take turns: each is taken, moved by a sampler and
+ * written back in its place, so that all chains have the same age and no row is taken twice in a round.
  *
- * Inside `engine.capture` a take is recorded with its place: a captured program should hold capacity / n of them, or
- * the capacity be n.
+ * Inside `engine.capture` a take is recorded with its place: a captured program should take capacity / n batches, or the
+ * capacity should be n.
  */
 export class ReplayBuffer {
   readonly engine: Engine;
@@ -29,10 +29,8 @@ export class ReplayBuffer {
     const capacity = points.shape[0]!;
     checkWhole('ReplayBuffer: batch', batch, 1);
     if (capacity % batch !== 0) {
-      throw new EliError(
-        'ARGUMENT',
-        `ReplayBuffer: capacity ${capacity} is not a multiple of batch ${batch}`,
-      );
+      const message = `ReplayBuffer: capacity ${capacity} is not a multiple of batch ${batch}`;
+      throw new EliError('ARGUMENT', message);
     }
     this.engine = points.engine;
     this.batch = batch;
@@ -40,13 +38,13 @@ export class ReplayBuffer {
     copyInto(points, this.points, this.points.strides, 0);
   }
 
-  /** The rows whose turn it is, [batch, d]: a view, which `put` overwrites. */
+  /** The next rows, [batch, d]: a view, which `put` overwrites. */
   take(): Tensor {
     const first = this.#cursor * this.batch;
     return slice(this.points, 0, first, first + this.batch);
   }
 
-  /** Overwrites the rows that `take` gave, and goes on to the next. @throws EliError `SHAPE`. */
+  /** Overwrites the rows that `take` returned, and moves to the next. @throws EliError `SHAPE`. */
   put(points: Tensor): void {
     const [capacity, d] = this.points.shape as [number, number];
     expectShape('ReplayBuffer.put: points', points.shape, [this.batch, d]);

@@ -1,6 +1,5 @@
 import { detach } from '../autograd/tape.ts';
 import { checkWhole, EliError, FINITE } from '../errors.ts';
-import type { Engine } from '../gpu/engine.ts';
 import { add } from '../ops/binary.ts';
 import { affine, clamp, log } from '../ops/unary.ts';
 import { contiguous, copyInto, slice } from '../ops/views.ts';
@@ -11,7 +10,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts';
 import type { Chains, LangevinChain, SamplerVariant, Trajectory } from './chains.ts';
 import { checkPoints, type Energy, evaluate } from './energy.ts';
-import type { ChainState, Sampler, StepContext, Transition } from './sampler.ts';
+import type { ChainState, Sampler, StepContext } from './sampler.ts';
 import { type Schedule, tabulate } from './schedule.ts';
 
 /** How `sample` moves chains. */
@@ -21,15 +20,15 @@ export interface SampleOptions {
   /** Which random numbers; needed by samplers with noise. */
   readonly random?: ChainRandom;
   /**
-   * Lowest and highest value of every element. Langevin and gradient steps end at the limits; MALA and HMC refuse
-   * proposals outside, and so sample the density limited to the box (their start is moved into it).
+   * Lowest and highest value of every element. Langevin and gradient steps are cut off there; MALA and HMC reject
+   * proposals outside, and so sample the density restricted to the box (their start is moved into it).
    */
   readonly clamp?: readonly [Schedule, Schedule];
-  /** Steps at the beginning that count neither for the trajectory nor for the acceptance; default 0. */
+  /** First steps, left out of the trajectory and the acceptance rate; default 0. */
   readonly burnIn?: number;
   /** The trajectory keeps every `thin`-th step after `burnIn`; default 1. */
   readonly thin?: number;
-  /** Whether to keep the points on the way, and their energies. */
+  /** Whether to keep the points along the chains, and their energies; default false. */
   readonly trajectory?: boolean;
   /** Whether the trajectory begins with the start; default false. */
   readonly keepStart?: boolean;
@@ -37,66 +36,58 @@ export interface SampleOptions {
   readonly variant?: SamplerVariant;
 }
 
-/** Checked options with everything that depends on the step tabulated. */
-interface Plan extends Omit<SampleOptions, 'clamp'> {
-  readonly name: string;
-  readonly burnIn: number;
-  readonly thin: number;
-  readonly low: Float64Array | undefined;
-  readonly high: Float64Array | undefined;
-  readonly transition: Transition;
-}
+/** Checked options with their defaults, and everything that depends on the step tabulated. */
+type Plan = ReturnType<typeof planOf>;
 
-function planOf(sampler: Sampler, options: SampleOptions): Plan {
-  const { steps, burnIn = 0, thin = 1, random } = options;
+function planOf(sampler: Sampler, options: SampleOptions) {
+  const { steps, random, burnIn = 0, thin = 1, trajectory = false, keepStart = false } = options;
   checkWhole('sample: steps', steps, 0, 1e6);
   checkWhole('sample: burnIn', burnIn, 0, Math.max(0, steps - 1));
   checkWhole('sample: thin', thin, 1, Math.max(1, steps - burnIn));
-  if (options.trajectory === true && steps === 0 && options.keepStart !== true) {
+  if (trajectory && steps === 0 && !keepStart) {
     throw new EliError('ARGUMENT', 'sample: a chain of no steps has no trajectory', {
       hint: 'with `keepStart: true` it has one point',
     });
   }
+  const { name } = sampler;
   const transition = sampler.prepare(steps);
   if (random !== undefined) checkChainRandom(random);
   else if (transition.random) {
-    throw new EliError('ARGUMENT', `sample: ${sampler.name} draws random numbers`, {
+    throw new EliError('ARGUMENT', `sample: ${name} draws random numbers`, {
       hint: 'give `random: { seed }`',
     });
   }
-  return { ...options, name: sampler.name, burnIn, thin, ...limitsOf(options), transition };
+  const limits = limitsOf(options);
+  return { name, steps, random, burnIn, thin, trajectory, keepStart, limits, transition };
 }
 
-/** Limits of every step. */
-function limitsOf({ clamp: limits, steps }: SampleOptions): Pick<Plan, 'low' | 'high'> {
-  const [low, high] = (limits ?? []).map((schedule, i) =>
+/** Lowest and highest value at every step. */
+function limitsOf({ clamp: limits, steps }: SampleOptions): [Float64Array, Float64Array] | undefined {
+  if (limits === undefined) return undefined;
+  const [low, high] = limits.map((schedule, i) =>
     tabulate(`sample: clamp[${i}]`, schedule, Math.max(1, steps), FINITE),
+  ) as [Float64Array, Float64Array];
+  const wrong = low.findIndex((value, t) => value > high[t]!);
+  if (wrong === -1) return [low, high];
+  throw new EliError(
+    'ARGUMENT',
+    `sample: clamp is [${low[wrong]}, ${high[wrong]}] at step ${wrong}, must be [low, high]`,
   );
-  low?.forEach((value, t) => {
-    if (value > high![t]!) {
-      throw new EliError(
-        'ARGUMENT',
-        `sample: clamp is [${value}, ${high![t]}] at step ${t}, must be [low, high]`,
-      );
-    }
-  });
-  return { low, high };
 }
 
 /**
- * Moves n chains on an energy: `start` [n, d] is left as it is. Everything is recorded on the device and nothing read
- * back, so that it can be part of a captured program. Off the tape.
+ * Moves n chains on an energy from `start` [n, d], which is left as it is. Everything is recorded on the device and
+ * nothing is read back, so it can be part of a captured program. Off the tape.
  *
- * Langevin and gradient steps run in the energy's own kernels where it has some (as `EnergyModel`), unless limits that
- * change, noise with `random.run`, or a trajectory with `burnIn` or `thin` is asked for.
- * @throws EliError `ARGUMENT` for options out of range, naming the step, or when a variant is asked for that cannot do
- * what the options say; `SHAPE` or `DTYPE` for points or energies that are not [n, d] and [n]; `NOT_DIFFERENTIABLE`
- * inside `noGrad`.
+ * Langevin and gradient steps run in the energy's own kernels where it has them (as `EnergyModel` does), unless limits
+ * change from step to step, noise depends on `random.run`, or a trajectory has `burnIn` or `thin`.
+ * @throws EliError `ARGUMENT` for options out of range, naming the step, or that the variant cannot run; `SHAPE` or
+ * `DTYPE` for points or energies that are not [n, d] and [n]; `NOT_DIFFERENTIABLE` inside `noGrad`.
  */
 export function sample(energy: Energy, start: Tensor, sampler: Sampler, options: SampleOptions): Chains {
   checkPoints('sample', start);
   const plan = planOf(sampler, options);
-  const { variant = 'auto' } = plan;
+  const { variant = 'auto' } = options;
   return start.engine.tidy(() => {
     const points = detach(start);
     const chain = langevinChain(plan);
@@ -115,17 +106,17 @@ export function sample(energy: Energy, start: Tensor, sampler: Sampler, options:
 
 /** The chain as the kernels of an energy take it, or undefined where they cannot. */
 function langevinChain(plan: Plan): LangevinChain | undefined {
-  const { steps, burnIn, thin, low, high, random, trajectory = false, transition } = plan;
+  const { steps, burnIn, thin, limits, random, trajectory, transition } = plan;
   const { langevin } = transition;
-  const moving = [low, high].some((limits) => limits?.some((v) => v !== limits[0]));
+  const moving = limits?.some((values) => values.some((v) => v !== values[0]));
   const thinned = trajectory && (burnIn > 0 || thin > 1);
   if (langevin === undefined || moving || thinned) return undefined;
   if (transition.random && random?.run !== undefined) return undefined;
   return {
     steps,
     ...langevin,
-    ...(low === undefined ? {} : { clamp: [low[0]!, high![0]!] }),
-    ...(random === undefined ? {} : { random: { seed: random.seed, stream: random.stream ?? 0 } }),
+    ...(limits && { clamp: [limits[0][0]!, limits[1][0]!] }),
+    ...(random && { random: { seed: random.seed, stream: random.stream ?? 0 } }),
     trajectory,
   };
 }
@@ -133,33 +124,43 @@ function langevinChain(plan: Plan): LangevinChain | undefined {
 /** What an energy's kernels returned, with the points that the caller wants. */
 function chainsOf({ latents, trajectory }: Chains, { keepStart }: Plan): Chains {
   if (trajectory === undefined) return { latents };
-  const kept = (all: Tensor): Tensor => (keepStart === true ? all : slice(all, 0, 1, all.shape[0]!));
+  const kept = (all: Tensor): Tensor => (keepStart ? all : slice(all, 0, 1, all.shape[0]!));
   return { latents, trajectory: { points: kept(trajectory.points), energies: kept(trajectory.energies) } };
 }
 
 function stepByStep(energy: Energy, start: Tensor, plan: Plan, plain: boolean): Chains {
-  const { name, steps, burnIn, thin, low, high, transition } = plan;
+  const { name, steps, burnIn, thin, limits, random, transition } = plan;
   const { engine } = start;
   const n = start.shape[0]!;
   const fill = (state: ChainState): Required<ChainState> =>
     state.energy !== undefined && state.gradient !== undefined
       ? (state as Required<ChainState>)
       : { points: state.points, ...evaluate(`sample: ${name}`, energy, state.points, plain) };
-  const kept = plan.trajectory === true ? new Kept(start, plan) : undefined;
+  const boxAt = (t: number) => limits && ([limits[0][t]!, limits[1][t]!] as const);
+  const contextOf = (t: number, box = boxAt(t)): StepContext => ({
+    t,
+    ...(box && { box }),
+    evaluate: fill,
+    normal: (shape, deviation = 1) =>
+      randomNormal(engine, shape, chainDraw(random!, t, 'noise'), 0, deviation),
+    logUniform: () => log(randomUniform(engine, [n], chainDraw(random!, t, 'accept'), 1, 0)),
+  });
+  const kept = plan.trajectory ? new Kept(start, plan) : undefined;
 
   // A state owns its tensors.
-  const limited = transition.metropolis && low !== undefined;
-  let state: ChainState = { points: limited ? clamp(start, low[0]!, high![0]!) : contiguous(start) };
-  if (plan.keepStart === true && kept !== undefined) {
-    state = fill(state);
-    kept.add(state as Required<ChainState>);
+  const box = transition.metropolis ? boxAt(0) : undefined;
+  let state: ChainState = { points: box ? clamp(start, ...box) : contiguous(start) };
+  if (plan.keepStart && kept !== undefined) {
+    const full = fill(state);
+    kept.add(full);
+    state = full;
   }
   let taken = transition.metropolis && steps > 0 ? zeros(engine, [n]) : undefined;
   for (let t = 0; t < steps; t++) {
     const before = state;
     const counts = t >= burnIn;
     const { state: after, accepted } = engine.tidy(() => {
-      const step = transition.step(before, contextOf(engine, n, plan, t, fill));
+      const step = transition.step(before, contextOf(t));
       if (kept === undefined || !counts || (t + 1 - burnIn) % thin !== 0) return step;
       const full = fill(step.state);
       kept.add(full);
@@ -177,8 +178,8 @@ function stepByStep(energy: Energy, start: Tensor, plan: Plan, plain: boolean): 
   return {
     // Without a step these are the caller's own elements.
     latents: steps === 0 ? affine(state.points, 1, 0) : state.points,
-    ...(taken === undefined ? {} : { acceptance: affine(taken, 1 / (steps - burnIn), 0) }),
-    ...(kept === undefined ? {} : { trajectory: kept.trajectory }),
+    ...(taken && { acceptance: affine(taken, 1 / (steps - burnIn), 0) }),
+    ...(kept && { trajectory: kept.trajectory }),
   };
 }
 
@@ -189,7 +190,7 @@ class Kept {
 
   constructor({ engine, shape }: Tensor, { steps, burnIn, thin, keepStart }: Plan) {
     const [n, d] = shape as [number, number];
-    const k = Math.floor((steps - burnIn) / thin) + (keepStart === true ? 1 : 0);
+    const k = Math.floor((steps - burnIn) / thin) + (keepStart ? 1 : 0);
     this.trajectory = { points: empty(engine, [k, n, d]), energies: empty(engine, [k, n]) };
   }
 
@@ -198,21 +199,4 @@ class Kept {
     copyInto(points, this.trajectory.points, denseStrides(points.shape), at * points.size);
     copyInto(energy, this.trajectory.energies, [1], at * energy.size);
   }
-}
-
-function contextOf(
-  engine: Engine,
-  n: number,
-  { low, high, random }: Plan,
-  t: number,
-  fill: StepContext['evaluate'],
-): StepContext {
-  return {
-    t,
-    ...(low === undefined ? {} : { box: [low[t]!, high![t]!] as const }),
-    evaluate: fill,
-    normal: (shape, deviation = 1) =>
-      randomNormal(engine, shape, chainDraw(random!, t, 'noise'), 0, deviation),
-    logUniform: () => log(randomUniform(engine, [n], chainDraw(random!, t, 'accept'), 1, 0)),
-  };
 }

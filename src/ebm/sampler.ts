@@ -5,9 +5,9 @@ import type { Schedule } from './schedule.ts';
 export interface ChainState {
   /** [n, d] */
   readonly points: Tensor;
-  /** E at the points [n]; absent where it has not been computed yet. */
+  /** E at the points [n]; absent until it is computed. */
   readonly energy?: Tensor;
-  /** ∂E/∂x at the points [n, d]; absent where it has not been computed yet. */
+  /** ∂E/∂x at the points [n, d]; absent until it is computed. */
   readonly gradient?: Tensor;
 }
 
@@ -15,20 +15,20 @@ export interface ChainState {
 export interface StepContext {
   /** Number of the step, from 0. */
   readonly t: number;
-  /** Limits of the points at this step, where the caller set some. */
+  /** Limits of the points at this step, if the caller set any. */
   readonly box?: readonly [number, number];
   /** Fills in energy and gradient where they are missing. */
   evaluate(state: ChainState): Required<ChainState>;
-  /** Normal numbers of this step, of the given shape; their deviation is 1 unless it is given. */
+  /** Normal random numbers of this step, in the given shape; default deviation 1. */
   normal(shape: readonly number[], deviation?: number): Tensor;
-  /** log u with u uniform in (0, 1], one a chain: [n]. */
+  /** log u with u uniform in (0, 1], one for each chain: [n]. */
   logUniform(): Tensor;
 }
 
 /** What one step of a sampler returns. */
 export interface Step {
   readonly state: ChainState;
-  /** 1 where the proposal was taken, else 0: [n]. Absent for samplers that take every one. */
+  /** 1 where the proposal was accepted, else 0: [n]. Absent for samplers that accept every one. */
   readonly accepted?: Tensor;
 }
 
@@ -38,16 +38,13 @@ export interface Transition {
   readonly random: boolean;
   /** Whether it proposes and then accepts or rejects. */
   readonly metropolis: boolean;
-  /**
-   * ε and σ of each step where the steps are x ← x − ε ∂E/∂x + σ ξ: energies may have kernels for such chains, which then
-   * run instead of `step`.
-   */
+  /** ε and σ of each step, if the steps are x ← x − ε ∂E/∂x + σ ξ: an energy's kernels may then run instead of `step`. */
   readonly langevin?: { readonly stepSizes: Float64Array; readonly sigmas: Float64Array };
-  /** One step of all chains, recorded on the device: nothing is read back. Runs inside `engine.tidy`. */
+  /** One step of all chains, recorded on the device; nothing is read back. Runs inside `engine.tidy`. */
   step(state: ChainState, context: StepContext): Step;
 }
 
-/** A way to move chains on any energy: `langevinSampler`, `mala`, `hmc`, `gradientDescent`, or your own. */
+/** A way to move chains on any energy: `langevinSampler`, `mala`, `hmc`, `gradientDescent` or your own. */
 export interface Sampler {
   readonly name: string;
   /** Checks the parameters at every one of `steps` steps. @throws EliError `ARGUMENT`. */

@@ -9,9 +9,9 @@ import { checkPoints, type Energy, slopes } from './energy.ts';
 import { EnergyModel } from './energy-model.ts';
 
 /*
- * Losses that fit the score s(x) = −∂E/∂x of an energy to that of the data, without chains. Their gradients by the
- * parameters are second and third derivatives of E, so their intermediate results stay on the tape: differentiate
- * inside the same `engine.tidy` in which the loss is made.
+ * Losses that fit the score s(x) = −∂E/∂x of an energy to that of the data, without chains. Their gradients with respect
+ * to the parameters are second and third derivatives of E, so their intermediate results stay on the tape: differentiate
+ * inside the `engine.tidy` in which the loss is made.
  */
 
 /** Settings of `denoisingScoreMatching`. */
@@ -22,8 +22,8 @@ export interface DenoisingOptions {
 }
 
 /**
- * Denoising score matching (Vincent, 2011): ½ E ‖s(x + σξ) + ξ/σ‖² over data [n, d], summed over
- * dimensions; a scalar on the tape. It is least for the score of the data blurred by the noise.
+ * Denoising score matching (Vincent, 2011): ½ E ‖s(x + σξ) + ξ/σ‖² over data [n, d], summed over dimensions; a scalar on
+ * the tape. The score of the data blurred by the noise minimises it.
  * @throws EliError `ARGUMENT`, `SHAPE`, `DTYPE`.
  */
 export function denoisingScoreMatching(energy: Energy, data: Tensor, options: DenoisingOptions): Tensor {
@@ -42,29 +42,31 @@ export interface SlicedOptions {
   readonly random: RandomSource;
   /** Directions v: ±1 in every dimension (default), or standard normal. */
   readonly directions?: 'rademacher' | 'normal';
-  /**
-   * Whether ½ (vᵀs)² is replaced by its mean over directions, ½ ‖s‖² (SSM-VR), which has less variance; default true.
-   */
+  /** Whether ½ (vᵀs)² is replaced by its mean over directions, ½ ‖s‖² (SSM-VR): less variance; default true. */
   readonly varianceReduced?: boolean;
 }
 
 /**
- * Sliced score matching (Song et al., 2019): E [vᵀ ∇(vᵀ s(x)) + ½ (vᵀ s(x))²] over data [n, d] with
- * one direction v a row; a scalar on the tape. It is least for the score of the data itself.
- * @throws EliError `ARGUMENT` for an `EnergyModel`, whose second derivatives by x are zero (leaky ReLUs);
+ * Sliced score matching (Song et al., 2019): E [vᵀ ∇(vᵀ s(x)) + ½ (vᵀ s(x))²] over data [n, d] with one direction v for
+ * each row; a scalar on the tape. The score of the data itself minimises it.
+ * @throws EliError `ARGUMENT` for an `EnergyModel`, whose second derivatives with respect to x are zero (leaky ReLUs);
  * `NOT_DIFFERENTIABLE` for an energy linear in x; `SHAPE`, `DTYPE`.
  */
 export function slicedScoreMatching(energy: Energy, data: Tensor, options: SlicedOptions): Tensor {
+  const { random, directions = 'rademacher', varianceReduced = true } = options;
   checkPoints('slicedScoreMatching', data);
   if (energy instanceof EnergyModel) {
     throw new EliError(
       'ARGUMENT',
-      'slicedScoreMatching: an EnergyModel is linear in pieces, its curvature is zero',
+      'slicedScoreMatching: an EnergyModel is piecewise linear, so its curvature is zero',
       { hint: 'use denoisingScoreMatching, or an energy of smooth functions (softplus, silu, tanh)' },
     );
   }
-  const { varianceReduced = true } = options;
-  const v = directionsOf(data, options);
+  const { engine, shape } = data;
+  const v =
+    directions === 'normal'
+      ? randomNormal(engine, shape, random)
+      : affine(inside(randomUniform(engine, shape, random), 0.5, 1), 2, -1);
   const { leaf, values, gradient } = slopes('slicedScoreMatching', energy, data, true);
   const along = sum(mul(gradient, v), 1);
   const curvature = grad(sum(along), [leaf], { createGraph: true })[0]!;
@@ -73,15 +75,9 @@ export function slicedScoreMatching(energy: Energy, data: Tensor, options: Slice
 }
 
 /**
- * The same loss, on the tape of every parameter: a score does not depend on the energy's constant (the last bias of a
- * network, say), whose gradient is 0 and not an error.
+ * The same loss, made to depend on every parameter: a score does not depend on the energy's constant (such as the last
+ * bias of a network), whose gradient is then 0 instead of an error.
  */
 function reachAll(loss: Tensor, energies: Tensor): Tensor {
   return add(loss, mul(mean(energies), 0));
-}
-
-function directionsOf(data: Tensor, { random, directions = 'rademacher' }: SlicedOptions): Tensor {
-  const { engine, shape } = data;
-  if (directions === 'normal') return randomNormal(engine, shape, random);
-  return affine(inside(randomUniform(engine, shape, random), 0.5, 1), 2, -1);
 }

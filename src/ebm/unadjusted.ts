@@ -2,10 +2,10 @@ import { EliError, FINITE, NOT_NEGATIVE } from '../errors.ts';
 import { add, mul, sub } from '../ops/binary.ts';
 import { clamp } from '../ops/unary.ts';
 import type { Sampler, Tempered } from './sampler.ts';
-import { type Schedule, scheduleAt, tabulate } from './schedule.ts';
+import { type Schedule, tabulate } from './schedule.ts';
 
 export interface LangevinSamplerOptions extends Tempered {
-  /** ε: how far a step goes along minus the energy's gradient. */
+  /** ε: how far a step descends the energy's gradient. */
   readonly stepSize: Schedule;
   /** σ: standard deviation of the noise of a step, instead of √(2εT); not together with `temperature`. */
   readonly noise?: Schedule;
@@ -14,17 +14,14 @@ export interface LangevinSamplerOptions extends Tempered {
 /**
  * The unadjusted Langevin algorithm x ← x − ε ∂E/∂x + √(2εT) ξ (Roberts and Tweedie, 1996; Welling and Teh,
  * 2011). Its stationary density differs from exp(−E/T) by a bias that vanishes with ε: on a Gaussian of variance
- * s² the variance is s² / (1 − ε / (2 s²)). Energies with kernels for whole chains, as `EnergyModel`, run it there.
+ * s² the variance is s² / (1 − ε / (2 s²)). Energies with kernels for whole chains, such as `EnergyModel`, run it there.
  * @throws EliError `ARGUMENT` for both `noise` and `temperature`.
  */
-export function langevinSampler(options: LangevinSamplerOptions): Sampler {
-  const { stepSize, noise, temperature } = options;
+export function langevinSampler({ stepSize, noise, temperature }: LangevinSamplerOptions): Sampler {
   if (noise !== undefined && temperature !== undefined) {
-    throw new EliError(
-      'ARGUMENT',
-      'langevinSampler: noise and temperature both say how much noise there is',
-      { hint: 'give one of them' },
-    );
+    throw new EliError('ARGUMENT', 'langevinSampler: noise and temperature both set the noise', {
+      hint: 'give one of them',
+    });
   }
   return unadjusted('langevinSampler', stepSize, noise, temperature ?? 1);
 }
@@ -41,19 +38,13 @@ function unadjusted(
   noise: Schedule | undefined,
   temperature: Schedule,
 ): Sampler {
-  const sigma: Schedule =
-    noise ??
-    ((t, steps) => Math.sqrt(2 * scheduleAt(stepSize, t, steps) * scheduleAt(temperature, t, steps)));
   return {
     name,
     prepare(steps) {
-      const stepSizes = tabulate(
-        `${name}: stepSize`,
-        stepSize,
-        steps,
-        noise === undefined ? NOT_NEGATIVE : FINITE,
-      );
-      tabulate(`${name}: temperature`, temperature, steps, NOT_NEGATIVE);
+      const rule = noise === undefined ? NOT_NEGATIVE : FINITE;
+      const stepSizes = tabulate(`${name}: stepSize`, stepSize, steps, rule);
+      const temperatures = tabulate(`${name}: temperature`, temperature, steps, NOT_NEGATIVE);
+      const sigma = noise ?? ((t: number) => Math.sqrt(2 * stepSizes[t]! * temperatures[t]!));
       const sigmas = tabulate(`${name}: noise`, sigma, steps, NOT_NEGATIVE);
       return {
         random: sigmas.some((v) => v > 0),

@@ -1,8 +1,7 @@
 import type { Chains } from '../ebm/chains.ts';
-import { EnergyModel } from '../ebm/energy-model.ts';
 import { sample } from '../ebm/sample.ts';
 import { gradientDescent } from '../ebm/unadjusted.ts';
-import { EliError } from '../errors.ts';
+import { checkWhole, EliError } from '../errors.ts';
 import { readFormat } from '../files/formats.ts';
 import { wholeNumber } from '../files/json.ts';
 import {
@@ -12,28 +11,19 @@ import {
   writeSafetensors,
 } from '../files/safetensors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import { Initializer } from '../nn/init.ts';
 import type { StateDict } from '../nn/module.ts';
 import { stateFromTensors, stateToTensors } from '../nn/state-file.ts';
-import { neg } from '../ops/unary.ts';
-import { STREAM } from '../tensor/streams.ts';
 import { checkDType, type Tensor } from '../tensor/tensor.ts';
 import type { AlignerState, FitSchedule, LatentPairs } from './fit.ts';
-import { type ClosedForm, checkPaired } from './maps/closed-form.ts';
-import { CLOSED_FORMS, fitMap } from './maps/closed-forms.ts';
+import { CLOSED_FORMS, type ClosedForm, checkPaired, fitMap } from './maps/closed-forms.ts';
 import type { LatentMap, MapFormat } from './maps/map.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from './options.ts';
-import { AlignerTrainer } from './trainer.ts';
+import { AlignerTrainer, type FitReport } from './trainer.ts';
 
 /** What a fit reports. */
-export interface FitProgress {
-  readonly iteration: number;
+export interface FitProgress extends FitReport {
   readonly iterations: number;
-  /** Mean loss E(previous) − E(sampled) since the last report. */
-  readonly loss: number;
-  /** Whether the signal stopped the fit here: `await aligner.state()` is where it can be resumed from. */
-  readonly stopped: boolean;
-  /** The aligner as it stands, for measuring on the way. */
+  /** The aligner as it stands, for measurements along the way. */
   readonly aligner: EnergyAligner;
 }
 
@@ -41,7 +31,7 @@ export interface FitProgress {
 export interface FitHooks extends FitSchedule {
   /** Called (and awaited) every `every` iterations, at the end, and where `signal` stops the fit. */
   readonly onProgress?: (progress: FitProgress) => void | Promise<void>;
-  /** Resumes from a state that `state()` gave, instead of starting anew. */
+  /** Resumes from what `state()` returned, instead of starting anew. */
   readonly resume?: AlignerState;
 }
 
@@ -56,26 +46,20 @@ export class EnergyAligner implements LatentMap {
   readonly latent: number;
   readonly config: AlignerConfig;
   readonly #trainer: AlignerTrainer;
-  /** The map to the starts of the chains; none where they start at the latents as they are. */
+  /** The map to where chains start; none if they start at the latents as they are. */
   #start: ClosedForm | undefined;
 
   private constructor(engine: Engine, latent: number, config: AlignerConfig) {
     this.engine = engine;
     this.latent = latent;
     this.config = config;
-    const make = (): EnergyModel =>
-      new EnergyModel(new Initializer(engine, config.seed, STREAM.energy), { ...config, latent });
-    this.#trainer = engine.tidy(() => {
-      const trainer = new AlignerTrainer(config, make(), make(), make());
-      trainer.keep();
-      return trainer;
-    });
+    this.#trainer = new AlignerTrainer(engine, latent, config);
   }
 
   /**
    * Learns an aligner from latents of current-task data: no data of the previous task is needed.
-   * @throws EliError `SHAPE` when the latents do not pair up, `CONFIG`, `NON_FINITE` naming the iteration at which the
-   * loss stopped being finite, `ABORTED`.
+   * @throws EliError `SHAPE` if the latents do not pair up, `CONFIG`, `NON_FINITE` naming the iteration at which the loss
+   * stopped being finite, `ABORTED`.
    */
   static async fit(
     engine: Engine,
@@ -90,15 +74,15 @@ export class EnergyAligner implements LatentMap {
       try {
         await hooks.onProgress?.(step.value);
       } catch (error) {
-        // Into the generator, which frees what it holds and throws it on.
+        // Into the generator, which frees what it holds and rethrows it.
         await steps.throw(error);
       }
     }
   }
 
   /**
-   * As `fit`, as an async iterator: a report every `every` iterations and at the end. Leaving the loop early stops the
-   * fit and keeps `report.aligner` as it then stands; after an error it is disposed of.
+   * `fit` as an async iterator: a report every `every` iterations and at the end. Leaving the loop early stops the fit
+   * and keeps `report.aligner` as it stands; after an error it is disposed of.
    */
   static async *fitting(
     engine: Engine,
@@ -162,10 +146,10 @@ export class EnergyAligner implements LatentMap {
 
   /** Energy of latents [n, d] → [n]: low for those like the previous model's. */
   energy(latents: Tensor): Tensor {
-    return this.engine.tidy(() => neg(this.#trainer.average.forward(latents)));
+    return this.engine.tidy(() => this.#trainer.average.energy(latents));
   }
 
-  /** Reads the whole state of the fit: weights, their average, RMSprop's squares, where chains start. */
+  /** Reads the complete state of the fit: weights, their average, RMSprop's squares, where chains start. */
   async state(): Promise<AlignerState> {
     return { ...(await this.#trainer.state()), start: this.#start?.state() ?? {} };
   }
@@ -221,9 +205,9 @@ function checkPairs(engine: Engine, pairs: LatentPairs, { batch }: AlignerConfig
   for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
     if (x.engine !== engine)
       throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
+    checkDType('EnergyAligner.fit', x, 'f32');
   }
   checkPaired('EnergyAligner.fit', pairs);
-  for (const x of [pairs.previous, pairs.current]) checkDType('EnergyAligner.fit', x, 'f32');
   const n = pairs.current.shape[0]!;
   if (n >= batch) return;
   throw new EliError('SHAPE', `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${batch}`, {
@@ -231,19 +215,18 @@ function checkPairs(engine: Engine, pairs: LatentPairs, { batch }: AlignerConfig
   });
 }
 
-function checkHooks(hooks: FitHooks, samples: number, config: AlignerConfig): void {
-  const { every = 1, order } = hooks;
-  if (!Number.isInteger(every) || every < 1) {
-    throw new EliError('ARGUMENT', `EnergyAligner.fit: every is ${every}, must be a whole number from 1`);
-  }
-  if (order === undefined) return;
-  const needed = config.iterations * config.batch;
-  if (order.length < needed || order.some((index) => index >= samples)) {
-    throw new EliError(
-      'ARGUMENT',
-      `EnergyAligner.fit: order must hold ${needed} indices below ${samples}, it has ${order.length}`,
-    );
-  }
+function checkHooks(
+  { every = 1, order }: FitHooks,
+  samples: number,
+  { iterations, batch }: AlignerConfig,
+): void {
+  checkWhole('EnergyAligner.fit: every', every, 1);
+  const needed = iterations * batch;
+  if (order === undefined || (order.length >= needed && order.every((index) => index < samples))) return;
+  throw new EliError(
+    'ARGUMENT',
+    `EnergyAligner.fit: order must hold ${needed} indices below ${samples}, it has ${order.length}`,
+  );
 }
 
 const PARTS = ['model', 'average', 'squares', 'start'] as const;
@@ -254,9 +237,7 @@ export function stateTensors(state: AlignerState, prefix = ''): Record<string, S
   return Object.assign(
     {},
     ...PARTS.map((part) => stateToTensors(state[part], `${prefix}${part}.`)),
-    losses.length === 0
-      ? {}
-      : { [`${prefix}losses`]: { dtype: 'F32', shape: [losses.length], data: losses } },
+    losses.length > 0 && { [`${prefix}losses`]: { dtype: 'F32', shape: [losses.length], data: losses } },
   );
 }
 

@@ -9,28 +9,27 @@ import type { Gate } from './gates/gate.ts';
 import type { LatentMap } from './maps/map.ts';
 import { checkEnergy, checkLatentSize, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
 
-/** What `alignBatches` does besides aligning every latent. */
-export interface AlignBatchesOptions {
-  /** Aligns only what this gate takes for old; it may look at latents and energies. */
-  readonly gate?: Gate;
-  /** Gives the energies before and after, too; the map must have an energy. */
+/** Settings of `alignBatches`. */
+export interface AlignBatchesOptions extends Pick<RowHooks, 'signal'> {
+  /** Aligns only the rows that this gate takes for old; it may look at latents and energies. */
+  readonly gate?: Gate | undefined;
+  /** Adds the energies before and after; the map must have an energy. */
   readonly energies?: boolean;
-  readonly signal?: AbortSignal;
 }
 
 /** A batch of latents after alignment. */
 export interface AlignedBatch {
-  /** Float32 [n, d] row-major, as they were and aligned. */
+  /** Float32 [n, d] row-major, before and after alignment. */
   readonly current: Float32Array;
   readonly aligned: Float32Array;
-  /** Energy of each before and after, [n, 2]; only when asked for. */
+  /** Energy of each before and after, [n, 2], if asked for. */
   readonly energies?: Float32Array;
-  /** Rows that were aligned: all, or those that the gate takes for old ones. */
+  /** Rows that were aligned: all, or those that the gate takes for old. */
   readonly old: number;
 }
 
 /**
- * Aligns latents of a file of any size batch by batch; the next batch is read meanwhile.
+ * Aligns latents of a file of any size batch by batch, while the next batch is read.
  * @throws EliError `SHAPE` for latents of another size, `ARGUMENT` when the map lacks an energy that is asked for,
  *   `NON_FINITE` naming row and column where an aligned latent is not finite, `ABORTED`
  */
@@ -46,13 +45,8 @@ export async function* alignBatches(
   for await (const current of prefetch(source.batches(rowsPerBatch(source.dim)))) {
     stopIfAborted(signal);
     const batch = await alignBatch(engine, current, map, gate, energies);
-    checkFinite(
-      batch.aligned,
-      source.dim,
-      row,
-      `aligned ${source.name}`,
-      'the chain diverges from this latent: fit with a smaller stepSize',
-    );
+    const hint = 'the chain diverges from this latent: fit with a smaller stepSize';
+    checkFinite(batch.aligned, source.dim, row, `aligned ${source.name}`, hint);
     yield batch;
     row += current.length / source.dim;
   }
@@ -94,16 +88,14 @@ async function sideBySide(before: Tensor, after: Tensor): Promise<Float32Array<A
   return Float32Array.from({ length: 2 * first.length }, (_, i) => (i % 2 === 0 ? first : second)[i >> 1]!);
 }
 
-/** What `alignFile` does besides aligning every latent. */
-export interface AlignFileOptions extends RowHooks {
-  /** Aligns only what this gate takes for old. */
-  readonly gate?: Gate;
+/** Settings of `alignFile`. */
+export interface AlignFileOptions extends RowHooks, Pick<AlignBatchesOptions, 'gate'> {
   /** Writes the energy of each latent before and after here, .npy, float32 [n, 2]. */
   readonly energiesOut?: string;
 }
 
 /**
- * Aligns latents of a file of any size into the file `out`, .npy, float32 [n, d]; both files are written atomically.
+ * Aligns latents of a file of any size into the file `out`, .npy, float32 [n, d]; files are written atomically.
  * @returns how many rows there are, and how many of them were aligned (all without a gate)
  * @throws EliError as `alignBatches`, and `FILE`
  */
@@ -119,7 +111,7 @@ export async function alignFile(
   let done = 0;
   let old = 0;
   async function* content(): AsyncGenerator<Float32Array> {
-    const options = { energies: energies !== undefined, ...(gate && { gate }), ...(signal && { signal }) };
+    const options = { energies: energies !== undefined, gate, signal };
     for await (const batch of prefetch(alignBatches(engine, source, map, options))) {
       yield batch.aligned;
       energies?.set(batch.energies!, 2 * done);
@@ -128,7 +120,7 @@ export async function alignFile(
       onProgress?.(done);
       stopIfAborted(signal);
     }
-    // Before the latents get their name: when this fails, neither file is there.
+    // Before the latents get their name: if this fails, neither file exists.
     if (energiesOut !== undefined) await writeNpy(energiesOut, [rows, 2], [energies!]);
   }
   await writeNpy(out, [rows, dim], content());

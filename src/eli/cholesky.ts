@@ -1,9 +1,20 @@
 import { EliError } from '../errors.ts';
 
 /**
- * The lower triangle L of a symmetric positive definite matrix A [n, n] (row-major), A = L Lᵀ, above it zeros. In
- * float64: matrices here have conditions up to 1e6, which float32 does not carry.
- * @throws EliError `ARGUMENT` when A is not positive definite, naming the pivot.
+ * Adds `share` of the mean of A's diagonal to each of its elements, in place; `otherwise` where the diagonal is zero.
+ * A [n, n] is row-major.
+ */
+export function addRidge(a: Float64Array, n: number, share: number, otherwise = 1): void {
+  let trace = 0;
+  for (let i = 0; i < n; i++) trace += a[i * n + i]!;
+  const ridge = trace === 0 ? otherwise : (share * trace) / n;
+  for (let i = 0; i < n; i++) a[i * n + i]! += ridge;
+}
+
+/**
+ * The lower triangular L of a symmetric positive definite matrix A = L Lᵀ, both [n, n], row-major. In float64: matrices
+ * here have condition numbers up to 1e6, too many for float32.
+ * @throws EliError `ARGUMENT` naming the pivot when A is not positive definite
  */
 export function cholesky(a: ArrayLike<number>, n: number): Float64Array {
   const l = new Float64Array(n * n);
@@ -25,7 +36,7 @@ export function cholesky(a: ArrayLike<number>, n: number): Float64Array {
   return l;
 }
 
-/** X of L Lᵀ X = B, for L [n, n] of `cholesky` and B [n, m], both row-major; X is new. */
+/** Solves L Lᵀ X = B for a new X [n, m], given L [n, n] from `cholesky` and B [n, m], all row-major. */
 export function choleskySolve(l: Float64Array, b: ArrayLike<number>, n: number, m: number): Float64Array {
   const x = Float64Array.from(b);
   const eliminate = (i: number, k: number, factor: number): void => {
@@ -45,7 +56,7 @@ export function choleskySolve(l: Float64Array, b: ArrayLike<number>, n: number, 
   return x;
 }
 
-/** The inverse of a lower triangle L [n, n] of `cholesky`, itself a lower triangle. */
+/** The inverse of L [n, n] from `cholesky`, also lower triangular. */
 export function invertLower(l: Float64Array, n: number): Float64Array {
   const inverse = new Float64Array(n * n);
   for (let i = 0; i < n; i++) {
@@ -58,4 +69,9 @@ export function invertLower(l: Float64Array, n: number): Float64Array {
     for (let j = 0; j <= i; j++) inverse[row + j]! /= l[row + i]!;
   }
   return inverse;
+}
+
+/** The transpose [n, m] of a matrix [m, n], both row-major. */
+export function transposed(a: Float64Array, m: number, n: number): Float64Array<ArrayBuffer> {
+  return Float64Array.from({ length: m * n }, (_, i) => a[(i % m) * n + Math.floor(i / m)]!);
 }

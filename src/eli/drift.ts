@@ -1,9 +1,9 @@
 import { EliError } from '../errors.ts';
 import { auroc } from './policies/scores.ts';
 
-/** How far latents are from those of the previous model, x from p; over rows i and dimensions j. */
+/** How far latents x are from the previous model's latents p, over rows i and dimensions j. */
 export interface Drift {
-  /** Overall: ‖mean(x − p)‖₂. Of a dimension: mean(xⱼ − pⱼ), with its sign. */
+  /** Overall: ‖mean(x − p)‖₂. Of a dimension: mean(xⱼ − pⱼ), signed. */
   readonly meanShift: number;
   /** Overall: mean over rows of ‖xᵢ − pᵢ‖₂. Of a dimension: root mean square of xⱼ − pⱼ. */
   readonly euclidean: number;
@@ -19,7 +19,7 @@ export interface BeforeAfter {
   readonly after: Drift;
 }
 
-/** What a `DriftMeter` has measured. */
+/** What a `DriftMeter` measured. */
 export interface DriftReport {
   readonly rows: number;
   readonly dim: number;
@@ -29,8 +29,8 @@ export interface DriftReport {
 }
 
 /**
- * Measures how far the current model's latents have drifted from the previous model's, and how much of that alignment
- * takes back: latents of the same inputs, given in batches of any size; sums are in float64.
+ * Measures how far the current model's latents have drifted from the previous model's, and how much of the drift
+ * alignment undoes. Takes latents of the same inputs in batches of any size; sums are in float64.
  */
 export class DriftMeter {
   readonly #dim: number;
@@ -49,7 +49,7 @@ export class DriftMeter {
     if (current.length !== length || aligned.length !== length || length % this.#dim !== 0) {
       throw new EliError(
         'SHAPE',
-        `drift: ${length}, ${current.length} and ${aligned.length} numbers are not the same rows of ${this.#dim}`,
+        `drift: ${length}, ${current.length} and ${aligned.length} numbers are not equally many rows of ${this.#dim}`,
       );
     }
     this.#before.add(previous, current);
@@ -73,50 +73,30 @@ export class DriftMeter {
   }
 }
 
-/** Sums over rows for one pair of latents: p the previous model's, x the others. */
+/** Sums over the rows of one pair of latents: p the previous model's, x the others. */
 class Sums {
   rows = 0;
   /** Σ ‖xᵢ − pᵢ‖ and Σ cos(xᵢ, pᵢ). */
   #distance = 0;
   #cosine = 0;
-  /** Of each dimension: Σ (x − p), Σ (x − p)², Σ x p, Σ x², Σ p². */
-  readonly #shift: Float64Array;
-  readonly #squared: Float64Array;
-  readonly #product: Float64Array;
-  readonly #x2: Float64Array;
-  readonly #p2: Float64Array;
+  readonly #dimensions: PairSums[];
 
   constructor(dim: number) {
-    this.#shift = new Float64Array(dim);
-    this.#squared = new Float64Array(dim);
-    this.#product = new Float64Array(dim);
-    this.#x2 = new Float64Array(dim);
-    this.#p2 = new Float64Array(dim);
+    this.#dimensions = Array.from({ length: dim }, () => new PairSums());
   }
 
   add(previous: Float32Array, others: Float32Array): void {
-    const dim = this.#shift.length;
+    const dim = this.#dimensions.length;
     for (let start = 0; start < previous.length; start += dim) {
-      let squared = 0;
-      let product = 0;
-      let x2 = 0;
-      let p2 = 0;
+      const row = new PairSums();
       for (let j = 0; j < dim; j++) {
         const p = previous[start + j]!;
         const x = others[start + j]!;
-        const difference = x - p;
-        this.#shift[j]! += difference;
-        this.#squared[j]! += difference * difference;
-        this.#product[j]! += x * p;
-        this.#x2[j]! += x * x;
-        this.#p2[j]! += p * p;
-        squared += difference * difference;
-        product += x * p;
-        x2 += x * x;
-        p2 += p * p;
+        this.#dimensions[j]!.add(p, x);
+        row.add(p, x);
       }
-      this.#distance += Math.sqrt(squared);
-      this.#cosine += cosineOf(product, x2, p2);
+      this.#distance += Math.sqrt(row.squared);
+      this.#cosine += row.cosine();
       this.rows++;
     }
   }
@@ -124,31 +104,49 @@ class Sums {
   overall(): Drift {
     const { rows } = this;
     return {
-      meanShift: Math.sqrt(this.#shift.reduce((sum, shift) => sum + shift * shift, 0)) / rows,
+      meanShift: Math.sqrt(this.#dimensions.reduce((sum, { shift }) => sum + shift * shift, 0)) / rows,
       euclidean: this.#distance / rows,
       cosine: this.#cosine / rows,
     };
   }
 
   dimension(j: number): Drift {
-    const { rows } = this;
+    const sums = this.#dimensions[j]!;
     return {
-      meanShift: this.#shift[j]! / rows,
-      euclidean: Math.sqrt(this.#squared[j]! / rows),
-      cosine: cosineOf(this.#product[j]!, this.#x2[j]!, this.#p2[j]!),
+      meanShift: sums.shift / this.rows,
+      euclidean: Math.sqrt(sums.squared / this.rows),
+      cosine: sums.cosine(),
     };
   }
 }
 
-/** A vector of zeros has no direction: two such are alike (1), one beside another vector is not (0). */
-function cosineOf(product: number, x2: number, p2: number): number {
-  if (x2 === 0 || p2 === 0) return x2 === p2 ? 1 : 0;
-  return product / (Math.sqrt(x2) * Math.sqrt(p2));
+/** Σ (x − p), Σ (x − p)², Σ x p, Σ x² and Σ p² of two vectors. */
+class PairSums {
+  shift = 0;
+  squared = 0;
+  #product = 0;
+  #x2 = 0;
+  #p2 = 0;
+
+  add(p: number, x: number): void {
+    const difference = x - p;
+    this.shift += difference;
+    this.squared += difference * difference;
+    this.#product += x * p;
+    this.#x2 += x * x;
+    this.#p2 += p * p;
+  }
+
+  /** A zero vector has no direction: two of them are alike (1), one and any other vector are not (0). */
+  cosine(): number {
+    if (this.#x2 === 0 || this.#p2 === 0) return this.#x2 === this.#p2 ? 1 : 0;
+    return this.#product / (Math.sqrt(this.#x2) * Math.sqrt(this.#p2));
+  }
 }
 
 /**
- * How well energy tells latents of the previous model from others: the chance that one of the previous model's has the
- * lower energy. 1: always; 0.5: the energy sees no difference, as a good alignment leaves it.
+ * How well energy separates the previous model's latents from others: the probability that one of the previous model's
+ * has the lower energy. 1: always; 0.5: the energy sees no difference, as after a good alignment.
  */
 export function energyAuroc(previous: Float32Array, others: Float32Array): number {
   const scores = Float32Array.from([...previous, ...others], (energy) => -energy);

@@ -1,7 +1,7 @@
 import type { StateDict } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Latents of the same inputs by the previous and by the current model, f32 [n, d] each, row by row. */
+/** Latents of the same inputs by the previous and the current model, f32 [n, d] each, row by row. */
 export interface LatentPairs {
   readonly previous: Tensor;
   readonly current: Tensor;
@@ -11,9 +11,9 @@ export interface LatentPairs {
 export interface FitSchedule {
   /** Iterations between reports; default 1,000. */
   readonly every?: number;
-  /** Stops the fit within a second: after one more report it rejects with `ABORTED`. */
+  /** Stops the fit within a second: after a last report it rejects with `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
-  /** Sample indices of all minibatches in turn, u32 [iterations · batch], instead of shuffled epochs. */
+  /** Sample indices of all mini-batches in turn, u32 [iterations · batch], instead of shuffled epochs. */
   readonly order?: Uint32Array;
 }
 

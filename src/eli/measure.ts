@@ -8,7 +8,7 @@ import type { LatentMap } from './maps/map.ts';
 import { readOnce } from './moments.ts';
 import { checkSameRows, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
 
-/** Rows whose energies are compared, evenly spread: a rank needs all of them in memory. */
+/** Rows whose energies are compared, evenly spread: ranking them needs all in memory. */
 const ENERGY_ROWS = 100_000;
 
 /** Energies of the same rows, evenly spread over the files: one number a row. */
@@ -23,13 +23,13 @@ export interface MeasuredDrift {
   readonly drift: DriftReport;
   /** For a map that has an energy. */
   readonly energies?: EnergyDrift;
-  /** How well energy tells the previous model's latents from these, of so many rows (`energyAuroc`). */
+  /** How well energy tells the previous model's latents from the others (`energyAuroc`), and by how many rows. */
   readonly auroc?: { readonly rows: number; readonly before: number; readonly after: number };
 }
 
 /**
  * Measures, on files of any size, how far the current model's latents have drifted from the previous model's and how much
- * of that the map takes back.
+ * of that the map undoes.
  * @throws EliError `SHAPE` when the files do not pair up or the map aligns another size, `NON_FINITE`, `ABORTED`
  */
 export async function measureDrift(
@@ -49,13 +49,15 @@ export async function measureDrift(
   const reference = prefetch(previous.batches(rowsPerBatch(dim)));
   let done = 0;
   try {
-    const options = { energies: wanted, ...(signal && { signal }) };
+    const options = { energies: wanted, signal };
     for await (const batch of prefetch(alignBatches(engine, current, map, options))) {
       // Both files have the same rows, so both sequences have the same batches.
       const before: Float32Array = (await reference.next()).value;
       const n = before.length / dim;
       meter.add(before, batch.current, batch.aligned);
-      const known = wanted ? await energyOf(engine, before, map) : [];
+      const known = wanted
+        ? await readOnce({ engine }, () => map.energy!(tensor(engine, before, [n, dim])))
+        : [];
       for (let i = Math.ceil(done / stride) * stride; wanted && i < done + n; i += stride) {
         energies.previous[i / stride] = known[i - done]!;
         energies.current[i / stride] = batch.energies![2 * (i - done)]!;
@@ -76,10 +78,4 @@ export async function measureDrift(
     after: energyAuroc(energies.previous, energies.aligned),
   };
   return { drift, energies, auroc };
-}
-
-/** Energies [n] of rows [n, d] by a map that has an energy. */
-function energyOf(engine: Engine, rows: Float32Array, map: LatentMap): Promise<Float32Array> {
-  const shape = [rows.length / map.latent, map.latent];
-  return readOnce({ engine }, () => map.energy!(tensor(engine, rows, shape)));
 }

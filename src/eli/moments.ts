@@ -6,7 +6,7 @@ import { slice, transpose } from '../ops/views.ts';
 import { withScope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Rows that one matrix product takes: sums of this length are in f32, their total is in float64. */
+/** Rows per matrix product: sums of this length are in f32, their total is in float64. */
 const ROWS = 4096;
 
 /** Mean of the rows: [n, d] → [d]. */
@@ -15,8 +15,8 @@ export function meanRow(x: Tensor): Promise<Float32Array<ArrayBuffer>> {
 }
 
 /**
- * Σᵢ (xᵢ − mean x)ᵀ (yᵢ − mean y) over the rows of x [n, d] and y [n, e] → [d, e] row-major. The products are the
- * engine's, on centred values so that f32 suffices; pieces of 4,096 rows are added in float64.
+ * Σᵢ (xᵢ − mean x)ᵀ (yᵢ − mean y) over the rows of x [n, d] and y [n, e] → [d, e] row-major. The products are computed on
+ * the device, on centred values so that f32 suffices; blocks of 4,096 rows are added in float64.
  */
 export function scatter(x: Tensor, y: Tensor): Promise<Float64Array> {
   const [n, d] = x.shape as [number, number];
@@ -35,7 +35,7 @@ export function scatter(x: Tensor, y: Tensor): Promise<Float64Array> {
   });
 }
 
-/** Reads a tensor made by `make` and frees all that was made on the way. */
+/** Reads the tensor that `make` returns; it and all intermediate tensors are freed. */
 export function readOnce(
   of: { readonly engine: Engine },
   make: () => Tensor,

@@ -1,16 +1,26 @@
 import { type ConfigOf, ConfigTable, choice, number, whole } from '../config.ts';
-import { STARTS } from './chain-start.ts';
+import { SIZES } from '../ebm/network.ts';
+import { CLOSED_FORMS, type ClosedFormName } from './maps/closed-forms.ts';
+
+/**
+ * Where chains start: at the current model's latents (the original, which does not use the pairing), or where a closed
+ * form fitted to the pairs moves them.
+ */
+export type Start = 'current' | ClosedFormName;
+
+/** All starts, the original's first. */
+export const STARTS: readonly Start[] = ['current', ...(Object.keys(CLOSED_FORMS) as ClosedFormName[])];
 
 /** The keys of an aligner; the defaults are those of the original's MNIST experiment. */
 export const ALIGNER_KEYS = new ConfigTable('aligner option', {
   seed: whole("seed of the energy's initial weights and of the order of the data", { default: 1, from: 0 }),
-  hidden: whole('hidden units of the energy', { default: 64, from: 1, to: 512 }),
-  layers: whole('hidden layers of the energy', { default: 1, from: 0, to: 7 }),
+  hidden: whole('hidden units of the energy', { default: 64, ...SIZES.hidden }),
+  layers: whole('hidden layers of the energy', { default: 1, ...SIZES.layers }),
   slope: number("slope of the energy's leaky ReLU", { default: 0.2, from: 0, to: 1 }),
   iterations: whole('iterations of the aligner', { default: 17_100, from: 0, to: 1e9 }),
-  /** At most as many as the workgroups of one dimension. */
-  batch: whole('pairs of latents in a minibatch', { default: 128, from: 1, to: 65_535 }),
-  /** Steps of a chain, in learning and in aligning. */
+  /** Limited by the workgroups of one dimension. */
+  batch: whole('pairs of latents in a mini-batch', { default: 128, from: 1, to: 65_535 }),
+  /** Steps of a chain, when learning and when aligning. */
   steps: whole('Langevin steps', { default: 30, from: 1, to: 100_000 }),
   /** ε of a Langevin step. */
   stepSize: number('size of a Langevin step', { default: 0.1, from: 0, to: 1e6 }),
@@ -25,21 +35,18 @@ export const ALIGNER_KEYS = new ConfigTable('aligner option', {
   /** Keeps energies small; 0 in the original. */
   energyL2: number('weight of the mean squared energies in the loss', { default: 0, from: 0, to: 1e6 }),
   /**
-   * In learning and in aligning: `current` at the latents as they are (the original), `mean-shift` at latents +
-   * mean(previous − current), `ridge` at the ridge map from current to previous latents.
+   * When learning and when aligning: `current` at the latents as they are (the original), `mean-shift` at latents +
+   * mean(previous − current), `ridge` at what the ridge map from current to previous latents makes of them.
    */
   start: choice('where chains start', STARTS, { default: 'current' }),
-  /** `plain`: ops and autodiff; `hidden`: fused kernels, four dispatches an iteration; `auto`: the fastest that can be used. */
+  /** `plain`: ops and autodiff; `hidden`: fused kernels, four dispatches per iteration; `auto`: the fastest possible. */
   variant: choice('how iterations of the aligner run', ['auto', 'plain', 'hidden'], { default: 'auto' }),
 });
 
-/**
- * How an aligner is learnt. The meaning, range and default of each key are in `ALIGNER_KEYS`; `eli align fit --help`
- * shows them.
- */
+/** How an aligner is learnt; `eli align fit --help` shows the meaning, range and default of each key. */
 export interface AlignerConfig extends ConfigOf<typeof ALIGNER_KEYS> {}
 
-/** An aligner's config in part: keys that are left out take their default. */
+/** Part of an aligner's config: missing keys take their defaults. */
 export interface AlignerOptions extends Partial<AlignerConfig> {}
 
 /** The defaults: those of the original's MNIST experiment. */

@@ -7,17 +7,17 @@ import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LatentMap } from './maps/map.ts';
 
-/** For work that goes through files of latents. */
+/** How work on files of latents is followed and stopped. */
 export interface RowHooks {
-  /** Stops the work after the batch under way: it then rejects with `ABORTED`, and files it was writing are removed. */
-  readonly signal?: AbortSignal;
+  /** Stops the work after the current batch: it rejects with `ABORTED`, and files it was writing are removed. */
+  readonly signal?: AbortSignal | undefined;
   /** Called after each batch with the rows done so far. */
   readonly onProgress?: (rows: number) => void;
 }
 
-/** Numbers that a batch of latents holds at most: 8 MiB of float32. */
+/** Largest batch of latents: 8 MiB of float32. */
 const BATCH_FLOATS = 2 << 20;
-/** Bytes of latents of one model that are held in memory at most. */
+/** Most bytes of one model's latents in memory. */
 const MAX_BYTES = 1 << 30;
 
 /** Rows of a batch of latents of d numbers. */
@@ -25,7 +25,7 @@ export function rowsPerBatch(dim: number): number {
   return Math.max(1, Math.floor(BATCH_FLOATS / dim));
 }
 
-/** Most rows of d numbers that one tensor is given: a storage binding of the device, and memory, hold no more. */
+/** Most rows of d numbers in one tensor, by the device's storage bindings and by memory. */
 export function maxRows(engine: Engine, dim: number): number {
   const { maxBufferSize, maxStorageBufferBindingSize } = engine.device.limits;
   return Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize, MAX_BYTES) / (4 * dim));
@@ -36,7 +36,7 @@ export function stopIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw new EliError('ABORTED', 'stopped; no file was written');
 }
 
-/** @throws EliError `SHAPE` unless both hold a row for each of the same samples */
+/** @throws EliError `SHAPE` unless both files have the same shape */
 export function checkSameRows(previous: LatentSource, current: LatentSource): void {
   if (previous.rows === current.rows && previous.dim === current.dim) return;
   throw new EliError(
@@ -71,7 +71,7 @@ export function choosePairs(rows: number, most: number, seed: number): Uint32Arr
 }
 
 /**
- * Rows of a file as a tensor f32 [chosen, d]: `chosen` are their numbers in ascending order, `undefined` takes all. The
+ * Rows of a file as a tensor f32 [rows, d]: `chosen` are their numbers in ascending order, `undefined` takes all. The
  * whole file is read once, and so checked.
  * @throws EliError `ABORTED`, and what `source.batches` throws
  */

@@ -1,17 +1,19 @@
 import { detach, grad } from '../autograd/tape.ts';
-import type { EnergyModel } from '../ebm/energy-model.ts';
+import { EnergyModel } from '../ebm/energy-model.ts';
 import { canRunHidden, HiddenState } from '../ebm/hidden.ts';
 import { contrastiveLoss } from '../ebm/losses.ts';
 import { sample } from '../ebm/sample.ts';
 import { gradientDescent } from '../ebm/unadjusted.ts';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
-import type { StateDict } from '../nn/module.ts';
+import { Initializer } from '../nn/init.ts';
 import { gather } from '../ops/gather.ts';
 import { compact, copyInto } from '../ops/views.ts';
 import { Ema } from '../optim/ema.ts';
-import { type Optimizer, rmsprop } from '../optim/optimizer.ts';
+import { rmsprop } from '../optim/optimizer.ts';
+import { mean } from '../report/stats.ts';
 import { fill } from '../tensor/create.ts';
+import { Scope } from '../tensor/scope.ts';
 import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type StepBuffers, TrainingLoop } from '../train/loop.ts';
@@ -19,7 +21,7 @@ import { logStep, takeBatch } from '../train/step.ts';
 import type { AlignerState, FitSchedule, LatentPairs } from './fit.ts';
 import type { AlignerConfig } from './options.ts';
 
-/** The latents as the kernels take them, to be disposed: the same elements where they lie so already. */
+/** The latents dense and off the tape, to be disposed of: a view where they are dense already. */
 function denseCopy(latents: Tensor): Tensor {
   const own = detach(latents);
   const dense = compact(own);
@@ -27,7 +29,7 @@ function denseCopy(latents: Tensor): Tensor {
   return own.engine.keep(dense);
 }
 
-/** What one kind of iteration needs: how it is recorded, and the way of its parameters in and out. */
+/** One way to compute an iteration: what records it, and what copies its parameters in and out. */
 interface Iteration {
   record(buffers: StepBuffers): void;
   load(): void;
@@ -35,63 +37,60 @@ interface Iteration {
   dispose(): void;
 }
 
-/** What `run` tells on the way. */
+/** What a fit reports. */
 export interface FitReport {
   readonly iteration: number;
-  /** Mean loss since the last report; NaN where there was no iteration. */
+  /** Mean loss E(previous) − E(sampled) since the last report; NaN where there was no iteration. */
   readonly loss: number;
-  /** Whether the signal ended the fit here, between two regular reports. */
+  /** Whether the signal stopped the fit here: `await aligner.state()` is where it can be resumed from. */
   readonly stopped: boolean;
 }
 
 /**
- * Learns the energy: each iteration takes a minibatch of pairs, runs chains from the current model's latents, and
+ * Learns the energy: each iteration takes a mini-batch of pairs, runs chains from the current model's latents, and
  * lowers the energy of the previous model's latents against that of the chains' ends (contrastive loss of the paper,
  * equation 5). The training loop replays the iteration.
  */
 export class AlignerTrainer {
   readonly model: EnergyModel;
+  /** Moving average of the model's weights, the same at first. */
   readonly average: EnergyModel;
+  /** RMSprop's squares in the shapes of the weights. */
   readonly #squares: EnergyModel;
-  readonly #config: AlignerConfig;
   readonly #engine: Engine;
+  readonly #config: AlignerConfig;
   #iteration = 0;
   /** Since the last report. */
   #losses: number[] = [];
 
-  /** Three models of one shape: the weights, their moving average (the same at first), RMSprop's squares (zeros). */
-  constructor(config: AlignerConfig, model: EnergyModel, average: EnergyModel, squares: EnergyModel) {
+  constructor(engine: Engine, latent: number, config: AlignerConfig) {
+    this.#engine = engine;
     this.#config = config;
+    const [model, average, squares] = engine.tidy(() =>
+      Array.from({ length: 3 }, () => {
+        const init = new Initializer(engine, config.seed, STREAM.energy);
+        const made = new EnergyModel(init, { ...config, latent });
+        for (const parameter of made.parameters()) engine.keep(parameter);
+        return made;
+      }),
+    ) as [EnergyModel, EnergyModel, EnergyModel];
     this.model = model;
     this.average = average;
     this.#squares = squares;
-    this.#engine = model.parameters()[0]!.engine;
     for (const tensor of squares.parameters()) fill(tensor, 0);
   }
 
-  #models(): EnergyModel[] {
-    return [this.model, this.average, this.#squares];
-  }
-
-  keep(): void {
-    for (const parameter of this.#models().flatMap((m) => m.parameters())) this.#engine.keep(parameter);
-  }
-
   dispose(): void {
-    for (const model of this.#models()) model.dispose();
+    for (const model of [this.model, this.average, this.#squares]) model.dispose();
   }
 
   async state(): Promise<Omit<AlignerState, 'start'>> {
-    const [model, average, squares] = await Promise.all(
-      this.#models().map((m): Promise<StateDict> => m.stateDict()),
-    );
-    return {
-      iteration: this.#iteration,
-      losses: Float32Array.from(this.#losses),
-      model: model!,
-      average: average!,
-      squares: squares!,
-    };
+    const [model, average, squares] = await Promise.all([
+      this.model.stateDict(),
+      this.average.stateDict(),
+      this.#squares.stateDict(),
+    ]);
+    return { iteration: this.#iteration, losses: Float32Array.from(this.#losses), model, average, squares };
   }
 
   load(state: Omit<AlignerState, 'start'>): void {
@@ -103,25 +102,23 @@ export class AlignerTrainer {
   }
 
   /** Runs all iterations that are left; reports at multiples of `every`, at the end, and where the signal stops it. */
-  async *run(pairs: LatentPairs, hooks: FitSchedule): AsyncGenerator<FitReport> {
+  async *run(pairs: LatentPairs, { every = 1000, order, signal }: FitSchedule): AsyncGenerator<FitReport> {
     const { iterations, batch, seed } = this.#config;
-    const { every = 1000, order, signal } = hooks;
-    const dense = {
-      previous: denseCopy(pairs.previous),
-      current: denseCopy(pairs.current),
-    };
-    let iteration: Iteration | undefined;
-    let loop: TrainingLoop | undefined;
+    const scope = new Scope(this.#engine);
     try {
-      iteration = this.#makeIteration(dense);
-      loop = new TrainingLoop(this.#engine, {
-        samples: pairs.previous.shape[0]!,
-        batch,
-        random: { seed, stream: STREAM.alignerOrder },
-        order,
-        record: iteration.record,
-        nonFinite,
-      });
+      const previous = scope.add(denseCopy(pairs.previous));
+      const current = scope.add(denseCopy(pairs.current));
+      const iteration = scope.add(this.#makeIteration({ previous, current }));
+      const loop = scope.add(
+        new TrainingLoop(this.#engine, {
+          samples: previous.shape[0]!,
+          batch,
+          random: { seed, stream: STREAM.alignerOrder },
+          order,
+          record: iteration.record,
+          nonFinite,
+        }),
+      );
       loop.step = this.#iteration;
       iteration.load();
       while (this.#iteration < iterations) {
@@ -135,14 +132,12 @@ export class AlignerTrainer {
           throw new EliError('ABORTED', `the fit was stopped at iteration ${this.#iteration}`);
       }
     } finally {
-      loop?.dispose();
-      iteration?.dispose();
-      for (const tensor of Object.values(dense)) tensor.dispose();
+      scope.dispose();
     }
   }
 
   #report(stopped: boolean): FitReport {
-    const loss = this.#losses.reduce((a, b) => a + b, 0) / this.#losses.length;
+    const loss = mean(this.#losses);
     if (!stopped) this.#losses = [];
     return { iteration: this.#iteration, loss, stopped };
   }
@@ -161,16 +156,10 @@ export class AlignerTrainer {
   }
 
   #hiddenIteration(pairs: LatentPairs): Iteration {
-    const { steps, stepSize, learningRate, alpha, epsilon, emaDecay } = this.#config;
     const state = new HiddenState(this.#engine, this.model.config);
-    const sets = {
-      model: this.model.parameters(),
-      squares: this.#squares.parameters(),
-      average: this.average.parameters(),
-    };
-    const constants = { steps, stepSize, learningRate, alpha, epsilon, emaDecay };
+    const sets = [this.model, this.#squares, this.average].map((model) => model.parameters());
     return {
-      record: (buffers) => state.iterate({ ...pairs, ...buffers, ...constants }),
+      record: (buffers) => state.iterate({ ...this.#config, ...pairs, ...buffers }),
       load: () => state.exchange(sets, true),
       store: () => state.exchange(sets, false),
       dispose: () => state.dispose(),
@@ -180,8 +169,9 @@ export class AlignerTrainer {
   #plainIteration(pairs: LatentPairs): Iteration {
     const { steps, stepSize, learningRate, alpha, epsilon, emaDecay, variant, energyL2 } = this.#config;
     const parameters = this.model.parameters();
-    const optimizer: Optimizer = rmsprop(parameters, { learningRate, alpha, epsilon });
-    const ema = new Ema(optimizer.flat, emaDecay);
+    const optimizer = rmsprop(parameters, { learningRate, alpha, epsilon });
+    const { flat, state } = optimizer;
+    const ema = new Ema(flat, emaDecay);
     const record = ({ order, counter, losses, batch }: StepBuffers): void => {
       const index = takeBatch(order, counter, batch);
       const previous = gather(pairs.previous, index);
@@ -194,27 +184,17 @@ export class AlignerTrainer {
       ema.update();
       logStep(loss, losses, counter);
     };
-    const averages = optimizer.flat.viewsOf(ema.average);
-    const squares = optimizer.flat.viewsOf(optimizer.state.squares);
+    const inFlat = [ema.average, state.squares].flatMap((values) => flat.viewsOf(values));
+    const inModels = [this.average, this.#squares].flatMap((model) => model.parameters());
     const copy = (from: readonly Tensor[], to: readonly Tensor[]): void => {
-      from.forEach((tensor, i) => {
-        copyInto(tensor, to[i]!, to[i]!.strides, 0);
-      });
+      for (const [i, tensor] of from.entries()) copyInto(tensor, to[i]!, to[i]!.strides, 0);
     };
     return {
       record,
-      load: () => {
-        copy(this.average.parameters(), averages);
-        copy(this.#squares.parameters(), squares);
-      },
-      store: () => {
-        copy(averages, this.average.parameters());
-        copy(squares, this.#squares.parameters());
-      },
+      load: () => copy(inModels, inFlat),
+      store: () => copy(inFlat, inModels),
       dispose: () => {
-        for (const tensor of [...averages, ...squares]) tensor.dispose();
-        ema.dispose();
-        optimizer.dispose();
+        for (const item of [...inFlat, ema, optimizer]) item.dispose();
       },
     };
   }

@@ -1,81 +1,97 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Values } from '../config.ts';
 import type { ImageData } from '../data/image-set.ts';
 import { brief, EliError, isRecord } from '../errors.ts';
 import { readConfig } from '../files/config-file.ts';
 import type { AdapterReport } from '../gpu/adapter.ts';
+import type { Engine } from '../gpu/engine.ts';
 import { stableJson, writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
 import { CONFIG_FILE, defaultRunFolder, ENVIRONMENT_FILE, lockRunFolder } from '../report/run-folder.ts';
-import type { RunLock } from '../report/run-lock.ts';
 import { type RunEvent, RunLog } from '../report/run-log.ts';
+import { type Scope, withScope } from '../tensor/scope.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { type Environment, environmentOf } from './environment.ts';
 
 const DONE_FILE = 'done.json';
 
-/** A run that was asked to stop has stopped, and nothing that it has learnt is lost. */
+/** A run was stopped on request; nothing that it has learnt is lost. */
 export class RunStopped extends EliError {
   /** @param begun whether there is something to resume */
   constructor(folder: string, begun = true) {
-    super(
-      'ABORTED',
-      begun ? `the run was stopped; ${folder} holds where it stood` : `the run was stopped before it began`,
-      { hint: begun ? `go on with --resume --out ${folder}` : 'repeat the command' },
-    );
+    const [message, hint] = begun
+      ? [`the run was stopped; its state is saved in ${folder}`, `continue with --resume --out ${folder}`]
+      : ['the run was stopped before it began', 'repeat the command'];
+    super('ABORTED', message, { hint });
   }
 }
 
-/** What a run, or one of its seeds, is done with. */
+/** How a run, or one of its seeds, is carried out. */
 export interface RunOptions {
-  /** Folder of its log, checkpoint and results. It must exist. */
+  /** Existing folder for the log, checkpoint and results. */
   readonly folder: string;
-  /** Goes on from the checkpoint in the folder, from the beginning where there is none yet. */
+  /** Whether to continue from the folder's checkpoint; without one the run starts at the beginning. */
   readonly resume: boolean;
   readonly progress: Progress;
-  /** Stops it, with a checkpoint, by `RunStopped`. */
+  /** Stops the run: it writes a checkpoint and rejects with `RunStopped`. */
   readonly signal?: AbortSignal | undefined;
-  /** Called before anything is written; throws where the folder is another process's. */
+  /** Called before anything is written; throws if another process has taken over the folder. */
   readonly guard?: (() => void) | undefined;
 }
 
-/** The log and the checkpoints of a run, or of one of its seeds. */
-export class RunRecord {
-  readonly options: RunOptions;
+/** What `runStages` opens for a run. */
+export interface RunParts<C, R extends RunOptions> {
+  readonly engine: Engine;
+  readonly config: C;
+  readonly run: R;
+  /** Owns what the run has on the device. */
+  readonly scope: Scope;
+  readonly log: RunLog;
+}
+
+/** How far a run, or one of its seeds, has come. Each experiment adds what its stages pass on to later ones. */
+export class RunState<C, R extends RunOptions> {
+  readonly engine: Engine;
+  readonly config: C;
+  readonly run: R;
+  readonly scope: Scope;
   readonly #log: RunLog;
 
-  /** Opens the log, and cuts off what came after the checkpoint, which wrote down the log's length. */
-  constructor(options: RunOptions, length: number) {
-    this.options = options;
-    const { folder, resume } = options;
-    this.#log = RunLog.open(join(folder, 'log.jsonl'), { resume, length });
+  constructor({ engine, config, run, scope, log }: RunParts<C, R>) {
+    this.engine = engine;
+    this.config = config;
+    this.run = run;
+    this.scope = scope;
+    this.#log = log;
   }
 
   event(event: RunEvent): void {
     this.#log.write(event);
   }
 
-  /** Has `save` write a checkpoint that goes with the log as it stands. */
-  async checkpoint(save: (logLength: number) => Promise<void>): Promise<void> {
-    this.options.guard?.();
+  /** Has `save` write a checkpoint that matches the current log. */
+  async saveCheckpoint(save: (folder: string, logLength: number) => Promise<void>): Promise<void> {
+    this.run.guard?.();
     this.#log.flush();
-    await save(this.#log.length);
+    await save(this.run.folder, this.#log.length);
   }
 
-  /** To be called where a checkpoint holds what was learnt, or one will be written. @throws RunStopped */
+  /** Call this only where everything learnt is in a checkpoint, or will be written to one. @throws RunStopped */
   check(): void {
-    const { guard, signal, folder } = this.options;
+    const { guard, signal, folder } = this.run;
     guard?.();
     if (signal?.aborted === true) throw new RunStopped(folder);
   }
 
   /**
-   * The outcome of work of which nothing is lost. Where the run is to stop, it is not waited for: it ends by itself when
-   * what it uses is disposed of.
+   * The result of work that may be abandoned. When the run is to stop, the work is not awaited: it fails by itself once
+   * its tensors are disposed of.
    * @throws RunStopped, and what the work throws
    */
   unlessStopped<T>(work: Promise<T>): Promise<T> {
-    const { signal, folder } = this.options;
+    const { signal, folder } = this.run;
     return new Promise((resolve, reject) => {
       const stop = (): void => reject(new RunStopped(folder));
       signal?.addEventListener('abort', stop, { once: true });
@@ -83,29 +99,25 @@ export class RunRecord {
       work.then(resolve, reject).finally(() => signal?.removeEventListener('abort', stop));
     });
   }
-
-  close(): void {
-    this.#log.close();
-  }
 }
 
-/** What makes a complete config of a part of one, and says what differs though it may not. */
+/** Completes a config and lists forbidden changes, as a `ConfigTable` does. */
 export interface ConfigRules<C> {
   complete(part: Partial<C>): C;
   /** Such as "batch was 64, is now 128". */
   differences(before: C, now: C): string[];
 }
 
-/** @throws EliError `CONFIG` naming each key that differs though a resumed run may not change it. */
-export function checkSameConfig<C>(rules: ConfigRules<C>, folder: string, before: C, now: C): void {
+/** @throws EliError `CONFIG` naming each changed key that a resumed run may not change. */
+function checkSameConfig<C>(rules: ConfigRules<C>, folder: string, before: C, now: C): void {
   const changed = rules.differences(before, now);
   if (changed.length === 0) return;
-  throw new EliError('CONFIG', `the run in ${folder} has another config: ${changed.join('; ')}`, {
+  throw new EliError('CONFIG', `the run in ${folder} has a different config: ${changed.join('; ')}`, {
     hint: 'resume without these flags, or start a new run with another --out',
   });
 }
 
-/** A progress at whose updates the run may be stopped: for work of many parts of which nothing is lost. */
+/** A progress that stops the run at an update, if asked to: for work of many parts that may be abandoned. */
 export function stoppable(progress: Progress, run: { check(): void }): Progress {
   return (...work) => {
     const bar = progress(...work);
@@ -113,167 +125,168 @@ export function stoppable(progress: Progress, run: { check(): void }): Progress 
       bar.update(...done);
       run.check();
     };
-    return { update, done: () => bar.done() };
+    return { ...bar, update };
   };
 }
 
-/** One part of a run, in the order in which they are done. */
+/** One part of a run. */
 export interface Stage<S> {
   readonly name: string;
-  /** Whether the state, as a checkpoint gave it, holds the outcome already. */
+  /** Whether the state already holds the outcome, because it came from a checkpoint. */
   done(state: S): boolean;
   run(state: S): Promise<void>;
 }
 
-/** Does the stages that are not done yet; before each the run may be stopped. */
-export async function runStages<S>(stages: readonly Stage<S>[], state: S, record: RunRecord): Promise<void> {
-  for (const stage of stages) {
-    if (stage.done(state)) continue;
-    record.check();
-    await stage.run(state);
+/** An experiment as `runStages` runs it. */
+export interface Experiment<C, R extends RunOptions, B extends Checkpoint<C>, S extends RunState<C, R>> {
+  readonly rules: ConfigRules<C>;
+  readCheckpoint(folder: string): Promise<B | undefined>;
+  /** The state before the first stage, or at a checkpoint. */
+  begin(parts: RunParts<C, R>, before: B | undefined): S;
+  /** In this order. */
+  readonly stages: readonly Stage<S>[];
+}
+
+/**
+ * Runs those stages of a run, or of one of its seeds, that its checkpoint does not include; it can be stopped before each.
+ * @returns the final state, whose scope has been disposed of
+ * @throws EliError `CONFIG` if the checkpoint's config differs in keys that may not change; RunStopped
+ */
+export async function runStages<C, R extends RunOptions, B extends Checkpoint<C>, S extends RunState<C, R>>(
+  engine: Engine,
+  config: C,
+  run: R,
+  { rules, readCheckpoint, begin, stages }: Experiment<C, R, B, S>,
+): Promise<S> {
+  const { folder, resume } = run;
+  const before = resume ? await readCheckpoint(folder) : undefined;
+  if (before !== undefined) checkSameConfig(rules, folder, before.config, config);
+  // Events after the checkpoint are cut off.
+  const log = new RunLog(join(folder, 'log.jsonl'), { resume, length: before?.logLength ?? 0 });
+  try {
+    return await withScope(engine, async (scope) => {
+      const state = begin({ engine, config, run, scope, log }, before);
+      for (const stage of stages) {
+        if (stage.done(state)) continue;
+        state.check();
+        await stage.run(state);
+      }
+      return state;
+    });
+  } finally {
+    log.close();
   }
 }
 
 export interface SessionOptions {
-  /** Folder of the run; with `resume` that of an earlier one. */
+  /** Folder of the run; with `resume`, the folder of an earlier one. */
   readonly folder?: string | undefined;
   readonly resume: boolean;
   readonly signal?: AbortSignal;
-  /** What the command line gave beside the config, by flag. */
-  readonly options?: Readonly<Record<string, unknown>>;
+  /** Flags of the command line that are not config keys. */
+  readonly options?: Values;
+}
+
+/** One run in a folder that only this process writes to. */
+export interface RunSession<C> {
+  readonly folder: string;
+  readonly config: C;
+  /** Flags that are not config keys; a resume keeps earlier values unless they are given again. */
+  readonly options: Values;
+  /** Whether the run was already complete: then it is only evaluated and drawn again as needed. */
+  readonly wasComplete: boolean;
+  /** @throws RunStopped, EliError `RUN_FOLDER` if another process has taken over the folder */
+  check(): void;
+  /**
+   * Writes the config and, if it has changed, the environment. The run can be resumed from then on.
+   * @throws EliError `CONFIG` when the data differ from those that the run began with
+   */
+  begin(adapter: AdapterReport, data: ImageData): Promise<void>;
+  /** The options for the experiment. */
+  run(progress: Progress): RunOptions;
 }
 
 /**
- * One run: a folder that this process alone writes to. In it stand config.json, environment.json (an entry for each
- * machine or setting the run was computed with), what the experiment writes, and at last done.json.
+ * Locks the folder of a run for `work`. After it, the folder holds config.json, environment.json (an entry for each
+ * machine or setting that the run was computed with), the experiment's files, and done.json, written last. A folder that
+ * was made here and is still empty is removed. A resumed run has the config of its folder: `given` may be empty, and may
+ * change only free keys.
+ *
+ * @param name of the run, for the default folder
+ * @throws EliError `RUN_FOLDER` when another process holds the folder (it says which), it has other files, or there
+ * is no run to resume; `CONFIG` naming the keys that may not change; and what `work` throws
  */
-export class RunSession<C> {
-  readonly folder: string;
-  readonly config: C;
-  readonly resumed: boolean;
-  /** Whether the run was complete before: it is then only measured and drawn again where that is needed. */
-  readonly wasComplete: boolean;
-  /** What the command line gives beside the config; on a resume, what it gave before where it is silent now. */
-  readonly options: Readonly<Record<string, unknown>>;
-  readonly #lock: RunLock;
-  readonly #signal: AbortSignal | undefined;
-  readonly #before: readonly Environment[];
-  /** Whether there is something to resume. */
-  #begun: boolean;
-  /** Whether the folder was made by this session. */
-  readonly #made: boolean;
-
-  private constructor(
-    folder: string,
-    lock: RunLock,
-    { signal, options, resume }: SessionOptions,
-    config: C,
-    before: readonly Environment[],
-    made = false,
-  ) {
-    this.#made = made;
-    this.#begun = resume;
-    this.folder = folder;
-    this.config = config;
-    this.resumed = resume;
-    this.wasComplete = existsSync(join(folder, DONE_FILE));
-    this.options = { ...before.at(-1)?.options, ...options };
-    this.#lock = lock;
-    this.#signal = signal;
-    this.#before = before;
-  }
-
-  /**
-   * Locks the folder of a run. A resumed run has the config of its folder: `given` may be empty, and may differ in what
-   * is free to differ. Nothing but the lock is written yet.
-   *
-   * @param name of the run, for its folder where none is given
-   * @throws EliError `RUN_FOLDER` when another process holds the folder (it says which), it has other files, or there
-   * is no run to resume; `CONFIG` naming the keys that may not differ
-   */
-  static async open<C>(
-    rules: ConfigRules<C>,
-    given: Partial<C>,
-    options: SessionOptions,
-    name: (config: C) => string,
-  ): Promise<RunSession<C>> {
-    const { resume } = options;
-    if (resume && options.folder === undefined) {
-      throw new EliError('CONFIG', '--resume needs --out: the folder of the run to go on with');
-    }
-    const fresh = resume ? undefined : rules.complete(given);
-    const folder = options.folder ?? defaultRunFolder(name(fresh!), new Date());
-    const made = !existsSync(folder);
-    const lock = await lockRunFolder(folder, { resume });
-    try {
-      if (fresh !== undefined) return new RunSession(folder, lock, options, fresh, [], made);
-      const before = rules.complete(readConfig<C>(join(folder, CONFIG_FILE)));
-      const now = rules.complete({ ...before, ...given });
-      checkSameConfig(rules, folder, before, now);
-      return new RunSession(folder, lock, options, now, await readEnvironments(folder));
-    } catch (error) {
-      lock.release();
-      throw error;
-    }
-  }
-
-  /**
-   * Writes the config and, where it is another than before, the environment. Work begins here.
-   * @throws EliError `CONFIG` when the data are not those that the run began with
-   */
-  async begin(adapter: AdapterReport, data: ImageData): Promise<void> {
-    this.check();
-    const now = environmentOf(adapter, data, this.options);
-    const before = this.#before.at(-1);
-    const other = Object.entries(now.data.sha256)
-      .filter(([name, digest]) => before !== undefined && before.data.sha256[name] !== digest)
-      .map(([name]) => name);
-    if (other.length > 0) {
-      throw new EliError(
-        'CONFIG',
-        `the run in ${this.folder} began with other data: its ${other.join(', ')} came from ${before!.data.source}`,
-        { hint: 'resume with the same data set, or start a new run with another --out' },
-      );
-    }
-    await rm(join(this.folder, DONE_FILE), { force: true });
-    const same = stableJson({ ...before, started: '' }) === stableJson({ ...now, started: '' });
-    // Before the config: a run that can be resumed knows its data.
-    if (!same) await writeJson(join(this.folder, ENVIRONMENT_FILE), [...this.#before, now]);
-    await writeJson(join(this.folder, CONFIG_FILE), this.config);
-    this.#begun = true;
-  }
-
-  /** What the experiment needs of it. */
-  run(progress: Progress): RunOptions {
-    return {
-      folder: this.folder,
-      resume: this.resumed,
-      progress,
-      signal: this.#signal,
-      guard: () => this.#lock.check(),
+export async function withRunSession<C, T>(
+  rules: ConfigRules<C>,
+  given: Partial<C>,
+  { folder: named, resume, signal, options: flags }: SessionOptions,
+  name: (config: C) => string,
+  work: (session: RunSession<C>) => Promise<T>,
+): Promise<T> {
+  if (resume && named === undefined)
+    throw new EliError('CONFIG', '--resume needs --out: the folder of the run to continue');
+  const fresh = resume ? undefined : rules.complete(given);
+  const folder = named ?? defaultRunFolder(name(fresh!), new Date());
+  const made = !existsSync(folder);
+  const lock = await lockRunFolder(folder, { resume });
+  try {
+    const saved = fresh ?? rules.complete(readConfig<C>(join(folder, CONFIG_FILE)));
+    const config = fresh ?? rules.complete({ ...saved, ...given });
+    checkSameConfig(rules, folder, saved, config);
+    const before = resume ? await readEnvironments(folder) : [];
+    const options = { ...before.at(-1)?.options, ...flags };
+    let begun = resume;
+    const check = (): void => {
+      lock.check();
+      if (signal?.aborted === true) throw new RunStopped(folder, begun);
     };
-  }
-
-  /** @throws RunStopped, EliError `RUN_FOLDER` where another process has taken the folder over */
-  check(): void {
-    this.#lock.check();
-    if (this.#signal?.aborted === true) throw new RunStopped(this.folder, this.#begun);
-  }
-
-  /** Says that the run is complete: the last file that it writes. */
-  async finish(): Promise<void> {
-    this.#lock.check();
-    await writeJson(join(this.folder, DONE_FILE), { finished: new Date().toISOString() });
-  }
-
-  /** Gives the folder back; one that it made and wrote nothing to is removed. */
-  async close(): Promise<void> {
-    this.#lock.release();
-    if (this.#made) await rmdir(this.folder).catch(() => undefined);
+    const result = await work({
+      folder,
+      config,
+      options,
+      wasComplete: existsSync(join(folder, DONE_FILE)),
+      check,
+      begin: async (adapter, data) => {
+        check();
+        await writeBeginning(folder, config, before, environmentOf(adapter, data, options));
+        begun = true;
+      },
+      run: (progress) => ({ folder, resume, progress, signal, guard: () => lock.check() }),
+    });
+    lock.check();
+    await writeJson(join(folder, DONE_FILE), { finished: new Date().toISOString() });
+    return result;
+  } finally {
+    lock.release();
+    if (made) await rmdir(folder).catch(() => undefined);
   }
 }
 
-/** None where the run was stopped before, or is of a version that did not write them. */
+async function writeBeginning(
+  folder: string,
+  config: unknown,
+  earlier: readonly Environment[],
+  now: Environment,
+): Promise<void> {
+  const before = earlier.at(-1);
+  const other = Object.entries(now.data.sha256)
+    .filter(([name, digest]) => before !== undefined && before.data.sha256[name] !== digest)
+    .map(([name]) => name);
+  if (other.length > 0) {
+    throw new EliError(
+      'CONFIG',
+      `the run in ${folder} began with other data: its ${other.join(', ')} came from ${before!.data.source}`,
+      { hint: 'resume with the same data set, or start a new run with another --out' },
+    );
+  }
+  await rm(join(folder, DONE_FILE), { force: true });
+  const same = stableJson({ ...before, started: '' }) === stableJson({ ...now, started: '' });
+  // Before the config, which makes a run resumable: the run then knows its data.
+  if (!same) await writeJson(join(folder, ENVIRONMENT_FILE), [...earlier, now]);
+  await writeJson(join(folder, CONFIG_FILE), config);
+}
+
+/** The environments of earlier sessions: none if the run wrote none, because it was stopped or an older version made it. */
 async function readEnvironments(folder: string): Promise<Environment[]> {
   const path = join(folder, ENVIRONMENT_FILE);
   if (!existsSync(path)) return [];

@@ -4,46 +4,46 @@ import { dirname, join } from 'node:path';
 import { checkRegular, fileError, system } from './files.ts';
 
 export type Chunk = string | Uint8Array;
-/** Text (written as UTF-8), bytes, or pieces of either that are written one after the other. */
+/** Text (written as UTF-8), bytes, or pieces of either to be written in order. */
 export type FileContent = Chunk | Iterable<Chunk> | AsyncIterable<Chunk>;
 
-/** Names of files that are not complete yet: the process, and a random number. */
+/** Names of incomplete files: the process id and a random number. */
 const TEMPORARY = /^\.tmp-\d+-[0-9a-f]{12}$/;
 
 /**
- * Writes a file so that a reader sees the old content or the whole new one, never a part, whatever happens: it is
- * written under another name in the same folder, flushed to the disk, and renamed. A symbolic link stays a link.
- * When anything fails, the temporary file is removed and the old file is as it was.
+ * Writes a file so that a reader always sees the old content or all of the new: it is written under another name in the
+ * same folder, flushed to the disk, and renamed. A symbolic link stays a link. When anything fails, the temporary file
+ * is removed and the old file is unchanged.
  * @throws EliError `FILE` (missing folder, no permission, disk full, target not a regular file); an error thrown by
- *   the iterator of pieces is passed on as it is.
+ *   the iterator of pieces is passed on.
  */
 export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
   const target = await resolveTarget(path);
-  // A short name, so that a target with a name of the greatest length can be written too.
+  // Short, so that a target whose name has the maximum length can be written too.
   const temporary = join(dirname(target), `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
   const handle = await system('write', path, () => open(temporary, 'wx'));
   try {
     try {
       const whole = typeof content === 'string' || content instanceof Uint8Array;
       for await (const chunk of whole ? [content] : content) {
-        // `writeFile` of a handle goes on after partial writes and appends at the current position.
+        // `writeFile` of a handle continues after partial writes and appends at the current position.
         await system('write', path, () => handle.writeFile(chunk));
       }
       await system('write', path, () => handle.sync());
     } finally {
       await system('write', path, () => handle.close());
     }
-    // The folder need not be flushed: if the power fails now, the name leads to the old file or the new one.
+    // The folder need not be flushed: after a power failure the name refers to the old file or the new one.
     await system('write', path, () => rename(temporary, target));
   } catch (error) {
-    // What went wrong first is what the caller must hear of.
+    // The caller must get the first error.
     await rm(temporary, { force: true }).catch(() => {});
     throw error;
   }
 }
 
 /**
- * Removes what `writeFileAtomic` left in a folder when its process was killed. For a folder that nobody else writes to.
+ * Removes what `writeFileAtomic` left in a folder when its process was killed. No other process may write there.
  * @throws EliError `FILE`
  */
 export async function removeTemporaries(folder: string): Promise<void> {
@@ -51,12 +51,12 @@ export async function removeTemporaries(folder: string): Promise<void> {
   for (const name of left) await system('write', folder, () => rm(join(folder, name), { force: true }));
 }
 
-/** Whether a name is that of a file that `writeFileAtomic` had not completed. */
+/** Whether it is the name of a file that `writeFileAtomic` did not complete. */
 export function isTemporary(name: string): boolean {
   return TEMPORARY.test(name);
 }
 
-/** The file that is to be replaced, links followed. A rename would silently replace a device or pipe: refused. */
+/** The file to be replaced, links resolved. Refuses a device or pipe, which a rename would silently replace. */
 async function resolveTarget(path: string): Promise<string> {
   try {
     const target = await realpath(path);

@@ -3,7 +3,7 @@ import { brief, EliError, isRecord } from '../errors.ts';
 import { fileError } from './files.ts';
 import { duplicateKey } from './json.ts';
 
-/** Far more than all keys take. */
+/** Far more than all keys need. */
 const MAX_CONFIG_BYTES = 1 << 20;
 
 /** Config keys from a JSON file. @throws EliError `FILE` or `CONFIG` when it cannot be read or is not a JSON object. */

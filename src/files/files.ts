@@ -3,13 +3,13 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EliError } from '../errors.ts';
 
-/** Largest file that is read or written in one piece: Node's own limit for `fs.readFile`, 2 GiB − 1. */
+/** Largest file read or written in one piece: Node's limit for `fs.readFile`, 2 GiB − 1. */
 export const MAX_FILE_BYTES = 2 ** 31 - 1;
 
-/** What the usual system errors mean for somebody who named a file: what was found, and what to do. */
+/** The usual system errors in words, and what to do. */
 const REASONS: Readonly<Record<string, readonly [found: string, hint: string]>> = {
   ENOENT: ['there is no such file or folder', 'check the path'],
-  ENOTDIR: ['a part of the path is a file, not a folder', 'check the path'],
+  ENOTDIR: ['part of the path is a file, not a folder', 'check the path'],
   EISDIR: ['it is a folder, not a file', 'name a file'],
   EACCES: ['permission denied', 'check who may read and write there'],
   EPERM: ['permission denied', 'check who may read and write there'],
@@ -21,8 +21,8 @@ const REASONS: Readonly<Record<string, readonly [found: string, hint: string]>> 
 };
 
 /**
- * An `EliError` of code `FILE` for a system error met while `doing` ("read", "write") the file `path`; an `EliError` is
- * given back as it is.
+ * An `EliError` of code `FILE` for a system error while `doing` ("read", "write") the file `path`; an `EliError` is
+ * returned unchanged.
  */
 export function fileError(doing: string, path: string, cause: unknown): EliError {
   if (cause instanceof EliError) return cause;
@@ -32,7 +32,7 @@ export function fileError(doing: string, path: string, cause: unknown): EliError
   return new EliError('FILE', `cannot ${doing} ${path}: ${reason[0]} (${code})`, { hint: reason[1], cause });
 }
 
-/** What `action` gives. @throws EliError `FILE` for its system errors, as `fileError` words them */
+/** The result of `action`. @throws EliError `FILE` for its system errors, as `fileError` makes them */
 export async function system<T>(doing: string, path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
@@ -41,7 +41,7 @@ export async function system<T>(doing: string, path: string, action: () => Promi
   }
 }
 
-/** @throws EliError `FILE` unless it is a regular file: a pipe would block and a device may never end. */
+/** @throws EliError `FILE` unless it is a regular file: a pipe would block, a device may never end. */
 export function checkRegular(doing: string, path: string, info: Stats): void {
   if (info.isFile()) return;
   const found = info.isDirectory() ? 'it is a folder' : 'it is a device, pipe or socket';
@@ -50,12 +50,12 @@ export function checkRegular(doing: string, path: string, info: Stats): void {
   });
 }
 
-/** An `EliError` of code `FORMAT` for content that is not what the format wants. */
+/** An `EliError` of code `FORMAT` for content that does not follow its format. */
 export function formatError(message: string, hint: string, cause?: unknown): EliError {
   return new EliError('FORMAT', message, { hint, cause });
 }
 
-/** The same for a file that breaks the rules of its `format`, such as "ZIP archive". */
+/** The same for a file that is not a valid `format`, such as "ZIP archive". */
 export function notValid(name: string, format: string, what: string): EliError {
   const hint = 'the file is cut off, damaged or of another format: write or download it again';
   return formatError(`${name} is not a valid ${format}: ${what}`, hint);
@@ -72,18 +72,21 @@ export async function readFileBytes(path: string): Promise<Uint8Array> {
     if (info.size > MAX_FILE_BYTES) {
       throw new EliError(
         'FILE',
-        `cannot read ${path}: ${info.size} bytes, at most ${MAX_FILE_BYTES} are read`,
+        `cannot read ${path}: ${info.size} bytes, at most ${MAX_FILE_BYTES} can be read`,
         { hint: 'split the file' },
       );
     }
-    // Not as a Buffer, whose `slice` is a view where that of every other array is a copy.
-    const { buffer, byteOffset, length } = await readFile(path);
-    return new Uint8Array(buffer, byteOffset, length);
+    return bytesOf(await readFile(path));
   });
 }
 
+/** The same memory as bytes. Not as a Buffer, whose `slice` is a view where that of every other array is a copy. */
+export function bytesOf<B extends ArrayBufferLike>(array: ArrayBufferView<B>): Uint8Array<B> {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
 /**
- * Makes a folder and those above it. Node's own `recursive` never ends where a folder takes none, as in /proc.
+ * Makes a folder and its parents. Node's `recursive` never returns where no folder can be made, as in /proc.
  * @throws the system's error
  */
 export async function makeFolder(path: string): Promise<void> {

@@ -1,16 +1,17 @@
 import { brief, EliError, type ErrorCode } from '../errors.ts';
 import { readSafetensors, type Safetensors } from './safetensors.ts';
 
-/** Failures that are not a file's fault. */
+/** Failures not caused by the file. */
 const OF_DEVICE: ReadonlySet<ErrorCode> = new Set(['DISPOSED', 'DEVICE_LOST', 'OUT_OF_MEMORY']);
 
 /**
- * Reads a safetensors file whose metadata names its `format`, by the reader of that format.
+ * Reads a safetensors file whose metadata names its `format` with the reader of that format.
  * @throws EliError `FILE`, or `FORMAT` naming the file and what is wrong: it has another format, or its reader fails
  */
 export async function readFormat<T>(
   path: string,
   readers: Readonly<Record<string, (file: Safetensors) => T>>,
+  options: { readonly hint?: string } = {},
 ): Promise<T> {
   const file = await readSafetensors(path);
   const { format } = file.metadata;
@@ -26,6 +27,7 @@ export async function readFormat<T>(
   } catch (cause) {
     if (cause instanceof EliError && OF_DEVICE.has(cause.code)) throw cause;
     throw new EliError('FORMAT', `${path} is not a complete ${format}: ${(cause as Error).message}`, {
+      ...options,
       cause,
     });
   }

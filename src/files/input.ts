@@ -2,19 +2,19 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import type { EliError } from '../errors.ts';
 import { checkRegular, formatError, system } from './files.ts';
 
-/** Bytes that can be read from any place, as often as wanted: a file, or a member of an archive. */
+/** Bytes that can be read repeatedly from any position: a file, or a member of an archive. */
 export interface ByteSource {
-  /** What messages call it. */
+  /** For messages. */
   readonly name: string;
   readonly size: number;
   /**
-   * Bytes `start` … `start + length − 1` in pieces of `piece` bytes, the last one shorter, each in a buffer of its own.
+   * Bytes `start` … `start + length − 1` in pieces of `piece` bytes (the last may be shorter), each in its own buffer.
    * @throws EliError `FORMAT` when the bytes are not all there or are damaged, `FILE` when they cannot be read.
    */
   pieces(start: number, length: number, piece: number): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
 
-/** A regular file that is read in pieces, however large it is. */
+/** A regular file of any size that is read in pieces. */
 export class InputFile implements ByteSource {
   readonly name: string;
   readonly size: number;
@@ -29,27 +29,27 @@ export class InputFile implements ByteSource {
   /** @throws EliError `FILE` when it is missing, unreadable or not a regular file. */
   static async open(path: string): Promise<InputFile> {
     return system('read', path, async () => {
-      // Looked at before it is opened: opening a pipe would block.
+      // Checked before it is opened: opening a pipe would block.
       const info = await stat(path);
       checkRegular('read', path, info);
       return new InputFile(path, info.size, await open(path, 'r'));
     });
   }
 
-  /** Bytes `start` … `start + length − 1`. @throws EliError `FORMAT` when the file ends before, `FILE`. */
+  /** Bytes `start` … `start + length − 1`. @throws EliError `FORMAT` when the file is shorter, `FILE`. */
   async read(start: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     const cut = (): EliError =>
       formatError(
-        `${this.name} is cut off or damaged: it has ${this.size} bytes, ${length} were to be read from byte ${start}`,
+        `${this.name} is cut off or damaged: it has ${this.size} bytes, cannot read ${length} from byte ${start}`,
         'write or download it again',
       );
-    // Checked before memory is taken: both numbers may come from a damaged file.
+    // Checked before memory is allocated: both numbers may come from a damaged file.
     if (!(start >= 0 && length >= 0 && start + length <= this.size)) throw cut();
     const bytes = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const read = () => this.#handle.read(bytes, done, length - done, start + done);
       const { bytesRead } = await system('read', this.name, read);
-      // Somebody has shortened the file since it was opened.
+      // The file was truncated after it was opened.
       if (bytesRead === 0) throw cut();
       done += bytesRead;
     }

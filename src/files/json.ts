@@ -1,6 +1,6 @@
 import { brief, EliError, isRecord } from '../errors.ts';
 
-/** The JSON object that a text is, `undefined` if it is anything else. */
+/** A text parsed as a JSON object; `undefined` if it is anything else. */
 export function jsonRecord(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -17,11 +17,11 @@ const OPEN = 123;
 const CLOSE = 125;
 
 /**
- * A key that one object of a JSON text has twice, `undefined` if there is none. `JSON.parse` keeps the last silently.
+ * A key that occurs twice in one object of a JSON text, if any. `JSON.parse` silently keeps the last.
  * @param text valid JSON (parse it first).
  */
 export function duplicateKey(text: string): string | undefined {
-  /** The keys seen of each object that is open. */
+  /** The keys seen in each open object. */
   const objects: Set<string>[] = [];
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
@@ -31,7 +31,7 @@ export function duplicateKey(text: string): string | undefined {
       const start = at;
       for (at++; text.charCodeAt(at) !== QUOTE; at++) if (text.charCodeAt(at) === BACKSLASH) at++;
       if (nextCode(text, at + 1) !== COLON) continue;
-      // Parsed, because one name can be spelt in several ways: "a" is "\u0061".
+      // Parsed, because a name can be spelt in several ways: "a" is "\u0061".
       const key = JSON.parse(text.slice(start, at + 1)) as string;
       const keys = objects.at(-1)!;
       if (keys.has(key)) return key;
@@ -41,7 +41,7 @@ export function duplicateKey(text: string): string | undefined {
   return undefined;
 }
 
-/** The code of the first character from `at` that is not white space. */
+/** The code of the first character from `at` on that is not white space. */
 function nextCode(text: string, at: number): number {
   while (' \t\r\n'.includes(text.charAt(at)) && at < text.length) at++;
   return text.charCodeAt(at);

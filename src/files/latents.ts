@@ -1,21 +1,21 @@
 import { EliError } from '../errors.ts';
 import { formatError } from './files.ts';
-import { FLOAT_BYTES, type FloatDtype, floatsOf } from './floats.ts';
+import { FLOAT_BYTES, type FloatDtype, floatsOf, isFloat } from './floats.ts';
 import { type ByteSource, InputFile } from './input.ts';
-import { readNpyLayout } from './npy.ts';
+import { type NumberArray, readNpyLayout } from './npy.ts';
 import { readSafetensorsLayout } from './safetensors.ts';
-import { ZipArchive } from './zip.ts';
+import { openZip } from './zip.ts';
 
 /** Latents [rows, dim] of a file of any size, read in batches. */
 export interface LatentSource {
-  /** What messages call it: the path, with the name of the member or tensor. */
+  /** For messages: the path, with the name of the member or tensor. */
   readonly name: string;
   readonly rows: number;
   readonly dim: number;
   /** Element type in the file; batches are float32. */
   readonly dtype: FloatDtype;
   /**
-   * All rows in order, `rowsPerBatch` · dim numbers a batch, the last one shorter. May be called again.
+   * All rows in order, `rowsPerBatch` · dim numbers per batch; the last may be shorter. Can be called again.
    * @throws EliError `NON_FINITE` naming row and column of a NaN, an infinity or a float64 too large for float32;
    *   `FORMAT`, `FILE`.
    */
@@ -24,21 +24,13 @@ export interface LatentSource {
   close(): Promise<void>;
 }
 
-/** More would make batches of a single row too large to hold. */
+/** With more, a batch of a single row could be too large for memory. */
 const MAX_DIM = 1 << 20;
 const IN_FILE = /^(.+\.(npz|safetensors)):(.+)$/is;
 
-/** Where an array of numbers is in a file, and what it is. */
-interface ArrayLayout {
-  readonly source: ByteSource;
-  readonly dtype: FloatDtype;
-  readonly shape: readonly number[];
-  readonly start: number;
-}
-
 /**
- * Opens latents [n, d] of float16, float32 or float64 (safetensors: also bfloat16) that any framework wrote:
- * `file.npy`, `file.npz:member`, `file.safetensors:tensor`. The name may be left out where there is only one.
+ * Opens latents [n, d] of float16, float32 or float64 (safetensors: also bfloat16) written by any framework:
+ * `file.npy`, `file.npz:member`, `file.safetensors:tensor`. The name may be left out when there is only one.
  * @throws EliError `FILE` when it cannot be read; `FORMAT` for a damaged file, another format, order or dtype, or a
  *   shape that is not [n, d] with n, d ≥ 1.
  */
@@ -51,13 +43,13 @@ export async function openLatents(path: string): Promise<LatentSource> {
     if (shape.length !== 2 || rows === 0 || dim === 0) {
       throw formatError(
         `${source.name} has the shape [${shape.slice(0, 8).join(', ')}], expected [n, d] with n and d from 1`,
-        'write latents as an array of two dimensions, a row for each sample',
+        'write latents as an array of two dimensions, one row per sample',
       );
     }
     if (dim > MAX_DIM) {
       throw formatError(
         `${source.name} has rows of ${dim} numbers, at most ${MAX_DIM} are read`,
-        'write latents as [n, d], a row for each sample',
+        'write latents as [n, d], one row per sample',
       );
     }
     const rowBytes = dim * FLOAT_BYTES[dtype];
@@ -83,14 +75,14 @@ export async function openLatents(path: string): Promise<LatentSource> {
   }
 }
 
-async function findArray(file: InputFile, key: string | undefined): Promise<ArrayLayout> {
+async function findArray(file: InputFile, key: string | undefined): Promise<NumberArray> {
   const kind = /\.(npy|npz|safetensors)$/i.exec(file.name)?.[1]?.toLowerCase();
-  if (kind === 'npy') return npyArray(file);
+  if (kind === 'npy') return readNpyLayout(file);
   if (kind === 'npz') {
-    const archive = await ZipArchive.open(file);
-    const arrays = archive.names.filter((name) => name.endsWith('.npy'));
+    const members = await openZip(file);
+    const arrays = [...members.keys()].filter((name) => name.endsWith('.npy'));
     const wanted = key === undefined || key.endsWith('.npy') ? key : `${key}.npy`;
-    return npyArray(await archive.member(choose(file.name, 'array', arrays, wanted)));
+    return readNpyLayout(members.get(choose(file.name, 'array', arrays, wanted))!());
   }
   if (kind === 'safetensors') {
     const layout = await readSafetensorsLayout(file);
@@ -98,22 +90,17 @@ async function findArray(file: InputFile, key: string | undefined): Promise<Arra
     const { dtype, shape, start } = layout[chosen]!;
     const name = `${file.name}:${chosen}`;
     const source: ByteSource = { name, size: file.size, pieces: file.pieces.bind(file) };
-    if (!Object.hasOwn(FLOAT_BYTES, dtype))
+    if (!isFloat(dtype))
       throw formatError(`${name} is ${dtype}, expected F16, BF16, F32 or F64`, 'write it as float32');
-    return { source, dtype: dtype as FloatDtype, shape, start };
+    return { source, dtype, shape, start };
   }
   throw formatError(
-    `${file.name} is neither .npy, .npz nor .safetensors by its name`,
-    'write latents with numpy.save, numpy.savez or safetensors, and name the file so',
+    `${file.name} is not named .npy, .npz or .safetensors`,
+    'write latents with numpy.save, numpy.savez or safetensors',
   );
 }
 
-async function npyArray(source: ByteSource): Promise<ArrayLayout> {
-  const { dtype, shape, dataStart } = await readNpyLayout(source);
-  return { source, dtype, shape, start: dataStart };
-}
-
-/** The array that was asked for, or the only one. */
+/** The array asked for, or the only one. */
 function choose(file: string, what: string, names: readonly string[], key: string | undefined): string {
   const shown = names.slice(0, 8).map((n) => n.slice(0, 80));
   if (names.length > 8) shown.push('…');
@@ -129,20 +116,20 @@ function choose(file: string, what: string, names: readonly string[], key: strin
   return key;
 }
 
-/** @throws EliError `NON_FINITE` naming row and column, both from 0, `row` being the first one's. */
+/** @throws EliError `NON_FINITE` naming row and column, both from 0; `row` is that of the batch's first row. */
 export function checkFinite(
   batch: Float32Array,
   dim: number,
   row: number,
   name: string,
-  hint?: string,
+  hint = 'leave such rows out or repair them first',
 ): void {
   for (let i = 0; i < batch.length; i++) {
     if (Number.isFinite(batch[i])) continue;
     throw new EliError(
       'NON_FINITE',
       `${name}: row ${row + Math.floor(i / dim)}, column ${i % dim} (both from 0) is ${batch[i]}, expected a finite float32`,
-      { hint: hint ?? 'leave such rows out or repair them before' },
+      { hint },
     );
   }
 }

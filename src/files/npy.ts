@@ -1,6 +1,6 @@
-import { EliError } from '../errors.ts';
+import { brief, EliError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
-import { formatError, notValid } from './files.ts';
+import { bytesOf, formatError, notValid } from './files.ts';
 import { FLOAT_BYTES, type FloatDtype } from './floats.ts';
 import type { ByteSource } from './input.ts';
 import { duplicateKey, jsonRecord } from './json.ts';
@@ -8,19 +8,19 @@ import { duplicateKey, jsonRecord } from './json.ts';
 const MAGIC = '\x93NUMPY';
 /** Magic, version, and the longest header length. */
 const PREFIX_BYTES = 12;
-/** NumPy refuses more than 10,000 unless told; version 1.0 cannot say more than this. */
+/** The most that version 1.0 can have; NumPy refuses more than 10,000 by default. */
 const MAX_HEADER_BYTES = 0xffff;
 /** NumPy aligns the data to this. */
 const ALIGNMENT = 64;
 
 const DTYPES: Readonly<Record<string, FloatDtype>> = { '<f2': 'F16', '<f4': 'F32', '<f8': 'F64' };
 
-/** Where the numbers of a .npy file are and what they are. */
-export interface NpyLayout {
+/** An array of numbers in a file, row-major; `start` is its first byte in `source`. */
+export interface NumberArray {
+  readonly source: ByteSource;
   readonly dtype: FloatDtype;
-  /** Row-major. */
   readonly shape: readonly number[];
-  readonly dataStart: number;
+  readonly start: number;
 }
 
 /**
@@ -29,7 +29,7 @@ export interface NpyLayout {
  * @throws EliError `FORMAT` for everything else: another dtype or byte order, Fortran order, a damaged header, missing
  *   or trailing data.
  */
-export async function readNpyLayout(source: ByteSource): Promise<NpyLayout> {
+export async function readNpyLayout(source: ByteSource): Promise<NumberArray> {
   const wrong = (what: string): EliError => notValid(source.name, '.npy file', what);
   const bytes = await firstBytes(source, PREFIX_BYTES + MAX_HEADER_BYTES);
   const magic = new TextDecoder('latin1').decode(bytes.subarray(0, MAGIC.length));
@@ -57,33 +57,36 @@ export async function readNpyLayout(source: ByteSource): Promise<NpyLayout> {
   }
   const header = parseDict(text);
   if (header === undefined)
-    throw wrong(`its header is no Python dict of plain values: ${brief(text.trim())}`);
-  const keys = Object.keys(header).sort().join(', ');
-  if (keys !== 'descr, fortran_order, shape')
+    throw wrong(`its header is not a Python dict of plain values: ${brief(text.trim())}`);
+  const keys = Object.keys(header).sort();
+  if (keys.join() !== 'descr,fortran_order,shape')
     throw wrong(`its header has the keys ${brief(keys)}, expected descr, fortran_order, shape`);
   const { shape, fortran_order: fortran, descr } = header;
-  if (!Array.isArray(shape) || Array.isArray(shape[0])) throw wrong('its shape is no tuple of whole numbers');
+  if (!Array.isArray(shape) || Array.isArray(shape[0]))
+    throw wrong('its shape is not a tuple of whole numbers');
   if (typeof fortran !== 'boolean') throw wrong('its fortran_order is neither True nor False');
   const dtype = dtypeOf(source.name, descr);
   if (fortran) {
-    const what = 'is in Fortran order (column by column), expected C order';
-    throw formatError(`${source.name} ${what}`, 'write numpy.ascontiguousarray(array)');
+    throw formatError(
+      `${source.name} is in Fortran order (column by column), expected C order`,
+      'write numpy.ascontiguousarray(array)',
+    );
   }
   if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
-    throw wrong(`shape (${brief(shape.join(', '))}), expected whole numbers from 0`);
+    throw wrong(`shape ${brief(shape)}, expected whole numbers from 0`);
   const size = shape.reduce((product, n) => product * n, FLOAT_BYTES[dtype]);
   const found = source.size - dataStart;
   if (size !== found) {
     const what = size > found ? 'the data is cut off' : 'other data follows';
-    throw wrong(`shape (${brief(shape.join(', '))}) takes ${size} bytes, the file has ${found}: ${what}`);
+    throw wrong(`shape ${brief(shape)} takes ${size} bytes, the file has ${found}: ${what}`);
   }
-  return { dtype, shape, dataStart };
+  return { source, dtype, shape, start: dataStart };
 }
 
 function dtypeOf(name: string, descr: unknown): FloatDtype {
   const dtype = typeof descr === 'string' && Object.hasOwn(DTYPES, descr) ? DTYPES[descr] : undefined;
   if (dtype !== undefined) return dtype;
-  const shown = typeof descr === 'string' ? JSON.stringify(brief(descr)) : 'a structured dtype';
+  const shown = typeof descr === 'string' ? brief(descr) : 'a structured dtype';
   const bigEndian = typeof descr === 'string' && /^>f[248]$/.test(descr);
   throw formatError(
     `${name} holds ${bigEndian ? `big-endian numbers (${shown})` : shown}, expected <f2, <f4 or <f8 (float16, float32, float64, little-endian)`,
@@ -91,16 +94,16 @@ function dtypeOf(name: string, descr: unknown): FloatDtype {
   );
 }
 
-/** The first `n` bytes, fewer where the source ends before. */
+/** The first `n` bytes, or all of a shorter source. */
 async function firstBytes(source: ByteSource, n: number): Promise<Uint8Array<ArrayBuffer>> {
   const length = Math.min(n, source.size);
   for await (const piece of source.pieces(0, length, length)) return piece;
   return new Uint8Array(0);
 }
 
-/** A token of Python: a string without escapes, a whole number (of Python 2 with an L), a name, a sign. */
+/** A Python token: a string without escapes, a whole number (Python 2: with an L), a truth value, punctuation. */
 const TOKEN = /\s*(?:'([^'\\\n]*)'|"([^"\\\n]*)"|(-?\d+)L?\b|(True|False)\b|([{}()[\],:])|$)/y;
-/** Signs as JSON writes them: a list, which only structured dtypes have, becomes an array in an array. */
+/** Brackets in JSON: a list, which only structured dtypes have, becomes an array in an array. */
 const SIGNS: Readonly<Record<string, string>> = { '(': '[', ')': ']', '[': '[[', ']': ']]' };
 
 /** A Python dict of strings, booleans, whole numbers, tuples and lists; `undefined` when the text is anything else. */
@@ -121,7 +124,7 @@ function parseDict(text: string): Record<string, unknown> | undefined {
       json.push(SIGNS[sign] ?? sign);
     }
   }
-  // With spaces, so that two numbers in a row stay two.
+  // With spaces, so that two adjacent numbers stay apart.
   const converted = json.join(' ');
   const dict = jsonRecord(converted);
   if (dict === undefined || duplicateKey(converted) !== undefined) return undefined;
@@ -132,28 +135,21 @@ function parseDict(text: string): Record<string, unknown> | undefined {
   return Object.values(dict).every(plain) ? dict : undefined;
 }
 
-function brief(text: string): string {
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
-}
-
 /** The header of a .npy file of float32 in C order, padded as NumPy does; version 1.0. */
 export function npyHeader(shape: readonly number[]): Uint8Array<ArrayBuffer> {
   const tuple = `(${shape.join(', ')}${shape.length === 1 ? ',' : ''})`;
   const dict = `{'descr': '<f4', 'fortran_order': False, 'shape': ${tuple}, }`;
-  const bare = 10 + dict.length + 1;
-  const total = Math.ceil(bare / ALIGNMENT) * ALIGNMENT;
-  const bytes = new Uint8Array(total);
-  new TextEncoder().encodeInto(`${dict.padEnd(total - 11)}\n`, bytes.subarray(10));
-  for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
-  bytes[6] = 1;
+  const total = Math.ceil((10 + dict.length + 1) / ALIGNMENT) * ALIGNMENT;
+  const text = `${MAGIC}\x01\0\0\0${dict.padEnd(total - 11)}\n`;
+  const bytes = Uint8Array.from(Buffer.from(text, 'latin1'));
   new DataView(bytes.buffer).setUint16(8, total - 10, true);
   return bytes;
 }
 
 /**
  * Writes float32 numbers to a .npy file (version 1.0) as they come, whole or not at all.
- * @param batches the elements of `shape` in row-major order, in arrays of any lengths; an error they throw is passed
- *   on, and nothing is left behind
+ * @param batches the elements of `shape` in row-major order, in arrays of any length; an error thrown by the iterator
+ *   is passed on, and no file is left behind
  * @throws EliError `FILE` when it cannot be written, `SHAPE` when the batches do not fill the shape
  */
 export async function writeNpy(
@@ -165,9 +161,9 @@ export async function writeNpy(
   async function* content(): AsyncGenerator<Uint8Array> {
     yield npyHeader(shape);
     let done = 0;
-    for await (const { buffer, byteOffset, byteLength, length } of batches) {
-      done += length;
-      yield new Uint8Array(buffer, byteOffset, byteLength);
+    for await (const batch of batches) {
+      done += batch.length;
+      yield bytesOf(batch);
     }
     if (done !== wanted)
       throw new EliError('SHAPE', `${path}: ${done} numbers do not fill the shape (${shape.join(', ')})`);

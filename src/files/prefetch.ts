@@ -1,11 +1,11 @@
 /**
- * The same items, each asked for while the one before is still in use: reading, computing and writing overlap. One item
- * more is held.
+ * The same items, each requested while the previous one is still in use, so that reading, computing and writing overlap.
+ * One extra item is held.
  */
 export async function* prefetch<T>(items: AsyncGenerator<T>): AsyncGenerator<T> {
   const ask = (): Promise<IteratorResult<T>> => {
     const next = items.next();
-    // An error is met when the item is awaited; until then it must not count as unhandled.
+    // An error is thrown when the item is awaited; until then it must not count as unhandled.
     next.catch(() => {});
     return next;
   };
@@ -16,7 +16,7 @@ export async function* prefetch<T>(items: AsyncGenerator<T>): AsyncGenerator<T> 
       yield item.value;
     }
   } finally {
-    // Waits for what is under way, and closes the source when the consumer has stopped early.
+    // Waits for the pending item, and closes the source when the consumer has stopped early.
     await items.return(undefined);
   }
 }

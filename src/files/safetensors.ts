@@ -1,14 +1,14 @@
 import { brief, EliError, isRecord } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { digest, HEADER_DIGEST, NO_DIGEST, sealHeader, TENSOR_DIGESTS, takeDigests } from './checksums.ts';
-import { MAX_FILE_BYTES, notValid, readFileBytes } from './files.ts';
-import { halvesToFloats, upperHalvesToFloats } from './floats.ts';
+import { bytesOf, MAX_FILE_BYTES, notValid, readFileBytes } from './files.ts';
+import { floatsOf, isFloat } from './floats.ts';
 import type { InputFile } from './input.ts';
 import { duplicateKey } from './json.ts';
 
 /**
- * The element types and the arrays that hold them, with the bits as they are in the file: halves (F16, BF16) are
- * uint16 and BOOL is a byte. The file is little-endian, and so is every machine that has WebGPU.
+ * The element types and the arrays that hold their bits as in the file: halves (F16, BF16) are uint16 and BOOL is a
+ * byte. The file is little-endian, and so is every machine with WebGPU.
  */
 const ARRAYS = {
   F64: Float64Array,
@@ -38,14 +38,14 @@ export type SafetensorsEntry = {
   };
 }[SafetensorsDtype];
 
-/** A tensor to write: `data` is the array that belongs to `dtype`, or the raw little-endian bytes. */
+/** A tensor to write: `data` is the array type of `dtype`, or raw little-endian bytes. */
 export interface SafetensorsInput {
   readonly dtype: SafetensorsDtype;
   readonly shape: readonly number[];
   readonly data: SafetensorsEntry['data'];
 }
 
-/** Both records have no prototype, so that any name is a plain key. */
+/** The records have no prototype, so that any name is a plain key. */
 export interface Safetensors {
   readonly tensors: Readonly<Record<string, SafetensorsEntry>>;
   readonly metadata: Readonly<Record<string, string>>;
@@ -54,8 +54,8 @@ export interface Safetensors {
 /** How a file is written. */
 export interface SafetensorsOptions {
   /**
-   * Add SHA-256 digests of the header and of each tensor to the metadata; reading checks them and takes them out again.
-   * Default false.
+   * Adds SHA-256 digests of the header and of each tensor to the metadata; reading checks and removes them. Default
+   * false.
    */
   readonly checksums?: boolean;
 }
@@ -67,8 +67,8 @@ const METADATA = '__metadata__';
 
 /**
  * The bytes of a safetensors file (https://huggingface.co/docs/safetensors): header length as uint64, JSON header
- * padded with spaces to a multiple of 8, data. Equal content gives equal bytes: tensors are ordered by falling element
- * size, so that each is aligned, then by name; metadata by name.
+ * padded with spaces to a multiple of 8, data. Equal content gives equal bytes: tensors are ordered by decreasing
+ * element size, so that each is aligned, then by name; metadata by name.
  * @throws EliError `ARGUMENT` for a tensor whose dtype, shape and data do not fit, or a reserved name.
  */
 export function encodeSafetensors(
@@ -79,8 +79,6 @@ export function encodeSafetensors(
   const entries = Object.entries(tensors).sort(
     ([a, { dtype: p }], [b, { dtype: q }]) => elementBytes(q) - elementBytes(p) || compareNames(a, b),
   );
-  // Written by hand because a JavaScript object would put names that look like numbers first.
-  const fields: string[] = [];
   const notes = Object.entries(checksums ? withDigests(entries, metadata) : metadata).sort(([a], [b]) =>
     compareNames(a, b),
   );
@@ -88,17 +86,18 @@ export function encodeSafetensors(
     if (typeof value !== 'string')
       throw new EliError('ARGUMENT', `metadata ${key} is not a string: ${value}`);
   }
+  const fields: (readonly [name: string, json: string])[] = [];
   if (notes.length > 0)
-    fields.push(member(METADATA, `{${notes.map(([k, v]) => member(k, JSON.stringify(v))).join(',')}}`));
+    fields.push([METADATA, jsonObject(notes.map(([key, value]) => [key, JSON.stringify(value)]))]);
   let dataBytes = 0;
   for (const [name, entry] of entries) {
     checkInput(name, entry);
     const { dtype, shape } = entry;
     const end = dataBytes + entry.data.byteLength;
-    fields.push(member(name, JSON.stringify({ dtype, shape, data_offsets: [dataBytes, end] })));
+    fields.push([name, JSON.stringify({ dtype, shape, data_offsets: [dataBytes, end] })]);
     dataBytes = end;
   }
-  const json = `{${fields.join(',')}}`;
+  const json = jsonObject(fields);
   const padding = (PREFIX_BYTES - (Buffer.byteLength(json) % PREFIX_BYTES)) % PREFIX_BYTES;
   const text = json + ' '.repeat(padding);
   const header = new TextEncoder().encode(checksums ? sealHeader(text) : text);
@@ -116,7 +115,7 @@ export function encodeSafetensors(
   bytes.set(header, PREFIX_BYTES);
   let at = dataStart;
   for (const [, { data }] of entries) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    bytes.set(bytesOf(data), at);
     at += data.byteLength;
   }
   return bytes;
@@ -126,37 +125,33 @@ function withDigests(
   entries: readonly (readonly [string, SafetensorsInput])[],
   metadata: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const digests = entries.map(([name, { data }]) =>
-    member(name, JSON.stringify(digest(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)))),
-  );
-  return { ...metadata, [TENSOR_DIGESTS]: `{${digests.join(',')}}`, [HEADER_DIGEST]: NO_DIGEST };
+  const digests = entries.map(([name, { data }]) => [name, JSON.stringify(digest(bytesOf(data)))] as const);
+  return { ...metadata, [TENSOR_DIGESTS]: jsonObject(digests), [HEADER_DIGEST]: NO_DIGEST };
 }
 
 /**
- * The tensors and the metadata of the bytes of a safetensors file, as copies; checksums are checked where it has them.
- * @param name what the messages call it.
+ * The tensors and metadata in the bytes of a safetensors file, as copies; checksums are checked if present.
+ * @param name for messages.
  * @throws EliError `FORMAT` for anything the format forbids: what and where is in the message.
  */
 export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'): Safetensors {
-  const dataStart = PREFIX_BYTES + headerLength(bytes, bytes.length, name);
-  const { layout, metadata, digests } = parseLayout(
-    bytes.subarray(PREFIX_BYTES, dataStart),
-    bytes.length,
-    name,
-  );
+  const wrong = notSafetensors(name);
+  const dataStart = PREFIX_BYTES + headerLength(bytes, bytes.length, wrong);
+  const header = bytes.subarray(PREFIX_BYTES, dataStart);
+  const { layout, metadata, digests } = parseLayout(header, bytes.length - dataStart, wrong);
   const tensors: Record<string, SafetensorsEntry> = Object.create(null);
   for (const [key, { dtype, shape, start, bytes: length }] of Object.entries(layout)) {
-    // Copied into a buffer of its own: the format promises no alignment.
+    // Copied to a new buffer: the format does not guarantee alignment.
     const raw = new Uint8Array(length);
-    raw.set(bytes.subarray(start, start + length));
+    raw.set(bytes.subarray(dataStart + start, dataStart + start + length));
     if (digests !== undefined && digests[key] !== digest(raw))
-      throw formatError(name, `the checksum of tensor ${brief(key)} does not match its data`);
+      throw wrong(`the checksum of tensor ${brief(key)} does not match its data`);
     tensors[key] = { dtype, shape, data: new ARRAYS[dtype](raw.buffer) } as SafetensorsEntry;
   }
   return { tensors, metadata };
 }
 
-/** Where a tensor of a safetensors file is, in bytes from the start of the file. */
+/** Where a tensor lies in a safetensors file, in bytes from the start of the file. */
 export interface SafetensorsPlace {
   readonly dtype: SafetensorsDtype;
   readonly shape: readonly number[];
@@ -165,16 +160,21 @@ export interface SafetensorsPlace {
 }
 
 /**
- * Where each tensor of a safetensors file is: its header alone is read, so that one tensor of a file of any size can
+ * Where each tensor lies in a safetensors file. Only the header is read, so that one tensor of a file of any size can
  * then be read in pieces. The record has no prototype.
  * @throws EliError `FORMAT` for anything the format forbids, `FILE`.
  */
 export async function readSafetensorsLayout(
   file: InputFile,
 ): Promise<Readonly<Record<string, SafetensorsPlace>>> {
+  const wrong = notSafetensors(file.name);
   const prefix = await file.read(0, Math.min(PREFIX_BYTES, file.size));
-  const header = await file.read(PREFIX_BYTES, headerLength(prefix, file.size, file.name));
-  return parseLayout(header, file.size, file.name).layout;
+  const header = await file.read(PREFIX_BYTES, headerLength(prefix, file.size, wrong));
+  const dataStart = PREFIX_BYTES + header.length;
+  const { layout } = parseLayout(header, file.size - dataStart, wrong);
+  for (const [key, place] of Object.entries(layout))
+    layout[key] = { ...place, start: dataStart + place.start };
+  return layout;
 }
 
 /**
@@ -198,44 +198,34 @@ export async function writeSafetensors(
   await writeFileAtomic(path, encodeSafetensors(tensors, metadata, options));
 }
 
-/** The elements as float32: F32 is returned as it is, F16 and BF16 are exact, others are rounded. */
-export function toFloat32(entry: SafetensorsEntry): Float32Array<ArrayBuffer> {
-  switch (entry.dtype) {
-    case 'F32':
-      return entry.data as Float32Array<ArrayBuffer>;
-    case 'F16':
-      return halvesToFloats(entry.data);
-    case 'BF16':
-      return upperHalvesToFloats(entry.data);
-    case 'I64':
-    case 'U64':
-      return Float32Array.from(entry.data as BigInt64Array, Number);
-    default:
-      return Float32Array.from(entry.data);
-  }
+/** The elements as float32: F32 shares its memory, F16 and BF16 are exact, others are rounded. */
+export function toFloat32({ dtype, data }: SafetensorsEntry): Float32Array<ArrayBuffer> {
+  if (isFloat(dtype)) return floatsOf(dtype, bytesOf(data as ArrayBufferView<ArrayBuffer>));
+  return Float32Array.from(data as Int32Array, Number);
 }
 
 function elementBytes(dtype: SafetensorsDtype): number {
   return ARRAYS[dtype]?.BYTES_PER_ELEMENT ?? 0;
 }
 
-/** By UTF-16 unit: the same on every machine, unlike a comparison that follows the language set. */
+/** By UTF-16 unit: the same on every machine, unlike a comparison that depends on the locale. */
 function compareNames(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function member(key: string, json: string): string {
-  return `${JSON.stringify(key)}:${json}`;
+/** Members in this order; a JavaScript object would put names that look like numbers first. */
+function jsonObject(members: readonly (readonly [name: string, json: string])[]): string {
+  return `{${members.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',')}}`;
 }
 
 function checkInput(name: string, { dtype, shape, data }: SafetensorsInput): void {
-  const wrong = (what: string): EliError => new EliError('ARGUMENT', `safetensors: tensor ${name}: ${what}`);
+  const wrong: Wrong = (what) => new EliError('ARGUMENT', `safetensors: tensor ${name}: ${what}`);
   if (name === METADATA) throw wrong('this name is reserved');
   if (!Object.hasOwn(ARRAYS, dtype))
     throw wrong(`dtype ${dtype}, expected one of ${Object.keys(ARRAYS).join(', ')}`);
   if (!(data instanceof ARRAYS[dtype] || data instanceof Uint8Array)) {
     throw wrong(
-      `dtype ${dtype} goes with a ${ARRAYS[dtype].name} or raw bytes, data is a ${data.constructor.name}`,
+      `dtype ${dtype} needs a ${ARRAYS[dtype].name} or raw bytes, data is a ${data.constructor.name}`,
     );
   }
   const expected = shape.every(isCount) ? byteLength(shape, dtype) : undefined;
@@ -246,22 +236,15 @@ function checkInput(name: string, { dtype, shape, data }: SafetensorsInput): voi
   }
 }
 
-/** A tensor of the header, checked by itself; `begin` and `end` are byte offsets into the data. */
-interface Located {
-  readonly key: string;
-  readonly dtype: SafetensorsDtype;
-  readonly shape: readonly number[];
-  readonly begin: number;
-  readonly end: number;
+/** Makes the error for what is wrong in a file. */
+type Wrong = (what: string) => EliError;
+
+function notSafetensors(name: string): Wrong {
+  return (what) => notValid(name, 'safetensors file', what);
 }
 
-function formatError(name: string, what: string): EliError {
-  return notValid(name, 'safetensors file', what);
-}
-
-/** Bytes of the header of a file of `fileBytes` bytes, by the first eight. */
-function headerLength(prefix: Uint8Array, fileBytes: number, name: string): number {
-  const wrong = (what: string): EliError => formatError(name, what);
+/** Length of the header in bytes, from the first eight bytes of the file. */
+function headerLength(prefix: Uint8Array, fileBytes: number, wrong: Wrong): number {
   if (fileBytes < PREFIX_BYTES) throw wrong(`${fileBytes} bytes, expected at least ${PREFIX_BYTES}`);
   const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES)
@@ -272,60 +255,43 @@ function headerLength(prefix: Uint8Array, fileBytes: number, name: string): numb
   return Number(length);
 }
 
-function parseLayout(
-  header: Uint8Array,
-  fileBytes: number,
-  name: string,
-): {
-  layout: Record<string, SafetensorsPlace>;
-  metadata: Record<string, string>;
-  digests: Readonly<Record<string, unknown>> | undefined;
-} {
-  const dataStart = PREFIX_BYTES + header.length;
-  const dataBytes = fileBytes - dataStart;
+/** Its places count from the start of the data. */
+function parseLayout(header: Uint8Array, dataBytes: number, wrong: Wrong) {
+  const { text, content } = parseHeader(header, wrong);
   const metadata: Record<string, string> = Object.create(null);
-  const entries: Located[] = [];
-  const { text, value: content } = parseHeader(header, name);
-  for (const [key, value] of Object.entries(content)) {
-    if (key === METADATA) Object.assign(metadata, checkMetadata(value, name));
-    else entries.push(checkEntry(key, value, dataBytes, name));
-  }
-  const { digests, wrong } = takeDigests(text, metadata);
-  if (wrong !== undefined) throw formatError(name, wrong);
-  checkCover(entries, dataBytes, name);
   const layout: Record<string, SafetensorsPlace> = Object.create(null);
-  for (const { key, dtype, shape, begin, end } of entries) {
-    layout[key] = { dtype, shape, start: dataStart + begin, bytes: end - begin };
+  for (const [key, value] of Object.entries(content)) {
+    if (key === METADATA) Object.assign(metadata, checkMetadata(value, wrong));
+    else layout[key] = checkEntry(key, value, dataBytes, wrong);
   }
+  const digests = takeDigests(text, metadata, wrong);
+  checkCover(layout, dataBytes, wrong);
   return { layout, metadata, digests };
 }
 
-function parseHeader(bytes: Uint8Array, name: string): { text: string; value: Record<string, unknown> } {
-  const wrong = (what: string): EliError => formatError(name, what);
-  let header: unknown;
+function parseHeader(bytes: Uint8Array, wrong: Wrong): { text: string; content: Record<string, unknown> } {
+  let content: unknown;
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    header = JSON.parse(text);
+    content = JSON.parse(text);
   } catch (cause) {
     throw wrong(`its header is not JSON (${(cause as Error).message})`);
   }
-  if (text[0] !== '{' || !isRecord(header))
+  if (text[0] !== '{' || !isRecord(content))
     throw wrong('its header does not begin with {, expected a JSON object');
   const twice = duplicateKey(text);
   if (twice !== undefined) throw wrong(`its header has the key ${brief(twice)} twice`);
-  return { text, value: header };
+  return { text, content };
 }
 
-function checkMetadata(value: unknown, name: string): Record<string, string> {
-  if (!isRecord(value) || !Object.values(value).every((item) => typeof item === 'string')) {
-    throw formatError(name, `${METADATA} is not an object of strings`);
-  }
-  return value as Record<string, string>;
+function checkMetadata(value: unknown, wrong: Wrong): object {
+  if (isRecord(value) && Object.values(value).every((item) => typeof item === 'string')) return value;
+  throw wrong(`${METADATA} is not an object of strings`);
 }
 
-function checkEntry(key: string, value: unknown, dataBytes: number, name: string): Located {
-  const wrong = (what: string): EliError => formatError(name, `tensor ${brief(key)}: ${what}`);
+function checkEntry(key: string, value: unknown, dataBytes: number, wrongFile: Wrong): SafetensorsPlace {
+  const wrong: Wrong = (what) => wrongFile(`tensor ${brief(key)}: ${what}`);
   if (!isRecord(value)) throw wrong(`${brief(value)}, expected an object with dtype, shape and data_offsets`);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== 'string' || !Object.hasOwn(ARRAYS, dtype)) {
@@ -349,25 +315,25 @@ function checkEntry(key: string, value: unknown, dataBytes: number, name: string
       `${dtype} of shape ${brief(shape)} takes ${expected ?? 'over 2^53'} bytes, its data_offsets span ${end - begin}`,
     );
   }
-  return { key, dtype: dtype as SafetensorsDtype, shape, begin, end };
+  return { dtype: dtype as SafetensorsDtype, shape, start: begin, bytes: expected };
 }
 
-/** The format wants the tensors to cover the data without gap or overlap, so that nothing can hide in a file. */
-function checkCover(entries: readonly Located[], dataBytes: number, name: string): void {
+/** The format requires tensors to cover the data without gap or overlap, so that nothing can hide in a file. */
+function checkCover(
+  layout: Readonly<Record<string, SafetensorsPlace>>,
+  dataBytes: number,
+  wrong: Wrong,
+): void {
   let covered = 0;
-  for (const { key, begin, end } of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
-    if (begin !== covered) {
-      const what = begin < covered ? 'overlaps the tensor before it' : 'leaves a hole before it';
-      throw formatError(
-        name,
-        `tensor ${brief(key)} at byte ${begin} of the data ${what}, expected ${covered}`,
-      );
+  const order = Object.entries(layout).sort(([, a], [, b]) => a.start - b.start || a.bytes - b.bytes);
+  for (const [key, { start, bytes }] of order) {
+    if (start !== covered) {
+      const what = start < covered ? 'overlaps the tensor before it' : 'leaves a hole before it';
+      throw wrong(`tensor ${brief(key)} at byte ${start} of the data ${what}, expected ${covered}`);
     }
-    covered = end;
+    covered += bytes;
   }
-  if (covered !== dataBytes) {
-    throw formatError(name, `${dataBytes} bytes of data, its tensors cover ${covered}`);
-  }
+  if (covered !== dataBytes) throw wrong(`${dataBytes} bytes of data, its tensors cover ${covered}`);
 }
 
 /** The number of bytes, or `undefined` when it is not exactly representable. */
@@ -380,7 +346,7 @@ function byteLength(shape: readonly number[], dtype: SafetensorsDtype): number |
   return total;
 }
 
-/** JSON can say -0, which is no count. */
+/** A whole number from 0; JSON can also contain -0. */
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0);
 }

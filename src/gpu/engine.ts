@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkNumber, EliError } from '../errors.ts';
 import type { ParamValues } from '../wgsl/reflect.ts';
 import type { Consts } from '../wgsl/source.ts';
 import {
@@ -14,7 +14,7 @@ import { Failures } from './failures.ts';
 import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
-import { BindGroups, type Dispatch, encode, type Groups, ParamArena } from './recorder.ts';
+import { type Dispatch, encode, type Groups, Recorder } from './recorder.ts';
 import { forEachItem, type ScopeItem, Scopes } from './scopes.ts';
 import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
@@ -22,10 +22,9 @@ import { GpuTimer, type KernelTime } from './timer.ts';
 /** Optional features that are used when the adapter has them. */
 const WANTED_FEATURES = ['timestamp-query', 'shader-f16', 'subgroups', SUBGROUP_MATRIX] as const;
 
-const PENDING_DISPATCHES = 256;
-const ARENA_BYTES = 1024 * 256;
-/** Bind groups kept over submits: more than a training step of a large network has. */
-const BIND_GROUPS = 4096;
+/** Dispatches per submit: enough to hide its cost, few enough that the device starts while more are encoded. */
+const DISPATCHES_PER_SUBMIT = 256;
+const PARAM_BYTES = 1024 * 256;
 
 /** One kernel launch. `storages` are in the order of the shader's bindings. */
 export interface Launch {
@@ -40,9 +39,9 @@ export interface Launch {
 /** How an engine is created: the adapter, optional features and limits. */
 export interface EngineOptions extends AdapterChoice {
   /**
-   * Bytes that the engine's buffers may take together; buffers that wait to be used again are freed first. Default: no
-   * limit but the device's; on software drivers three quarters of the machine's memory, since they grant any amount, and
-   * the process is killed when it uses too much.
+   * Bytes that the engine's buffers may take together; free buffers are destroyed first. Default: no limit beyond the
+   * device's; on software drivers three quarters of the machine's memory, since they grant any amount and the process is
+   * killed when it uses too much.
    */
   readonly memoryLimit?: number;
 }
@@ -52,19 +51,18 @@ export interface EngineOptions extends AdapterChoice {
  * threads. A thread must not end while it waits for its engine (`worker.terminate()`, an uncaught error): Dawn then
  * aborts the process. Send it a message that makes it call `dispose`; what it awaits then rejects with `DISPOSED`.
  *
- * Dispatches are recorded and submitted together; reading a tensor submits what is pending. Errors the device finds
- * later reject the next `sync` or read.
+ * Dispatches are recorded and submitted together; reading a tensor submits what is pending. Errors that the device
+ * reports later reject the next `sync` or read.
  *
- * While `sync` or a read waits for longer than 2 ms, turns of the event loop that have nothing else to do sleep, for 1 ms
- * at most: Node's binding of Dawn would keep a core busy.
+ * While `sync` or a read waits for longer than 2 ms, idle turns of the event loop sleep, for 1 ms at most: Node's binding
+ * of Dawn would keep a core busy.
  */
 export class Engine {
   readonly device: GPUDevice;
   readonly adapter: AdapterReport;
   readonly #pool: BufferPool;
   readonly #pipelines: PipelineCache;
-  readonly #arena: ParamArena;
-  readonly #bindGroups: BindGroups;
+  readonly #recorder: Recorder;
   readonly #scopes = new Scopes();
   readonly #failures = new Failures();
   #pending: Dispatch[] = [];
@@ -77,15 +75,14 @@ export class Engine {
     this.adapter = adapter;
     this.#pool = new BufferPool(device, {
       limit: memoryLimit,
-      // What is recorded may use buffers that wait to be used again.
+      // Pending dispatches may use buffers that are free again.
       beforeTrim: () => {
-        if (!this.#failures.lost) this.flush();
+        if (this.#failures.lost === undefined) this.flush();
       },
       onError: (error) => this.#failures.report(error),
     });
     this.#pipelines = new PipelineCache(device, (error) => this.#failures.report(error));
-    this.#arena = new ParamArena(device, ARENA_BYTES);
-    this.#bindGroups = new BindGroups(device, this.#arena.buffer);
+    this.#recorder = new Recorder(device, PARAM_BYTES);
     device.addEventListener('uncapturederror', this.#onUncaptured);
     device.lost.then((info) => {
       if (info.reason === 'destroyed' && this.disposed) return;
@@ -98,14 +95,13 @@ export class Engine {
   }
 
   /**
-   * Opens a device with every limit the adapter offers and the optional features it has.
+   * Opens a device with all limits and the optional features of the adapter.
    * @throws EliError `NO_ADAPTER` when there is no usable adapter, `ARGUMENT` for an invalid memory limit.
    */
   static async create(options: EngineOptions = {}): Promise<Engine> {
     const { memoryLimit } = options;
-    if (memoryLimit !== undefined && !(memoryLimit > 0)) {
-      throw new EliError('ARGUMENT', `memoryLimit is ${memoryLimit}, must be a number of bytes above 0`);
-    }
+    const rule = { accepts: (bytes: number) => bytes > 0, words: 'a number of bytes above 0' };
+    if (memoryLimit !== undefined) checkNumber('memoryLimit', memoryLimit, rule);
     const adapter = await requestAdapter(options);
     const report = reportAdapter(adapter);
     const device = await requestDevice(adapter, WANTED_FEATURES);
@@ -122,7 +118,7 @@ export class Engine {
     return this.device.features.has(feature);
   }
 
-  /** Subgroup size where every kernel gets the same one (a power of two, 4 to 32), else undefined. */
+  /** The subgroup size (a power of two, 4 to 32) if it is the same for every kernel, else undefined. */
   get subgroupLanes(): number | undefined {
     const { min, max } = this.adapter.subgroup;
     return this.has('subgroups') && min === max && min >= 4 && min <= 32 ? min : undefined;
@@ -149,25 +145,25 @@ export class Engine {
     return new Storage(this, this.#trace ?? this.#pool, bytes);
   }
 
-  /** Puts `item` under the innermost `tidy` scope, if there is one. */
+  /** Adds `item` to the innermost `tidy` scope, if there is one. */
   track(item: ScopeItem): void {
     this.#scopes.track(item);
   }
 
-  /** Takes a tensor or program out of all scopes; see `keep`. */
+  /** Removes a tensor or program from all scopes; see `keep`. */
   untrack(item: ScopeItem): void {
     this.#scopes.untrack(item);
   }
 
-  /** Moves `item` out of all scopes: it lives until it is disposed. */
+  /** Removes `item` from all scopes: it lives until it is disposed. */
   keep<T extends ScopeItem>(item: T): T {
     this.untrack(item);
     return item;
   }
 
   /**
-   * Runs `fn` and disposes every tensor made inside, except those it returns (alone, or in arrays and plain
-   * objects). `fn` must not be async: a scope belongs to one stretch of synchronous code.
+   * Runs `fn` and disposes every tensor made inside, except those it returns (alone, or in arrays and plain objects).
+   * `fn` must be synchronous.
    */
   tidy<T>(fn: () => T): T {
     return this.#scopes.tidy(fn);
@@ -179,8 +175,7 @@ export class Engine {
   run(file: string, launch: Launch): void {
     this.#failures.check();
     const kernel = this.#pipelines.get(file, launch.overrides, launch.consts);
-    const params = launch.params ?? {};
-    const { storages, groups } = launch;
+    const { storages, params = {}, groups } = launch;
     if (storages.length !== kernel.layout.storage.length) {
       throw new EliError(
         'ARGUMENT',
@@ -193,39 +188,45 @@ export class Engine {
       });
     }
     const limit = this.device.limits.maxComputeWorkgroupsPerDimension;
-    if (groups.some((n) => n !== undefined && n > limit)) {
+    if (groups.some((n = 1) => n > limit)) {
       throw new EliError(
         'ARGUMENT',
         `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} a dimension`,
       );
     }
+    const call = { kernel, buffers: storages.map((s) => s.buffer), params, groups };
     if (this.#trace !== undefined) {
-      this.#trace.add(kernel, storages, params, groups);
+      this.#trace.add(call, storages);
       return;
     }
-    const size = kernel.layout.uniform?.size ?? 0;
-    if (this.#pending.length >= PENDING_DISPATCHES) this.flush();
-    if (!this.#arena.has(size)) {
+    if (this.#pending.length >= DISPATCHES_PER_SUBMIT) this.flush();
+    if (!this.#recorder.hasRoom(kernel)) {
       this.flush();
-      this.#arena.reset();
+      this.#recorder.reset();
     }
-    const slot = this.#arena.push(kernel, params);
-    const buffers = storages.map((s) => s.buffer);
-    this.#pending.push({ kernel, bindGroup: this.#bindGroups.get(kernel, buffers, slot), groups });
+    this.#pending.push(this.#recorder.record(call));
   }
 
   /** Submits what is pending. */
   flush(): void {
     if (this.#pending.length === 0) return;
-    this.#arena.upload();
+    this.#recorder.upload();
     const pending = this.#pending;
     this.#pending = [];
-    this.#bindGroups.trim(BIND_GROUPS);
-    this.submit(pending, 1);
+    this.#submit(pending, 1);
   }
 
-  /** Encodes `dispatches` `times` times into one command buffer and submits it. */
-  submit(dispatches: readonly Dispatch[], times: number): void {
+  /** Submits what is pending, then all `dispatches`, `times` times in order: for captured programs. */
+  replay(dispatches: readonly Dispatch[], times: number): void {
+    this.flush();
+    const perSubmit = Math.max(1, Math.floor(DISPATCHES_PER_SUBMIT / Math.max(1, dispatches.length)));
+    for (let done = 0; done < times; done += perSubmit) {
+      this.#submit(dispatches, Math.min(perSubmit, times - done));
+    }
+  }
+
+  /** Submits `dispatches`, `times` times in order, as one command buffer. */
+  #submit(dispatches: readonly Dispatch[], times: number): void {
     this.#failures.check();
     const encoder = this.device.createCommandEncoder();
     const all = times === 1 ? dispatches : Array.from({ length: times }, () => dispatches).flat();
@@ -234,8 +235,8 @@ export class Engine {
   }
 
   /**
-   * Traces `fn` into a program without running it. Tensors made inside belong to the program; tensors from outside
-   * that it uses are kept alive by it.
+   * Traces `fn` into a program without running it. Tensors made inside belong to the program; it keeps tensors from
+   * outside that it uses alive.
    */
   capture<T>(fn: () => T): Program<T> {
     this.#failures.check();
@@ -254,29 +255,28 @@ export class Engine {
     }
   }
 
-  #notWhileTracing(what: string): void {
+  /** Submits what is pending before something that cannot be captured. */
+  #submitFor(what: string): void {
+    this.#failures.check();
     if (this.#trace !== undefined) {
       throw new EliError('ARGUMENT', `${what} inside engine.capture`, {
         hint: 'a captured function only records dispatches: move it before or after',
       });
     }
+    this.flush();
   }
 
   // --- data --------------------------------------------------------------------------------------------------
 
   /** Writes `data` at `byteOffset` of a storage, after everything recorded so far. */
   write(storage: Storage<Engine>, byteOffset: number, data: ArrayBufferView<ArrayBuffer>): void {
-    this.#failures.check();
-    this.#notWhileTracing('data is written to a tensor');
-    this.flush();
+    this.#submitFor('data is written to a tensor');
     this.device.queue.writeBuffer(storage.buffer, byteOffset, data.buffer, data.byteOffset, data.byteLength);
   }
 
   /** Reads `bytes` bytes at `byteOffset`, after everything recorded so far. @throws EliError of any earlier failure. */
   async read(storage: Storage<Engine>, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
-    this.#failures.check();
-    this.#notWhileTracing('a tensor is read');
-    this.flush();
+    this.#submitFor('a tensor is read');
     const staging = this.device.createBuffer({
       size: Math.max(4, bytes),
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
@@ -297,9 +297,7 @@ export class Engine {
 
   /** Submits what is pending and waits until the device has done it. @throws EliError of any failure so far. */
   async sync(): Promise<void> {
-    this.#failures.check();
-    this.#notWhileTracing('the engine is awaited');
-    this.flush();
+    this.#submitFor('the engine is awaited');
     await this.#failures.settled('the work was done', this.device.queue.onSubmittedWorkDone());
   }
 
@@ -334,7 +332,7 @@ export class Engine {
   /** Destroys the device and everything on it; Node can then exit by itself. Calling it twice is allowed. */
   dispose(): void {
     if (this.disposed) return;
-    this.#failures.dispose();
+    this.#failures.disposed = true;
     this.#pending = [];
     this.#pool.dispose();
     this.device.destroy();

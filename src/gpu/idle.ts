@@ -1,12 +1,11 @@
 /*
- * Node's binding of Dawn asks a device at every turn of the event loop whether it is done, and has the loop turn as long
- * as anything is awaited: a core at 100 %, which a software driver needs. So the loop sleeps a little in each turn that
- * had nothing else to do.
+ * While anything is awaited, Node's binding of Dawn polls the device at every turn of the event loop: a core at 100 %,
+ * which a software driver needs. So the loop sleeps a little in each turn that had nothing else to do.
  */
 
-/** Waits that are over sooner are not delayed, in milliseconds. */
+/** Waits shorter than this, in milliseconds, are not delayed. */
 const AT_ONCE = 2;
-/** Longest sleep in milliseconds: the delay of events that arrive meanwhile. */
+/** Longest sleep in milliseconds: by so much may an event be delayed. */
 const LONGEST = 1;
 /** Longest sleep as a share of the wait so far. */
 const SHARE = 0.05;
@@ -31,7 +30,7 @@ function turn(): void {
   setImmediate(turn);
 }
 
-/** Awaits what a device does; meanwhile, turns of the event loop that have nothing to do sleep. */
+/** Awaits `work` of a device; meanwhile, idle turns of the event loop sleep. */
 export async function idleWhile<T>(work: Promise<T>): Promise<T> {
   waits++;
   since = performance.now();

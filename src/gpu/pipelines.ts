@@ -1,4 +1,6 @@
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
+import type { Binding } from '../wgsl/interface.ts';
 import { type KernelLayout, reflectShader } from '../wgsl/reflect.ts';
 import { type Consts, loadShader, originOf, type ShaderSource } from '../wgsl/source.ts';
 
@@ -7,6 +9,8 @@ export interface Kernel {
   readonly file: string;
   readonly label: string;
   readonly layout: KernelLayout;
+  /** Bytes that its params take in a uniform buffer: a multiple of the alignment of offsets. */
+  readonly slotBytes: number;
   readonly pipeline: GPUComputePipeline;
   readonly bindGroupLayout: GPUBindGroupLayout;
 }
@@ -27,70 +31,66 @@ export class PipelineCache {
   /** @throws EliError `WGSL` for a missing file, an unknown override, or a text that cannot be reflected. */
   get(file: string, overrides: Overrides = {}, consts: Consts = {}): Kernel {
     const key = `${file}|${JSON.stringify(overrides)}|${JSON.stringify(consts)}`;
-    let kernel = this.#kernels.get(key);
-    if (kernel === undefined) {
-      kernel = this.#compile(key, loadShader(file, consts), overrides, consts);
-      this.#kernels.set(key, kernel);
-    }
-    return kernel;
+    return getOrInsert(this.#kernels, key, () =>
+      this.#compile(key, loadShader(file, consts), overrides, consts),
+    );
   }
 
   #compile(key: string, source: ShaderSource, overrides: Overrides, consts: Consts): Kernel {
     const device = this.#device;
     const layout = reflectShader(source);
-    for (const name of Object.keys(overrides)) {
-      if (!layout.overrides.has(name))
-        throw new EliError('WGSL', `${source.file} declares no override ${name}`);
-    }
+    const unknown = Object.keys(overrides).find((name) => !layout.overrides.has(name));
+    if (unknown !== undefined) throw new EliError('WGSL', `${source.file} declares no override ${unknown}`);
     const chosen = Object.entries({ ...overrides, ...consts }).map(([k, v]) => `${k}=${v}`);
     const label = chosen.length === 0 ? source.file : `${source.file}[${chosen.join(' ')}]`;
 
     device.pushErrorScope('validation');
     const module = device.createShaderModule({ code: source.code, label });
-    const entries: GPUBindGroupLayoutEntry[] = layout.storage.map((s) => ({
-      binding: s.binding,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: { type: s.writable ? 'storage' : 'read-only-storage' },
-    }));
-    if (layout.uniform !== undefined) {
-      entries.push({
-        binding: layout.uniform.binding,
-        visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: 'uniform', minBindingSize: layout.uniform.size },
-      });
-    }
-    const bindGroupLayout = device.createBindGroupLayout({ entries, label });
-    const pipeline = device.createComputePipeline({
-      label,
-      layout: device.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout] }),
-      compute: { module, entryPoint: 'main', constants: { ...overrides } },
+    const { storage, uniform } = layout;
+    const built = createPipeline(device, label, uniform === undefined ? storage : [...storage, uniform], {
+      module,
+      entryPoint: 'main',
+      constants: { ...overrides },
     });
-    this.#report(key, source, module, device.popErrorScope());
-    return { file: source.file, label, layout, pipeline, bindGroupLayout };
-  }
-
-  /** Errors arrive later than the call that caused them: they go to the engine, which rejects what is read next. */
-  #report(key: string, source: ShaderSource, module: GPUShaderModule, scope: Promise<GPUError | null>): void {
-    const failed = async (): Promise<void> => {
-      const [error, info] = await Promise.all([scope, module.getCompilationInfo()]);
-      if (error === null) return;
-      // Not kept: the next launch compiles it again and reports the error again.
-      this.#kernels.delete(key);
-      this.#onError(compileError(source, error, info));
-    };
-    // A device that is lost meanwhile reports itself through its own promise.
-    failed().catch(() => undefined);
+    // Errors arrive after the call that caused them: they go to the engine, which rejects the next read.
+    Promise.all([device.popErrorScope(), module.getCompilationInfo()]).then(
+      ([error, info]) => {
+        if (error === null) return;
+        // Not kept: the next launch compiles it again and reports the error again.
+        this.#kernels.delete(key);
+        this.#onError(compileError(source, error, info));
+      },
+      // A device that is lost meanwhile reports itself through its own promise.
+      () => undefined,
+    );
+    const align = device.limits.minUniformBufferOffsetAlignment;
+    const slotBytes = Math.ceil((uniform?.size ?? 0) / align) * align;
+    return { file: source.file, layout, slotBytes, ...built };
   }
 }
 
-/** What the compiler says, with the file, line and column that it means. */
+/** A compute pipeline whose bind group 0 has these buffers. */
+export function createPipeline(
+  device: GPUDevice,
+  label: string,
+  bindings: readonly Binding[],
+  compute: GPUProgrammableStage,
+) {
+  const entries = bindings.map(({ binding, kind, writable, size }): GPUBindGroupLayoutEntry => {
+    const type = kind === 'uniform' ? kind : writable ? 'storage' : 'read-only-storage';
+    return { binding, visibility: GPUShaderStage.COMPUTE, buffer: { type, minBindingSize: size } };
+  });
+  const bindGroupLayout = device.createBindGroupLayout({ entries, label });
+  const layout = device.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout] });
+  return { label, bindGroupLayout, pipeline: device.createComputePipeline({ label, layout, compute }) };
+}
+
+/** What the compiler reports, with the file, line and column in the shader files. */
 export function compileError(source: ShaderSource, error: GPUError, info: GPUCompilationInfo): EliError {
   const messages = info.messages.filter((m) => m.type === 'error');
-  const text =
-    messages.length === 0
-      ? `${source.file}: ${error.message}`
-      : messages.map((m) => `${originOf(source, m.lineNum)}:${m.linePos}: ${m.message}`).join('\n');
-  return new EliError('WGSL', text, {
-    ...(messages.length > 0 ? { hint: 'the numbers are line and column in the shader file' } : {}),
+  if (messages.length === 0) return new EliError('WGSL', `${source.file}: ${error.message}`);
+  const lines = messages.map((m) => `${originOf(source, m.lineNum)}:${m.linePos}: ${m.message}`);
+  return new EliError('WGSL', lines.join('\n'), {
+    hint: 'the numbers are line and column in the shader file',
   });
 }

@@ -1,8 +1,10 @@
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
+import type { Memory } from './storage.ts';
 
 /** Buffers of an engine: how many there are, and their bytes. */
 export interface PoolStats {
-  /** Buffers alive on the device, in use or waiting. */
+  /** Buffers on the device, in use or free. */
   readonly buffers: number;
   /** Bytes of those buffers. */
   readonly bytes: number;
@@ -12,10 +14,10 @@ export interface PoolStats {
   readonly peakBytesInUse: number;
 }
 
-export interface PoolHooks {
-  /** Bytes that all buffers may take together. */
+interface PoolHooks {
+  /** Most bytes that all buffers together may take. */
   readonly limit: number;
-  /** Called before buffers that wait to be used again are destroyed. */
+  /** Called before free buffers are destroyed. */
   readonly beforeTrim: () => void;
   /** Called when the device has no memory for a buffer that was handed out. */
   readonly onError: (error: EliError) => void;
@@ -26,24 +28,21 @@ export interface PoolHooks {
  * A buffer may be handed out again while earlier dispatches on it are still pending: everything goes through one
  * queue in order.
  */
-export class BufferPool {
+export class BufferPool implements Memory {
+  closed = false;
   readonly #device: GPUDevice;
   readonly #hooks: PoolHooks;
   readonly #free = new Map<number, GPUBuffer[]>();
   readonly #all = new Set<GPUBuffer>();
-  #bytes = 0;
-  #inUse = 0;
-  #bytesInUse = 0;
-  #peak = 0;
-  #closed = false;
+  readonly #counts = { bytes: 0, inUse: 0, bytesInUse: 0, peakBytesInUse: 0 };
 
   constructor(device: GPUDevice, hooks: PoolHooks) {
     this.#device = device;
     this.#hooks = hooks;
   }
 
-  get closed(): boolean {
-    return this.#closed;
+  get stats(): PoolStats {
+    return { buffers: this.#all.size, ...this.#counts };
   }
 
   /**
@@ -64,19 +63,21 @@ export class BufferPool {
       );
     }
     const buffer = this.#free.get(size)?.pop() ?? this.#create(Math.min(size, Math.floor(limit / 4) * 4));
-    this.#inUse++;
-    this.#bytesInUse += buffer.size;
-    this.#peak = Math.max(this.#peak, this.#bytesInUse);
+    const counts = this.#counts;
+    counts.inUse++;
+    counts.bytesInUse += buffer.size;
+    counts.peakBytesInUse = Math.max(counts.peakBytesInUse, counts.bytesInUse);
     return buffer;
   }
 
   #create(size: number): GPUBuffer {
     const { limit } = this.#hooks;
-    if (this.#bytes + size > limit) this.#trim();
-    if (this.#bytes + size > limit) {
+    const counts = this.#counts;
+    if (counts.bytes + size > limit) this.#trim();
+    if (counts.bytes + size > limit) {
       throw new EliError(
         'OUT_OF_MEMORY',
-        `a buffer of ${size} bytes does not fit: ${this.#bytesInUse} of the ${limit} bytes this engine may take are in use`,
+        `a buffer of ${size} bytes does not fit: ${counts.bytesInUse} of the ${limit} bytes this engine may take are in use`,
         { hint: HINT },
       );
     }
@@ -86,7 +87,7 @@ export class BufferPool {
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     this.#all.add(buffer);
-    this.#bytes += buffer.size;
+    counts.bytes += buffer.size;
     this.#device.popErrorScope().then(
       (error) => {
         if (error !== null) this.#refused(buffer, error);
@@ -97,7 +98,7 @@ export class BufferPool {
     return buffer;
   }
 
-  /** The device had no memory for a buffer, which it says later: it must not be handed out again. */
+  /** The device reported that it had no memory for a buffer: it must not be handed out again. */
   #refused(buffer: GPUBuffer, error: GPUError): void {
     if (!this.#forget(buffer)) return;
     const free = this.#free.get(sizeClass(buffer.size));
@@ -106,7 +107,7 @@ export class BufferPool {
     this.#hooks.onError(
       new EliError(
         'OUT_OF_MEMORY',
-        `the GPU has no memory for a buffer of ${buffer.size} bytes; this engine has ${this.#bytes} bytes in ${this.#all.size} buffers (${error.message})`,
+        `the GPU has no memory for a buffer of ${buffer.size} bytes; this engine has ${this.#counts.bytes} bytes in ${this.#all.size} buffers (${error.message})`,
         { hint: HINT },
       ),
     );
@@ -115,11 +116,11 @@ export class BufferPool {
 
   #forget(buffer: GPUBuffer): boolean {
     if (!this.#all.delete(buffer)) return false;
-    this.#bytes -= buffer.size;
+    this.#counts.bytes -= buffer.size;
     return true;
   }
 
-  /** Returns buffers that wait to be used again to the device. */
+  /** Destroys the free buffers. */
   #trim(): void {
     this.#hooks.beforeTrim();
     for (const list of this.#free.values()) {
@@ -132,36 +133,21 @@ export class BufferPool {
   }
 
   release(buffer: GPUBuffer): void {
-    if (this.#closed) return;
-    this.#inUse--;
-    this.#bytesInUse -= buffer.size;
-    // One that the device had no memory for.
+    if (this.closed) return;
+    this.#counts.inUse--;
+    this.#counts.bytesInUse -= buffer.size;
+    // The device had no memory for this one.
     if (!this.#all.has(buffer)) return;
-    const size = sizeClass(buffer.size);
-    const list = this.#free.get(size);
-    if (list === undefined) this.#free.set(size, [buffer]);
-    else list.push(buffer);
+    getOrInsert(this.#free, sizeClass(buffer.size), () => []).push(buffer);
   }
 
-  /** Destroys every buffer, those in use as well. */
+  /** Destroys every buffer, including those in use. */
   dispose(): void {
-    this.#closed = true;
+    this.closed = true;
     for (const buffer of this.#all) buffer.destroy();
     this.#all.clear();
     this.#free.clear();
-    this.#bytes = 0;
-    this.#inUse = 0;
-    this.#bytesInUse = 0;
-  }
-
-  get stats(): PoolStats {
-    return {
-      buffers: this.#all.size,
-      bytes: this.#bytes,
-      inUse: this.#inUse,
-      bytesInUse: this.#bytesInUse,
-      peakBytesInUse: this.#peak,
-    };
+    Object.assign(this.#counts, { bytes: 0, inUse: 0, bytesInUse: 0 });
   }
 }
 

@@ -1,6 +1,6 @@
 import { EliError } from '../errors.ts';
 
-/** Anything that a scope can return to the engine: tensors, programs. */
+/** What a scope can dispose: tensors, programs. */
 export interface ScopeItem {
   dispose(): void;
 }
@@ -18,7 +18,7 @@ export class Scopes {
     for (const scope of this.#scopes) scope.delete(item);
   }
 
-  /** Runs `fn` in a new scope; afterwards all its items are disposed but those in the result. */
+  /** Runs `fn` in a new scope; afterwards disposes all its items except those in the result. */
   tidy<T>(fn: () => T): T {
     const scope = new Set<ScopeItem>();
     this.#scopes.push(scope);
@@ -26,7 +26,7 @@ export class Scopes {
     try {
       result = fn();
       if (result instanceof Promise) {
-        // It continues with tensors that are gone: the error below is the one to report.
+        // It will fail on disposed tensors: the error below is the one to report.
         result.catch(() => undefined);
         throw new EliError('ARGUMENT', 'engine.tidy was given an async function', {
           hint: 'await outside, or dispose tensors with `using`',

@@ -1,6 +1,6 @@
-/** Where released buffers go: the engine's pool, or a captured program while it is traced. */
+/** Where buffers come from and go back to: the engine's pool, or a program that is being traced. */
 export interface Memory {
-  /** Whether its buffers were freed: their contents are no longer meaningful. */
+  /** Whether its buffers were freed. */
   readonly closed: boolean;
   acquire(bytes: number): GPUBuffer;
   release(buffer: GPUBuffer): void;
@@ -10,9 +10,9 @@ export interface Memory {
 export class Storage<Engine> {
   readonly engine: Engine;
   readonly buffer: GPUBuffer;
-  /** Bytes asked for; the buffer may be larger. */
+  /** Bytes requested; the buffer may be larger. */
   readonly bytes: number;
-  /** The program being traced when this storage was made: its buffer lives as long as that program. */
+  /** The pool, or the program that was being traced: the buffer then lives as long as that program. */
   readonly memory: Memory;
   #references = 1;
 

@@ -17,16 +17,15 @@ export interface Conv2dOptions extends ConvOptions {
   /** Default true. */
   readonly bias?: boolean;
   /**
-   * Weights at first: uniform in ±1/√(fan-in) (PyTorch's default), or normal with variance 2 / fan-out (He et al.,
-   * ICCV 2015), as residual networks have it.
+   * Initial weights: `uniform` in ±1/√(fan-in), the default as in PyTorch, or `he`, normal with variance 2 / fan-out (He
+   * et al., ICCV 2015), for residual networks.
    */
   readonly weights?: 'uniform' | 'he';
 }
 
 /**
- * Convolution of images, weight [out, in / groups, kernel height, kernel width] and bias [out], as `conv2d` takes them.
- * @throws EliError `SHAPE` unless `groups` divides both numbers of channels, `ARGUMENT` for a kernel that is not a whole
- * number.
+ * `conv2d` of images with weight [out, in / groups, kernel height, kernel width] and bias [out].
+ * @throws EliError `SHAPE` unless `groups` divides both numbers of channels, `ARGUMENT` unless the kernel is whole numbers.
  */
 export class Conv2d extends Module {
   readonly weight: Tensor;
@@ -42,10 +41,8 @@ export class Conv2d extends Module {
     const perGroup = inputs / groups;
     const shape = [outputs, perGroup, height, width];
     const bound = 1 / Math.sqrt(perGroup * height * width);
-    this.weight =
-      weights === 'he'
-        ? init.normal(shape, Math.sqrt(2 / (outputs * height * width)))
-        : init.uniform(shape, bound);
+    const std = Math.sqrt(2 / (outputs * height * width));
+    this.weight = weights === 'he' ? init.normal(shape, std) : init.uniform(shape, bound);
     this.bias = bias ? init.uniform([outputs], bound) : undefined;
     this.#options = rest;
   }
@@ -56,24 +53,21 @@ export class Conv2d extends Module {
   }
 }
 
-/** Largest values of windows, see `maxPool2d`: x [n, c, h, w] → [n, c, out h, out w]. */
+/** `maxPool2d` as a layer: x [n, c, h, w] → [n, c, out h, out w]. */
 export class MaxPool2d extends Activation {
   constructor(kernel: Pair, options: MaxPoolOptions = {}) {
     super((x) => maxPool2d(x, kernel, options));
   }
 }
 
-/** Means of windows, see `avgPool2d`: x [n, c, h, w] → [n, c, out h, out w]. */
+/** `avgPool2d` as a layer: x [n, c, h, w] → [n, c, out h, out w]. */
 export class AvgPool2d extends Activation {
   constructor(kernel: Pair, options: AvgPoolOptions = {}) {
     super((x) => avgPool2d(x, kernel, options));
   }
 }
 
-/**
- * Means of windows that cover an image of any size evenly, see `adaptiveAvgPool2d`: x [n, c, h, w] → [n, c, ...size];
- * size 1 is the global mean.
- */
+/** `adaptiveAvgPool2d` as a layer: x [n, c, h, w] → [n, c, ...size]; size 1 is the global mean. */
 export class AdaptiveAvgPool2d extends Activation {
   constructor(size: Pair) {
     super((x) => adaptiveAvgPool2d(x, size));

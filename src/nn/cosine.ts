@@ -1,27 +1,23 @@
+import { noGrad } from '../autograd/tape.ts';
 import { mul } from '../ops/binary.ts';
 import { cast } from '../ops/core/cast.ts';
+import { scatterAdd, toFloat } from '../ops/gather.ts';
 import { matmul } from '../ops/matmul.ts';
+import { mean, sum } from '../ops/reduce.ts';
+import { sqrt } from '../ops/unary.ts';
 import { concat, transpose } from '../ops/views.ts';
-import { full } from '../tensor/create.ts';
+import { expectShape } from '../tensor/shape.ts';
 import { floatDType, type Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
-import { copyRows } from './layers.ts';
 import { normalizeRows } from './losses.ts';
-import { Module } from './module.ts';
-
-/** A learnable scale, 1 at first. */
-function scaleOf(init: Initializer): Tensor {
-  const scale = init.engine.keep(full(init.engine, [1], 1));
-  scale.requiresGrad = true;
-  return scale;
-}
+import { copyRows, Module } from './module.ts';
 
 const timesSigma = (scores: Tensor, sigma: Tensor): Tensor =>
   mul(scores, cast(sigma, floatDType('CosineLinear', scores)));
 
 /**
- * A classifier by cosines (Hou et al., LUCIR, CVPR 2019, equation 4): σ · x̂ Ŵᵀ with rows of x [n, in] and weight
- * [out, in] over their norms; no bias. `scores` gives the cosines without σ. With an x of f16, so is the result.
+ * Cosine classifier (Hou et al., LUCIR, CVPR 2019, equation 4): σ · x̂ Ŵᵀ with the normalised rows of x [n, in] and weight
+ * [out, in], without bias. `scores` leaves out σ. The result has the dtype of x, f32 or f16.
  */
 export class CosineLinear extends Module {
   readonly weight: Tensor;
@@ -31,16 +27,13 @@ export class CosineLinear extends Module {
   constructor(init: Initializer, inputs: number, outputs: number, scaled = true) {
     super();
     this.weight = init.uniform([outputs, inputs], 1 / Math.sqrt(inputs));
-    this.sigma = scaled ? scaleOf(init) : undefined;
+    this.sigma = scaled ? init.constant([1], 1) : undefined;
   }
 
-  /** A layer with `added` outputs more: the rows there were and σ as they are, new rows as at first. This one stays. */
+  /** A layer with `added` more outputs: rows and σ of this one, which does not change, and new initial rows. */
   grow(init: Initializer, added: number): CosineLinear {
     const [outputs, inputs] = this.weight.shape as [number, number];
-    const grown = new CosineLinear(init, inputs, outputs + added, this.sigma !== undefined);
-    copyRows(this.weight, grown.weight);
-    if (this.sigma !== undefined) copyRows(this.sigma, grown.sigma!);
-    return grown;
+    return copyRows(this, new CosineLinear(init, inputs, outputs + added, this.sigma !== undefined));
   }
 
   /** Cosines [n, out]. */
@@ -56,7 +49,7 @@ export class CosineLinear extends Module {
   }
 }
 
-/** LUCIR's classifier of old and new classes: two cosine layers side by side with one σ. */
+/** LUCIR's classifier of old and new classes: two cosine layers side by side that share σ. */
 export class SplitCosineLinear extends Module {
   readonly fc1: CosineLinear;
   readonly fc2: CosineLinear;
@@ -66,7 +59,7 @@ export class SplitCosineLinear extends Module {
     super();
     this.fc1 = new CosineLinear(init, inputs, old, false);
     this.fc2 = new CosineLinear(init, inputs, added, false);
-    this.sigma = scaleOf(init);
+    this.sigma = init.constant([1], 1);
   }
 
   /** Cosines [n, old + added]. */
@@ -78,4 +71,24 @@ export class SplitCosineLinear extends Module {
   forward(x: Tensor): Tensor {
     return timesSigma(this.scores(x), this.sigma);
   }
+}
+
+/**
+ * Weights [classes, d] for new classes (Qi et al., CVPR 2018, in LUCIR's form): the mean of the normalised features of a
+ * class, normalised again, times the mean norm of the old classes' weights.
+ * @param features [n, d] of samples of the new classes
+ * @param labels [n] (u32), from 0; a class without samples gets zeros
+ * @param old weights of the old classes [k, d]
+ */
+export function imprintedWeights(features: Tensor, labels: Tensor, classes: number, old: Tensor): Tensor {
+  expectShape('imprintedWeights: features', features.shape, ['n', 'd']);
+  expectShape('imprintedWeights: old weights', old.shape, ['k', features.shape[1]!]);
+  const { engine } = features;
+  return engine.tidy(() =>
+    noGrad(engine, () => {
+      // The sum has the direction of the mean.
+      const directions = normalizeRows(scatterAdd(normalizeRows(toFloat(features)), labels, classes));
+      return mul(directions, mean(sqrt(sum(mul(old, old), 1))));
+    }),
+  );
 }

@@ -9,9 +9,9 @@ import { Module } from './module.ts';
 
 /**
  * Sets each element to 0 with probability p and scales the others by 1 / (1 − p), in training only (Srivastava et al.,
- * JMLR 2014). The mask depends on seed, stream and step, so that a resumed training has the same masks; each layer needs
- * its own stream. The step is `random.step` if given, else that of `useStep`, which the trainer calls: read on the
- * device, it gives every replay of a captured program a new mask.
+ * JMLR 2014). The mask depends on seed, stream and step only, so a resumed training repeats it; each layer needs its own
+ * stream. The step is `random.step` if given, else that of `useStep`, which the trainer calls: it is read on the device,
+ * so every replay of a captured program has a new mask.
  */
 export class Dropout extends Module {
   readonly #probability: number;

@@ -1,9 +1,13 @@
 import type { Engine } from '../gpu/engine.ts';
-import { randomNormal, randomUniform } from '../tensor/random.ts';
+import { full } from '../tensor/create.ts';
+import { type RandomSource, randomNormal, randomUniform } from '../tensor/random.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Gives every parameter its own random stream, in the order in which layers are made. */
+/**
+ * Makes parameters, which live until they are disposed, also inside `engine.tidy`. Each random one has its own stream, in
+ * the order in which layers are made.
+ */
 export class Initializer {
   readonly engine: Engine;
   readonly seed: number;
@@ -17,17 +21,25 @@ export class Initializer {
 
   /** A parameter uniform in ±bound. */
   uniform(shape: Shape, bound: number): Tensor {
-    return this.#parameter(randomUniform, shape, -bound, bound);
+    return this.#parameter(randomUniform(this.engine, shape, this.#nextSource(), -bound, bound));
   }
 
   /** A parameter with mean 0 and the given standard deviation. */
   normal(shape: Shape, std: number): Tensor {
-    return this.#parameter(randomNormal, shape, 0, std);
+    return this.#parameter(randomNormal(this.engine, shape, this.#nextSource(), 0, std));
   }
 
-  #parameter(draw: typeof randomUniform, shape: Shape, ...range: [number, number]): Tensor {
-    const parameter = draw(this.engine, shape, { seed: this.seed, stream: this.#stream++ }, ...range);
-    parameter.requiresGrad = true;
-    return parameter;
+  /** A parameter with the same value everywhere. */
+  constant(shape: Shape, value: number): Tensor {
+    return this.#parameter(full(this.engine, shape, value));
+  }
+
+  #nextSource(): RandomSource {
+    return { seed: this.seed, stream: this.#stream++ };
+  }
+
+  #parameter(values: Tensor): Tensor {
+    values.requiresGrad = true;
+    return this.engine.keep(values);
   }
 }

@@ -1,11 +1,10 @@
 import { linear } from '../ops/matmul.ts';
 import { leakyRelu } from '../ops/unary.ts';
-import { copyInto } from '../ops/views.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
-import { Module } from './module.ts';
+import { copyRows, Module } from './module.ts';
 
-/** y = x Wᵀ + b with weight [out, in] and bias [out], both uniform in ±1/√in at first (PyTorch's default). */
+/** y = x Wᵀ + b with weight [out, in] and bias [out], both initially uniform in ±1/√in (PyTorch's default). */
 export class Linear extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor;
@@ -17,24 +16,16 @@ export class Linear extends Module {
     this.bias = init.uniform([outputs], bound);
   }
 
-  /** A layer with `added` outputs more: the rows there were as they are, new ones as at first. This one stays. */
+  /** A layer with `added` more outputs: the rows of this one, which does not change, and new initial rows. */
   grow(init: Initializer, added: number): Linear {
     const [outputs, inputs] = this.weight.shape as [number, number];
-    const grown = new Linear(init, inputs, outputs + added);
-    copyRows(this.weight, grown.weight);
-    copyRows(this.bias, grown.bias);
-    return grown;
+    return copyRows(this, new Linear(init, inputs, outputs + added));
   }
 
   /** [n, in] → [n, out]. */
   forward(x: Tensor): Tensor {
     return linear(x, this.weight, this.bias);
   }
-}
-
-/** Overwrites the first rows of a dense `to` with those of `from`. */
-export function copyRows(from: Tensor, to: Tensor): void {
-  copyInto(from, to, to.strides, 0);
 }
 
 /** A function without parameters, such as a ReLU, as a layer. */
@@ -46,7 +37,7 @@ export class Activation extends Module {
     this.#apply = apply;
   }
 
-  /** The function of x; of an elementwise one x may have any shape. */
+  /** The function of x, in a shape that the function takes. */
   forward(x: Tensor): Tensor {
     return this.#apply(x);
   }
@@ -57,7 +48,7 @@ export function leakyReluLayer(slope: number): Activation {
   return new Activation((x) => leakyRelu(x, slope));
 }
 
-/** Layers one after the other; parameters are named `0.weight`, `2.bias`, … by position. */
+/** Layers in sequence; parameters are named by position: `0.weight`, `2.bias`, … */
 export class Sequential extends Module {
   readonly layers: readonly Module[];
 
@@ -70,7 +61,7 @@ export class Sequential extends Module {
     return this.layers.map((layer, i) => [String(i), layer]);
   }
 
-  /** The output of the last module, each given what the one before made. */
+  /** The output of the last layer; each layer takes the output of the one before. */
   forward(x: Tensor): Tensor {
     return this.layers.reduce((value, layer) => layer.forward(value), x);
   }

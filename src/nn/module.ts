@@ -3,7 +3,7 @@ import { copyInto } from '../ops/views.ts';
 import { type Shape, sameShape, showShape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
-/** Values of named parameters, off the device. */
+/** Values of named tensors on the CPU. */
 export type StateDict = Record<string, { readonly shape: Shape; readonly data: Float32Array<ArrayBuffer> }>;
 
 /**
@@ -12,13 +12,13 @@ export type StateDict = Record<string, { readonly shape: Shape; readonly data: F
  */
 export abstract class Module {
   #training = true;
-  /** Parameters that `freeze` made constants of. */
+  /** Parameters that `freeze` turned into constants. */
   readonly #frozen = new Set<Tensor>();
 
-  /** The output for an input; shapes are those of the layer or network. @throws EliError `SHAPE`, `DTYPE` */
+  /** The output for an input, in the shapes of the layer or network. @throws EliError `SHAPE`, `DTYPE` */
   abstract forward(x: Tensor): Tensor;
 
-  /** Whether layers that differ behave as in training (the default) or as in evaluation. */
+  /** Whether layers that distinguish training (the default) from evaluation are in training mode. */
   get training(): boolean {
     return this.#training;
   }
@@ -29,21 +29,21 @@ export abstract class Module {
     for (const [, child] of this.children()) child.train(training);
   }
 
-  /** Gives the layers that draw random numbers the step on the device (u32, one element) that they draw by. */
+  /** Gives layers that draw random numbers the training step, which is on the device (u32, one element). */
   useStep(step: Tensor): void {
     for (const [, child] of this.children()) child.useStep(step);
   }
 
-  /** The modules that this one is made of, by name. */
+  /** Child modules by name. */
   children(): [string, Module][] {
     return Object.entries(this).filter((entry): entry is [string, Module] => entry[1] instanceof Module);
   }
 
   /** Parameters and buffers by name: this module's own in the order of its fields, then its children's. */
   namedTensors(prefix = ''): [string, Tensor][] {
-    const own = Object.entries(this)
-      .filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor)
-      .map(([name, tensor]): [string, Tensor] => [prefix + name, tensor]);
+    const own = Object.entries(this).flatMap(([name, field]): [string, Tensor][] =>
+      field instanceof Tensor ? [[prefix + name, field]] : [],
+    );
     return [...own, ...this.children().flatMap(([name, child]) => child.namedTensors(`${prefix}${name}.`))];
   }
 
@@ -66,7 +66,7 @@ export abstract class Module {
 
   /**
    * Overwrites all parameters and buffers.
-   * @throws EliError `SHAPE` that lists every missing, unknown and misshaped one; nothing is written then.
+   * @throws EliError `SHAPE` that lists all missing, unknown and misshaped ones, before anything is written.
    */
   loadStateDict(state: StateDict): void {
     const tensors = new Map(this.namedTensors());
@@ -76,15 +76,13 @@ export abstract class Module {
 
   /** Overwrites all parameters and buffers with those of `other`, on the device. @throws EliError `SHAPE` as `loadStateDict`. */
   copyFrom(other: Module): void {
-    const from = new Map(other.namedTensors());
-    const to = new Map(this.namedTensors());
-    checkFit(from, to);
-    for (const [name, tensor] of to) copyInto(from.get(name)!, tensor, tensor.strides, 0);
+    checkFit(new Map(other.namedTensors()), new Map(this.namedTensors()));
+    copyRows(other, this);
   }
 
   /**
-   * Makes constants of all parameters, or parameters again: a frozen one has no gradient and no place in
-   * `parameters()`, so that optimisers made after this leave it alone. Layers stay in their mode (`train`).
+   * Turns all parameters into constants, or back: a frozen one has no gradient and is not in `parameters()`, so optimisers
+   * made later do not update it. The mode of the layers (`train`) does not change.
    */
   freeze(frozen = true): void {
     if (frozen) {
@@ -105,7 +103,14 @@ export abstract class Module {
   }
 }
 
-/** @throws EliError `SHAPE` that lists what is missing, unknown and misshaped among the values for some tensors. */
+/** Overwrites the first rows of each tensor of `to` with the tensor of that name in `from`; returns `to`. */
+export function copyRows<M extends Module>(from: Module, to: M): M {
+  const tensors = new Map(from.namedTensors());
+  for (const [name, tensor] of to.namedTensors()) copyInto(tensors.get(name)!, tensor);
+  return to;
+}
+
+/** @throws EliError `SHAPE` that lists the missing, unknown and misshaped ones among the values of some tensors. */
 function checkFit(
   values: ReadonlyMap<string, { readonly shape: Shape }>,
   tensors: ReadonlyMap<string, Tensor>,
@@ -124,14 +129,13 @@ function checkFit(
 }
 
 /**
- * A frozen copy of a module as it stands, in evaluation mode, made on the device: the previous model of an incremental
- * learner. `make` makes a module of the same shape; it belongs to the caller.
+ * A frozen copy of a module in evaluation mode, such as the previous model of an incremental learner, copied on the
+ * device. `make` returns a new module of the same shape. The caller disposes the copy.
  */
 export function frozenCopy<M extends Module>(module: Module, make: () => M): M {
   const copy = make();
-  const { engine } = copy.namedTensors()[0]![1];
-  // Parameters live until they are disposed of, also when the copy is made inside engine.tidy.
-  for (const [, tensor] of copy.namedTensors()) engine.keep(tensor);
+  // The copy lives until it is disposed, also when it is made inside engine.tidy.
+  for (const [, tensor] of copy.namedTensors()) tensor.engine.keep(tensor);
   copy.copyFrom(module);
   copy.freeze();
   copy.train(false);

@@ -1,7 +1,7 @@
 import type { Tensor } from '../tensor/tensor.ts';
 import { Module } from './module.ts';
 
-/** What a network makes of its inputs on the way to its classifier. */
+/** Intermediate results of a network before its classifier. */
 export interface Features {
   /** The classifier's input [n, d]: the latents. */
   readonly pooled: Tensor;
@@ -9,15 +9,15 @@ export interface Features {
   readonly stages: Readonly<Record<string, Tensor>>;
 }
 
-/** A classifier of two parts: inputs → features, and pooled features → scores of the classes. */
+/** A classifier in two parts: inputs → features, and pooled features → class scores. */
 export abstract class Network extends Module {
   /** Features of inputs [n, …]. */
   abstract features(x: Tensor): Features;
 
-  /** Scores of the classes from pooled features: [n, d] → [n, classes]. */
+  /** Class scores [n, classes] of pooled features [n, d]. */
   abstract classify(pooled: Tensor): Tensor;
 
-  /** Scores [n, classes] of inputs [n, …]. */
+  /** Class scores [n, classes] of inputs [n, …]. */
   forward(x: Tensor): Tensor {
     return this.classify(this.features(x).pooled);
   }

@@ -1,4 +1,4 @@
-import { batchNorm, batchNormEval } from '../ops/norm.ts';
+import { type BatchNormOptions, batchNorm, batchNormEval } from '../ops/norm.ts';
 import { full, zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Initializer } from './init.ts';
@@ -8,13 +8,13 @@ import { Module } from './module.ts';
 export interface BatchNorm2dOptions {
   /** Added to the variance. Default 1e-5. */
   readonly epsilon?: number;
-  /** Share of a minibatch's statistics in the running ones. Default 0.1. */
+  /** Weight of a mini-batch's statistics in the running ones. Default 0.1. */
   readonly momentum?: number;
 }
 
 /**
  * Batch normalisation of images (Ioffe and Szegedy, ICML 2015) with PyTorch's names and defaults: in training by the
- * minibatch's statistics, which move the running ones; in evaluation, or when `frozen`, by those.
+ * statistics of the mini-batch, which update the running ones; in evaluation, or when `frozen`, by the running ones.
  */
 export class BatchNorm2d extends Module {
   readonly weight: Tensor;
@@ -22,7 +22,7 @@ export class BatchNorm2d extends Module {
   readonly running_mean: Tensor;
   readonly running_var: Tensor;
   readonly num_batches_tracked: Tensor;
-  /** Normalise by the running statistics, and leave them, in training as well. */
+  /** Whether training too normalises by the running statistics, without updating them. */
   frozen = false;
   readonly #options: BatchNorm2dOptions;
 
@@ -30,10 +30,8 @@ export class BatchNorm2d extends Module {
     super();
     const { engine } = init;
     this.#options = options;
-    this.weight = engine.keep(full(engine, [channels], 1));
-    this.bias = engine.keep(zeros(engine, [channels]));
-    this.weight.requiresGrad = true;
-    this.bias.requiresGrad = true;
+    this.weight = init.constant([channels], 1);
+    this.bias = init.constant([channels], 0);
     this.running_mean = engine.keep(zeros(engine, [channels]));
     this.running_var = engine.keep(full(engine, [channels], 1));
     this.num_batches_tracked = engine.keep(zeros(engine, []));
@@ -41,21 +39,18 @@ export class BatchNorm2d extends Module {
 
   /** [n, channels, height, width] in the same shape. */
   forward(x: Tensor): Tensor {
-    return this.#normalize(x, undefined, false);
+    return this.#normalize(x);
   }
 
-  /** ReLU of the normalised x, or of its sum with the `residual` (what a shortcut around the block brings), in the same kernel. */
+  /** ReLU of the normalised x, or of its sum with the `residual` of a shortcut around the block, in the same kernel. */
   relu(x: Tensor, residual?: Tensor): Tensor {
-    return this.#normalize(x, residual, true);
+    return this.#normalize(x, { residual, relu: true });
   }
 
-  #normalize(x: Tensor, residual: Tensor | undefined, relu: boolean): Tensor {
-    const running = {
-      mean: this.running_mean,
-      variance: this.running_var,
-      batches: this.num_batches_tracked,
-    };
-    const options = { ...this.#options, residual, relu };
+  #normalize(x: Tensor, fused: BatchNormOptions = {}): Tensor {
+    const { running_mean: mean, running_var: variance, num_batches_tracked: batches } = this;
+    const running = { mean, variance, batches };
+    const options = { ...this.#options, ...fused };
     return this.training && !this.frozen
       ? batchNorm(x, this.weight, this.bias, { ...options, running })
       : batchNormEval(x, this.weight, this.bias, running, options);

@@ -12,8 +12,8 @@ import { type Features, Network } from './network.ts';
 import { BatchNorm2d } from './norm.ts';
 
 /**
- * The shortcut around a block whose sizes change: every other pixel and zero channels on both sides (He et al., CVPR 2016,
- * option A), or a 1×1 convolution with normalisation (option B).
+ * The shortcut around a block whose output has another size (He et al., CVPR 2016): every other pixel, padded with zero
+ * channels on both sides (option A), or a 1×1 convolution with batch normalisation (option B).
  */
 export type Shortcut = 'A' | 'B';
 
@@ -29,43 +29,33 @@ function conv(init: Initializer, inputs: number, outputs: number, kernel: number
   return new Conv2d(init, inputs, outputs, kernel, { stride, padding, bias: false, weights: 'he' });
 }
 
-function shortcut(
-  init: Initializer,
-  inputs: number,
-  outputs: number,
-  stride: number,
-  kind: Shortcut,
-): Module | undefined {
-  if (stride === 1 && inputs === outputs) return undefined;
-  if (kind === 'B')
-    return new Sequential([conv(init, inputs, outputs, 1, stride), new BatchNorm2d(init, outputs)]);
-  const before = Math.floor((outputs - inputs) / 2);
-  return new Activation((x) => {
-    const fewer = stride === 1 ? x : avgPool2d(x, 1, { stride });
-    return pad(fewer, 1, before, outputs - inputs - before);
-  });
-}
-
-/**
- * Two 3×3 convolutions, or as a bottleneck a 3×3 convolution between two 1×1, with the stride in the 3×3 as torchvision
- * has it.
- */
+/** Two 3×3 convolutions, or as a bottleneck one between two 1×1, with the stride in the 3×3 as in torchvision. */
 class Block extends Module {
+  /** Channels of the output. */
+  readonly outputs: number;
   readonly #layers: readonly (readonly [Conv2d, BatchNorm2d])[];
+  /** The shortcut, where it is not the identity. */
   readonly #downsample: Module | undefined;
   readonly #lastRelu: boolean;
 
   constructor(init: Initializer, inputs: number, planes: number, stride: number, options: BlockOptions) {
     super();
-    const { bottleneck, lastRelu } = options;
-    const outputs = planes * expansion(bottleneck);
+    const { bottleneck, shortcut, lastRelu } = options;
+    const outputs = bottleneck ? 4 * planes : planes;
     const layer = (from: number, to: number, kernel: number, step = 1) =>
       [conv(init, from, to, kernel, step), new BatchNorm2d(init, to)] as const;
     this.#layers = bottleneck
       ? [layer(inputs, planes, 1), layer(planes, planes, 3, stride), layer(planes, outputs, 1)]
       : [layer(inputs, planes, 3, stride), layer(planes, planes, 3)];
-    this.#downsample = shortcut(init, inputs, outputs, stride, options.shortcut);
+    this.outputs = outputs;
     this.#lastRelu = lastRelu;
+    if (stride === 1 && inputs === outputs) return;
+    const before = Math.floor((outputs - inputs) / 2);
+    const fewer = (x: Tensor): Tensor => (stride === 1 ? x : avgPool2d(x, 1, { stride }));
+    this.#downsample =
+      shortcut === 'B'
+        ? new Sequential([conv(init, inputs, outputs, 1, stride), new BatchNorm2d(init, outputs)])
+        : new Activation((x) => pad(fewer(x), 1, before, outputs - inputs - before));
   }
 
   override children(): [string, Module][] {
@@ -87,96 +77,80 @@ class Block extends Module {
   }
 }
 
-/** Outputs of a block for each of its planes. */
-const expansion = (bottleneck: boolean): number => (bottleneck ? 4 : 1);
-
-interface Architecture {
-  readonly bottleneck: boolean;
-  /** Blocks of each stage. */
-  readonly blocks: readonly number[];
-  /** Channels of the first stage; each further one has twice as many. */
-  readonly width: number;
-  /** Whether it begins with a 7×7 convolution of stride 2 and a pooling, for large images. */
-  readonly large: boolean;
+function cifar(depth: number) {
+  const count = (depth - 2) / 6;
+  return { bottleneck: false, blocks: [count, count, count], large: false };
 }
 
-const cifar = (depth: number): Architecture => ({
-  bottleneck: false,
-  blocks: [0, 1, 2].map(() => (depth - 2) / 6),
-  width: 16,
-  large: false,
-});
-
+/**
+ * Kind of block, and number of blocks in each stage. Those for large images begin with a 7×7 convolution of stride 2 and
+ * a pooling, and have 64 planes instead of 16 in the first stage.
+ */
 const ARCHITECTURES = {
   resnet20: cifar(20),
   resnet32: cifar(32),
   resnet44: cifar(44),
   resnet56: cifar(56),
   resnet110: cifar(110),
-  resnet18: { bottleneck: false, blocks: [2, 2, 2, 2], width: 64, large: true },
-  resnet34: { bottleneck: false, blocks: [3, 4, 6, 3], width: 64, large: true },
-  resnet50: { bottleneck: true, blocks: [3, 4, 6, 3], width: 64, large: true },
-} as const satisfies Record<string, Architecture>;
+  resnet18: { bottleneck: false, blocks: [2, 2, 2, 2], large: true },
+  resnet34: { bottleneck: false, blocks: [3, 4, 6, 3], large: true },
+  resnet50: { bottleneck: true, blocks: [3, 4, 6, 3], large: true },
+};
 
 /** One of `RESNETS`. */
 export type ResNetName = keyof typeof ARCHITECTURES;
-/** Names of the networks that `ResNet` can build. */
+/** Names of the networks that `ResNet` builds. */
 export const RESNETS = Object.keys(ARCHITECTURES) as ResNetName[];
 
-/** What a residual network is made for: classes, input channels, initial weights. */
+/** Settings of a residual network. */
 export interface ResNetOptions {
   readonly classes: number;
   /** Channels of the images. Default 3. */
   readonly channels?: number;
-  /** Default A for the CIFAR networks, as in the paper, B for the large ones, as in torchvision. */
+  /** Default: A for the CIFAR networks as in the paper, B for the large ones as in torchvision. */
   readonly shortcut?: Shortcut;
   /**
-   * LUCIR's variant (Hou et al., CVPR 2019): no ReLU at the end of the last block, so that features may be negative,
-   * and a classifier by cosines. Default false.
+   * LUCIR's variant (Hou et al., CVPR 2019): a cosine classifier, and no ReLU after the last block, so features may be
+   * negative. Default false.
    */
   readonly cosine?: boolean;
 }
 
 /**
  * Residual networks (He et al., CVPR 2016): ResNet-20 to 110 for 32×32 images, ResNet-18, 34 and 50 for 224×224.
- * Parameters have torchvision's names (`conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, `fc`, …), so its state
- * dicts fit.
+ * Parameters have torchvision's names (`layer1.0.conv1`, `layer2.0.downsample.0`, `fc`, …), so its state dicts fit.
  */
 export class ResNet extends Network {
   readonly conv1: Conv2d;
   readonly bn1: BatchNorm2d;
-  /** The classifier; a learner of more classes puts a grown one in its place. */
+  /** The classifier, which an incremental learner replaces by a grown one. */
   fc: Linear | CosineLinear;
   /** Stages as `layer1`, `layer2`, … of the state dict. */
   readonly #stages: readonly Sequential[];
   readonly #pool: MaxPool2d | undefined;
 
-  /** @throws EliError `ARGUMENT` for an unknown name, or no class. */
+  /** @throws EliError `ARGUMENT` for an unknown name or no classes. */
   constructor(init: Initializer, name: ResNetName, options: ResNetOptions) {
     super();
     if (!Object.hasOwn(ARCHITECTURES, name)) {
       throw new EliError('ARGUMENT', `unknown network ${name}; known: ${RESNETS.join(', ')}`);
     }
-    const { bottleneck, blocks, width, large }: Architecture = ARCHITECTURES[name];
+    const { bottleneck, blocks, large } = ARCHITECTURES[name];
     const { classes, channels = 3, cosine = false, shortcut: kind = large ? 'B' : 'A' } = options;
     checkWhole(`${name}: classes`, classes, 1);
-    this.conv1 = new Conv2d(init, channels, width, large ? 7 : 3, {
-      stride: large ? 2 : 1,
-      padding: large ? 3 : 1,
-      bias: false,
-      weights: 'he',
-    });
+    const width = large ? 64 : 16;
+    this.conv1 = large ? conv(init, channels, width, 7, 2) : conv(init, channels, width, 3);
     this.bn1 = new BatchNorm2d(init, width);
     this.#pool = large ? new MaxPool2d(3, { stride: 2, padding: 1 }) : undefined;
     let inputs = width;
     this.#stages = blocks.map((count, stage) => {
       const planes = width * 2 ** stage;
       const layers = Array.from({ length: count }, (_, i) => {
-        const last = stage === blocks.length - 1 && i === count - 1;
         const stride = stage > 0 && i === 0 ? 2 : 1;
+        const last = stage === blocks.length - 1 && i === count - 1;
         const lastRelu = !(last && cosine);
         const layer = new Block(init, inputs, planes, stride, { bottleneck, shortcut: kind, lastRelu });
-        inputs = planes * expansion(bottleneck);
+        inputs = layer.outputs;
         return layer;
       });
       return new Sequential(layers);
@@ -193,7 +167,7 @@ export class ResNet extends Network {
     ];
   }
 
-  /** Stages `layer1`, `layer2`, … [n, c, h, w] of images [n, channels, height, width], pooled over the last one's pixels. */
+  /** Stages `layer1`, `layer2`, … [n, c, h, w] of images [n, channels, height, width], and the last one's global mean. */
   override features(x: Tensor): Features {
     const stem = this.bn1.relu(this.conv1.forward(x));
     let y = this.#pool?.forward(stem) ?? stem;

@@ -2,8 +2,8 @@ import { full } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { mul, sub } from './core/arithmetic.ts';
 import { binaryOp } from './core/binary-op.ts';
-import { EXACT } from './core/define.ts';
-import { log, POWER, powReference, powScalar } from './unary.ts';
+import { EXACT, POWER } from './core/define.ts';
+import { log, powReference, powScalar } from './unary.ts';
 import { where } from './where.ts';
 
 export { add, div, mul, sub } from './core/arithmetic.ts';
@@ -26,7 +26,7 @@ const powOp = binaryOp('powTensor', {
     },
   ],
   range: [0.3, 3],
-  ...POWER,
+  tolerance: POWER,
 });
 
 /** a^b; with a tensor exponent the base must be positive for a gradient. */
@@ -46,22 +46,22 @@ export const minimum: (a: Tensor, b: Tensor) => Tensor = binaryOp('minimum', {
   backward: (g, a, b) => [() => shared(g, a, b, greater(a, b)), () => shared(g, a, b, less(a, b))],
   tolerance: EXACT,
 });
+
 const comparison = (
   name: Parameters<typeof binaryOp>[0],
-  value: (a: number, b: number) => number,
-): ((a: Tensor, b: Tensor) => Tensor) => binaryOp(name, { value, ties: true, tolerance: EXACT });
+  holds: (a: number, b: number) => boolean,
+): ((a: Tensor, b: Tensor) => Tensor) =>
+  binaryOp(name, { value: (a, b) => Number(holds(a, b)), ties: true, tolerance: EXACT });
 
 /** 1 where a = b, else 0, in their dtype. Comparisons have no gradient. */
-export const equal: (a: Tensor, b: Tensor) => Tensor = comparison('equal', (a, b) => Number(a === b));
+export const equal: (a: Tensor, b: Tensor) => Tensor = comparison('equal', (a, b) => a === b);
 /** 1 where a ≠ b, else 0. */
-export const notEqual: (a: Tensor, b: Tensor) => Tensor = comparison('notEqual', (a, b) => Number(a !== b));
+export const notEqual: (a: Tensor, b: Tensor) => Tensor = comparison('notEqual', (a, b) => a !== b);
 /** 1 where a < b, else 0. */
-export const less: (a: Tensor, b: Tensor) => Tensor = comparison('less', (a, b) => Number(a < b));
+export const less: (a: Tensor, b: Tensor) => Tensor = comparison('less', (a, b) => a < b);
 /** 1 where a ≤ b, else 0. */
-export const lessEqual: (a: Tensor, b: Tensor) => Tensor = comparison('lessEqual', (a, b) => Number(a <= b));
+export const lessEqual: (a: Tensor, b: Tensor) => Tensor = comparison('lessEqual', (a, b) => a <= b);
 /** 1 where a > b, else 0. */
-export const greater: (a: Tensor, b: Tensor) => Tensor = comparison('greater', (a, b) => Number(a > b));
+export const greater: (a: Tensor, b: Tensor) => Tensor = comparison('greater', (a, b) => a > b);
 /** 1 where a ≥ b, else 0. */
-export const greaterEqual: (a: Tensor, b: Tensor) => Tensor = comparison('greaterEqual', (a, b) =>
-  Number(a >= b),
-);
+export const greaterEqual: (a: Tensor, b: Tensor) => Tensor = comparison('greaterEqual', (a, b) => a >= b);

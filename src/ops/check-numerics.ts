@@ -5,10 +5,9 @@ import { isFloat, type Tensor } from '../tensor/tensor.ts';
 import { observeOps } from './core/define.ts';
 
 /**
- * Runs `fn` and looks at what every op in it has made, backward passes included: for finding where a loss breaks, not
- * for training, since all of it is kept and read.
- *
- * @throws EliError `NON_FINITE` naming the first op that made a NaN or an infinity, its operands' shapes, and the element
+ * Runs `fn` and checks the output of every op in it, backward passes included. For finding where a loss breaks, not for
+ * training: all outputs are kept and read.
+ * @throws EliError `NON_FINITE` naming the first op that made a NaN or an infinity, its operands' shapes and the element.
  */
 export async function checkNumerics<T>(engine: Engine, fn: () => T): Promise<T> {
   const made: { readonly what: string; readonly value: Tensor }[] = [];
@@ -29,7 +28,7 @@ export async function checkNumerics<T>(engine: Engine, fn: () => T): Promise<T> 
       throw new EliError(
         'NON_FINITE',
         `${what} made ${values[at]}, first at element ${at} of ${showShape(value.shape)}`,
-        { hint: 'what came before it was finite: look at the values that go into it' },
+        { hint: 'everything before it was finite: look at the values of its inputs' },
       );
     }
     return result;

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { type Shape, showShape } from '../tensor/shape.ts';
+import { expectShape, type Shape, showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** One number for rows and columns alike, or [rows, columns]. */
@@ -27,17 +27,12 @@ export function pair(op: string, name: string, value: Pair, least: number): read
 
 /** @throws EliError `SHAPE` unless `x` is [n, c, height, width]. */
 export function checkImage(op: string, x: Tensor): void {
-  if (x.rank !== 4) {
-    throw new EliError(
-      'SHAPE',
-      `${op}: x has shape ${showShape(x.shape)}, not [n, channels, height, width]`,
-      { hint: 'a single image has n = 1: reshape it' },
-    );
-  }
+  const hint = 'a single image has n = 1: reshape it';
+  expectShape(`${op}: x`, x.shape, ['n', 'channels', 'height', 'width'], hint);
 }
 
 /**
- * Height and width of what a window sees of an image [..., height, width]: ⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1; with
+ * Height and width of the output of a window over an image [..., height, width]: ⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1; with
  * `ceil` rounded up, except for a last window that would start in the padding at the far end (PyTorch's rule).
  * @throws EliError `SHAPE` when the window is larger than the padded image.
  */
@@ -45,15 +40,15 @@ export function windowOutput(op: string, image: Shape, window: Window, ceil = fa
   const { kernel, stride, padding, dilation } = window;
   const out = [0, 1].map((d) => {
     const size = image.at(d - 2)!;
-    const room = size + 2 * padding[d]! - dilation[d]! * (kernel[d]! - 1) - 1;
+    const room = size + 2 * padding[d] - dilation[d] * (kernel[d] - 1) - 1;
     if (room < 0) return 0;
-    if (!ceil) return Math.floor(room / stride[d]!) + 1;
-    const count = Math.ceil(room / stride[d]!) + 1;
-    return (count - 1) * stride[d]! >= size + padding[d]! ? count - 1 : count;
+    if (!ceil) return Math.floor(room / stride[d]) + 1;
+    const count = Math.ceil(room / stride[d]) + 1;
+    return (count - 1) * stride[d] >= size + padding[d] ? count - 1 : count;
   });
   if (out.some((n) => n < 1)) {
-    const reach = kernel.map((k, d) => dilation[d]! * (k - 1) + 1);
-    const padded = kernel.map((_, d) => image.at(d - 2)! + 2 * padding[d]!);
+    const reach = kernel.map((k, d) => dilation[d] * (k - 1) + 1);
+    const padded = kernel.map((_, d) => image.at(d - 2)! + 2 * padding[d]);
     throw new EliError(
       'SHAPE',
       `${op}: a window of ${reach.join(' × ')} is larger than the padded image of ${padded.join(' × ')} (x ${showShape(image)})`,

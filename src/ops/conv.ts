@@ -1,13 +1,12 @@
 import { noGrad } from '../autograd/tape.ts';
-import { EliError } from '../errors.ts';
-import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
+import { expectShape, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add } from './binary.ts';
 import { type ConvAttrs, launchConv, launchConvInputGrad, launchConvWeightGrad } from './conv-launch.ts';
 import { checkGroups, checkImage, type Pair, pair, windowOutput } from './conv-window.ts';
 import { cast, checkParameters } from './core/cast.ts';
 import { caseOf, defineOp, type Tolerance } from './core/define.ts';
-import { type NdArray, ndarray } from './core/ndarray.ts';
+import { build, ndarray } from './core/ndarray.ts';
 import { matmul } from './matmul.ts';
 import { sumAs } from './reduce.ts';
 import { contiguous, reshape, transpose } from './views.ts';
@@ -20,14 +19,14 @@ export interface Conv2dOptions {
   readonly padding?: Pair;
   /** Distance between the taps of the kernel. Default 1. */
   readonly dilation?: Pair;
-  /** Output channels of group g see the input channels of group g only. Default 1. */
+  /** Output channels of group g use only the input channels of group g. Default 1. */
   readonly groups?: number;
 }
 
-/** f32 sums of up to a few hundred products of numbers of size up to 4, in another order than the reference. */
+/** f32 sums of up to a few hundred products of numbers up to 4, in another order than the reference. */
 const TOLERANCE: Tolerance = { abs: 5e-5, rel: 1e-5 };
 
-/** A 1×1 convolution of stride 1 is a matrix product per image; the rest goes through the window kernel. */
+/** A 1×1 convolution of stride 1 is a matrix product per image; all others use the window kernels. */
 function isPointwise(kernel: readonly number[], { stride, padding, groups }: ConvAttrs): boolean {
   const one = [...kernel, ...stride].every((n) => n === 1);
   return one && padding.every((n) => n === 0) && groups === 1;
@@ -35,25 +34,26 @@ function isPointwise(kernel: readonly number[], { stride, padding, groups }: Con
 
 /** [n, c, h, w] as [n, c, h · w]. */
 function flatImage(x: Tensor): Tensor {
-  return reshape(x, [x.shape[0]!, x.shape[1]!, -1]);
+  return reshape(x, [x.shape[0], x.shape[1], -1]);
 }
 
 function flatWeight(weight: Tensor): Tensor {
   return reshape(weight, weight.shape.slice(0, 2));
 }
 
-/** What `fn` makes of an x and parameters in its dtype; a copy of a parameter lives as long as `fn` runs. */
+/** The result of `fn` for weight and bias in the dtype of x; their copies are freed when `fn` returns. */
 function inDTypeOf(
   x: Tensor,
-  parameters: readonly (Tensor | undefined)[],
-  fn: (parameters: readonly (Tensor | undefined)[]) => Tensor,
+  weight: Tensor,
+  bias: Tensor | undefined,
+  fn: (weight: Tensor, bias: Tensor | undefined) => Tensor,
 ): Tensor {
   const { engine } = x;
   const dtype = floatDType('conv2d', x);
-  return engine.tidy(() => noGrad(engine, () => fn(parameters.map((p) => p && cast(p, dtype)))));
+  return engine.tidy(() => noGrad(engine, () => fn(cast(weight, dtype), bias && cast(bias, dtype))));
 }
 
-/** Calls `visit` with the flat index into output, input and weight for each product of a convolution. */
+/** Calls `visit` with the flat indices into output, input and weight for each product of a convolution. */
 function eachProduct(
   x: Shape,
   weight: Shape,
@@ -61,9 +61,9 @@ function eachProduct(
   { stride, padding, dilation, groups }: ConvAttrs,
   visit: (y: number, x: number, w: number) => void,
 ): void {
-  const [n, channels, height, width] = x as [number, number, number, number];
-  const [outputs, perGroup, kh, kw] = weight as [number, number, number, number];
-  const [, , oh, ow] = y as [number, number, number, number];
+  const [n, channels, height, width] = x;
+  const [outputs, perGroup, kh, kw] = weight;
+  const [, , oh, ow] = y;
   for (let image = 0; image < n; image++) {
     for (let o = 0; o < outputs; o++) {
       const firstChannel = Math.floor(o / (outputs / groups)) * perGroup;
@@ -88,86 +88,80 @@ function eachProduct(
 }
 
 function outputShape(x: Shape, weight: Shape, attrs: ConvAttrs): [number, number, number, number] {
-  const kernel = [weight[2]!, weight[3]!] as const;
-  return [x[0]!, weight[0]!, ...windowOutput('conv2d', x, { ...attrs, kernel })];
+  const kernel = [weight[2], weight[3]] as const;
+  return [x[0], weight[0], ...windowOutput('conv2d', x, { ...attrs, kernel })];
 }
 
 const flops = (weight: Shape, y: Shape): number => 2 * sizeOf(y) * sizeOf(weight.slice(1));
 const bytes = (...shapes: Shape[]): number => 4 * shapes.reduce((total, shape) => total + sizeOf(shape), 0);
 
-const UNIT_WINDOW = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 } as const;
+type Convolution = readonly [x: Shape, weight: Shape, attrs: ConvAttrs];
+
+function convolution(x: Shape, weight: Shape, attrs: Partial<ConvAttrs> = {}): Convolution {
+  return [x, weight, { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, ...attrs }];
+}
+
+/** Test cases of the three ops. */
+const CASES = [
+  convolution([2, 3, 7, 9], [5, 3, 3, 3], { padding: [1, 1] }),
+  // Stride larger than the kernel: some pixels are never read.
+  convolution([2, 2, 9, 8], [3, 2, 2, 1], { stride: [3, 4] }),
+  // Depthwise, and groups of several channels, batch 1.
+  convolution([1, 5, 6, 7], [5, 1, 3, 3], { stride: [2, 2], padding: [1, 1], groups: 5 }),
+  convolution([1, 4, 5, 6], [6, 2, 3, 2], { stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2 }),
+  // Stride and dilation with a common divisor: whole rows of the input gradient meet no tap.
+  convolution([2, 2, 11, 9], [3, 2, 3, 3], { stride: [2, 3], padding: [1, 2], dilation: [2, 2] }),
+  // Pointwise, with enough positions for several partial sums of the weight gradient.
+  convolution([3, 3, 27, 29], [2, 3, 1, 1]),
+  // Images of one pixel, also under a padded window.
+  convolution([1, 1, 1, 1], [1, 1, 1, 1]),
+  convolution([3, 2, 1, 1], [4, 2, 3, 3], { padding: [1, 1] }),
+  convolution([1, 17, 5, 4], [33, 17, 3, 3], { padding: [1, 1] }),
+];
 
 /** Convolutions of ResNet-32 at batch 32, and one of ResNet-50: 1×1, 256 → 64. */
-const SIZES = [
-  { n: 32, c: 16, o: 16, size: 32, kernel: 3 },
-  { n: 32, c: 32, o: 32, size: 16, kernel: 3 },
-  { n: 32, c: 64, o: 64, size: 8, kernel: 3 },
-  { n: 2, c: 256, o: 64, size: 56, kernel: 1 },
+const BENCH = [
+  convolution([32, 16, 32, 32], [16, 16, 3, 3], { padding: [1, 1] }),
+  convolution([32, 32, 16, 16], [32, 32, 3, 3], { padding: [1, 1] }),
+  convolution([32, 64, 8, 8], [64, 64, 3, 3], { padding: [1, 1] }),
+  convolution([2, 256, 56, 56], [64, 256, 1, 1]),
 ];
-const benchAttrs = (kernel: number) => ({
-  ...UNIT_WINDOW,
-  padding: [(kernel - 1) / 2, (kernel - 1) / 2] as const,
-});
 
 const conv2dOp = defineOp<ConvAttrs>({
   name: 'conv2d',
   dense: true,
   forward: ([x, weight, bias], attrs) => {
-    const out = outputShape(x!.shape, weight!.shape, attrs);
-    return inDTypeOf(x!, [weight!, bias], ([w, b]) => {
-      // Added to an f16 product, a bias would round it a second time: the window kernel adds it before.
+    const out = outputShape(x.shape, weight.shape, attrs);
+    return inDTypeOf(x, weight, bias, (w, b) => {
+      // Adding a bias to an f16 product would round it a second time: the window kernel adds it before rounding.
       const roundsTwice = b?.dtype === 'f16';
-      if (roundsTwice || !isPointwise(w!.shape.slice(2), attrs))
-        return launchConv(x!, w!, b, [out[2], out[3]], attrs);
-      const y = matmul(flatWeight(w!), flatImage(x!));
+      if (roundsTwice || !isPointwise(w.shape.slice(2), attrs))
+        return launchConv(x, w, b, [out[2], out[3]], attrs);
+      const y = matmul(flatWeight(w), flatImage(x));
       return reshape(b === undefined ? y : add(y, reshape(b, [-1, 1])), out);
     });
   },
   backward: ({ grad, inputs: [x, weight, bias], attrs, needs }) => [
-    needs[0] === true ? conv2dInputGrad(grad, weight!, x!.shape, attrs) : undefined,
-    needs[1] === true ? conv2dWeightGrad(grad, x!, weight!, attrs) : undefined,
-    // Rows first: a row of an image is dense.
-    needs[2] === true
-      ? sumAs(sumAs(flatImage(grad), [2], 'f32'), [0], floatDType('conv2d', bias!))
-      : undefined,
+    needs[0] ? conv2dInputGrad(grad, weight, x.shape, attrs) : undefined,
+    needs[1] ? conv2dWeightGrad(grad, x, weight, attrs) : undefined,
+    // Within planes first: they are dense.
+    needs[2] ? sumAs(sumAs(flatImage(grad), [2], 'f32'), [0], floatDType('conv2d', bias)) : undefined,
   ],
   reference: ([x, weight, bias], attrs) => {
-    const y = ndarray(outputShape(x!.shape, weight!.shape, attrs));
-    const plane = y.shape[2]! * y.shape[3]!;
-    if (bias !== undefined) {
-      for (let i = 0; i < y.data.length; i++)
-        y.data[i] = bias.data[Math.floor(i / plane) % bias.data.length]!;
-    }
-    eachProduct(x!.shape, weight!.shape, y.shape, attrs, (at, from, w) => {
-      y.data[at]! += x!.data[from]! * weight!.data[w]!;
+    const y = build(outputShape(x.shape, weight.shape, attrs), ([, o]) => bias?.data[o] ?? 0);
+    eachProduct(x.shape, weight.shape, y.shape, attrs, (at, from, w) => {
+      y.data[at] += x.data[from] * weight.data[w];
     });
     return y;
   },
   cases: [
-    caseOf({ ...UNIT_WINDOW, padding: [1, 1] }, [2, 3, 7, 9], [5, 3, 3, 3], [5]),
-    caseOf(UNIT_WINDOW, [1, 1, 1, 1], [1, 1, 1, 1], [1]),
-    // Images of one pixel under a padded window.
-    caseOf({ ...UNIT_WINDOW, padding: [1, 1] }, [3, 2, 1, 1], [4, 2, 3, 3]),
-    // Stride larger than the kernel: some pixels are never seen.
-    caseOf({ ...UNIT_WINDOW, stride: [3, 4] }, [2, 2, 9, 8], [3, 2, 2, 1]),
-    // Depthwise, and groups of several channels, batch 1.
-    caseOf({ ...UNIT_WINDOW, padding: [1, 1], groups: 5 }, [1, 5, 6, 7], [5, 1, 3, 3], [5]),
-    caseOf({ stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2 }, [1, 4, 5, 6], [6, 2, 3, 2]),
-    // Stride and dilation with a common divisor: whole rows of the input gradient meet no tap.
-    caseOf(
-      { ...UNIT_WINDOW, stride: [2, 3], padding: [1, 2], dilation: [2, 2] },
-      [2, 2, 11, 9],
-      [3, 2, 3, 3],
-    ),
-    caseOf(UNIT_WINDOW, [2, 4, 6, 5], [3, 4, 1, 1], [3]),
-    caseOf({ ...UNIT_WINDOW, padding: [1, 1] }, [1, 17, 5, 4], [33, 17, 3, 3], [33]),
+    ...CASES.map(([x, weight, attrs]) => caseOf(attrs, x, weight, [weight[0]])),
+    ...CASES.slice(0, 1).map(([x, weight, attrs]) => caseOf(attrs, x, weight)),
   ],
   half: true,
   tolerance: TOLERANCE,
-  bench: SIZES.map(({ n, c, o, size, kernel }) =>
-    caseOf(benchAttrs(kernel), [n, c, size, size], [o, c, kernel, kernel]),
-  ),
-  cost: ([x, weight], y) => ({ flops: flops(weight!, y), bytes: bytes(x!, weight!, y) }),
+  bench: BENCH.map(([x, weight, attrs]) => caseOf(attrs, x, weight)),
+  cost: ([x, weight], y) => ({ flops: flops(weight, y), bytes: bytes(x, weight, y) }),
 });
 
 interface InputGradAttrs extends ConvAttrs {
@@ -175,54 +169,40 @@ interface InputGradAttrs extends ConvAttrs {
   readonly size: readonly [number, number];
 }
 
+const inputGradCase = ([x, weight, attrs]: Convolution) =>
+  caseOf({ ...attrs, size: [x[2], x[3]] as const }, outputShape(x, weight, attrs), weight);
+
 const inputGradOp = defineOp<InputGradAttrs>({
   name: 'conv2dInputGrad',
   dense: true,
   forward: ([grad, weight], attrs) => {
-    const [n, , height, width] = inputShape(grad!.shape, weight!.shape, attrs);
-    return inDTypeOf(grad!, [weight!], ([w]) => {
-      if (!isPointwise(w!.shape.slice(2), attrs))
-        return launchConvInputGrad(grad!, w!, [height, width], attrs);
-      const gx = matmul(transpose(flatWeight(w!)), flatImage(grad!));
-      return reshape(gx, [n, w!.shape[1]!, height, width]);
+    const [n, , height, width] = inputShape(grad.shape, weight.shape, attrs);
+    return inDTypeOf(grad, weight, undefined, (w) => {
+      if (!isPointwise(w.shape.slice(2), attrs)) return launchConvInputGrad(grad, w, [height, width], attrs);
+      const gx = matmul(transpose(flatWeight(w)), flatImage(grad));
+      return reshape(gx, [n, w.shape[1], height, width]);
     });
   },
   backward: ({ grad, inputs: [gradOut, weight], attrs, needs }) => [
-    needs[0] === true ? conv2dOp([contiguous(grad), weight!], attrs) : undefined,
-    needs[1] === true ? conv2dWeightGrad(gradOut!, grad, weight!, attrs) : undefined,
+    needs[0] ? conv2dOp([contiguous(grad), weight], attrs) : undefined,
+    needs[1] ? conv2dWeightGrad(gradOut, grad, weight, attrs) : undefined,
   ],
   reference: ([grad, weight], attrs) => {
-    const gx = ndarray(inputShape(grad!.shape, weight!.shape, attrs));
-    eachProduct(gx.shape, weight!.shape, grad!.shape, attrs, (at, from, w) => {
-      gx.data[from]! += grad!.data[at]! * weight!.data[w]!;
+    const gx = ndarray(inputShape(grad.shape, weight.shape, attrs));
+    eachProduct(gx.shape, weight.shape, grad.shape, attrs, (at, from, w) => {
+      gx.data[from] += grad.data[at] * weight.data[w];
     });
     return gx;
   },
-  cases: [
-    caseOf({ ...UNIT_WINDOW, padding: [1, 1], size: [7, 9] }, [2, 5, 7, 9], [5, 3, 3, 3]),
-    caseOf({ ...UNIT_WINDOW, stride: [3, 4], size: [9, 8] }, [2, 3, 3, 2], [3, 2, 2, 1]),
-    caseOf(
-      { ...UNIT_WINDOW, stride: [2, 2], padding: [1, 1], groups: 5, size: [6, 7] },
-      [1, 5, 3, 4],
-      [5, 1, 3, 3],
-    ),
-    caseOf(
-      { ...UNIT_WINDOW, stride: [2, 3], padding: [1, 2], dilation: [2, 2], size: [11, 9] },
-      [2, 3, 5, 3],
-      [3, 2, 3, 3],
-    ),
-    caseOf({ ...UNIT_WINDOW, size: [6, 5] }, [2, 3, 6, 5], [3, 4, 1, 1]),
-  ],
+  cases: CASES.map(inputGradCase),
   half: true,
   tolerance: TOLERANCE,
-  bench: SIZES.map(({ n, c, o, size, kernel }) =>
-    caseOf({ ...benchAttrs(kernel), size: [size, size] }, [n, o, size, size], [o, c, kernel, kernel]),
-  ),
-  cost: ([grad, weight], gx) => ({ flops: flops(weight!, grad!), bytes: bytes(grad!, weight!, gx) }),
+  bench: BENCH.map(inputGradCase),
+  cost: ([grad, weight], gx) => ({ flops: flops(weight, grad), bytes: bytes(grad, weight, gx) }),
 });
 
 function inputShape(grad: Shape, weight: Shape, attrs: InputGradAttrs): [number, number, number, number] {
-  return [grad[0]!, weight[1]! * attrs.groups, ...attrs.size];
+  return [grad[0], weight[1] * attrs.groups, ...attrs.size];
 }
 
 interface WeightGradAttrs extends ConvAttrs {
@@ -231,60 +211,46 @@ interface WeightGradAttrs extends ConvAttrs {
   readonly dtype?: FloatDType;
 }
 
+const weightGradCase = ([x, weight, attrs]: Convolution) =>
+  caseOf({ ...attrs, kernel: [weight[2], weight[3]] as const }, outputShape(x, weight, attrs), x);
+
 const weightGradOp = defineOp<WeightGradAttrs>({
   name: 'conv2dWeightGrad',
   dense: true,
   forward: ([grad, x], attrs) => {
-    const { dtype = floatDType('conv2dWeightGrad', x!) } = attrs;
-    const { engine } = x!;
+    const { dtype = floatDType('conv2dWeightGrad', x) } = attrs;
+    const { engine } = x;
     return engine.tidy(() =>
-      noGrad(engine, () => cast(launchConvWeightGrad(grad!, x!, attrs.kernel, attrs), dtype)),
+      noGrad(engine, () => cast(launchConvWeightGrad(grad, x, attrs.kernel, attrs), dtype)),
     );
   },
   backward: ({ grad, inputs: [gradOut, x], attrs, needs }) => [
-    needs[0] === true ? conv2dOp([x!, contiguous(grad)], attrs) : undefined,
-    needs[1] === true ? conv2dInputGrad(gradOut!, grad, x!.shape, attrs) : undefined,
+    needs[0] ? conv2dOp([x, contiguous(grad)], attrs) : undefined,
+    needs[1] ? conv2dInputGrad(gradOut, grad, x.shape, attrs) : undefined,
   ],
   reference: ([grad, x], attrs) => {
-    const gw: NdArray = ndarray([grad!.shape[1]!, x!.shape[1]! / attrs.groups, ...attrs.kernel]);
-    eachProduct(x!.shape, gw.shape, grad!.shape, attrs, (at, from, w) => {
-      gw.data[w]! += grad!.data[at]! * x!.data[from]!;
+    const gw = ndarray([grad.shape[1], x.shape[1] / attrs.groups, ...attrs.kernel]);
+    eachProduct(x.shape, gw.shape, grad.shape, attrs, (at, from, w) => {
+      gw.data[w] += grad.data[at] * x.data[from];
     });
     return gw;
   },
-  cases: [
-    caseOf({ ...UNIT_WINDOW, padding: [1, 1], kernel: [3, 3] }, [2, 5, 7, 9], [2, 3, 7, 9]),
-    caseOf({ ...UNIT_WINDOW, stride: [3, 4], kernel: [2, 1] }, [2, 3, 3, 2], [2, 2, 9, 8]),
-    caseOf(
-      { ...UNIT_WINDOW, stride: [2, 2], padding: [1, 1], groups: 5, kernel: [3, 3] },
-      [1, 5, 3, 4],
-      [1, 5, 6, 7],
-    ),
-    caseOf(
-      { stride: [2, 1], padding: [2, 0], dilation: [1, 2], groups: 2, kernel: [3, 2] },
-      [1, 6, 4, 4],
-      [1, 4, 5, 6],
-    ),
-    // Positions enough for several partial sums.
-    caseOf({ ...UNIT_WINDOW, kernel: [1, 1] }, [3, 2, 27, 29], [3, 3, 27, 29]),
-  ],
+  cases: CASES.map(weightGradCase),
   half: true,
-  // 2,349 products of numbers of size up to 4.
+  // 2,349 products of numbers up to 4.
   tolerance: { abs: 2e-4, rel: 1e-5 },
-  bench: SIZES.map(({ n, c, o, size, kernel }) =>
-    caseOf({ ...benchAttrs(kernel), kernel: [kernel, kernel] }, [n, o, size, size], [n, c, size, size]),
-  ),
-  cost: ([grad, x], gw) => ({ flops: flops(gw, grad!), bytes: bytes(grad!, x!, gw) }),
+  bench: BENCH.map(weightGradCase),
+  cost: ([grad, x], gw) => ({ flops: flops(gw, grad), bytes: bytes(grad, x, gw) }),
 });
 
 function conv2dInputGrad(grad: Tensor, weight: Tensor, x: Shape, attrs: ConvAttrs): Tensor {
-  return inputGradOp([contiguous(grad), contiguous(weight)], { ...attrs, size: [x[2]!, x[3]!] });
+  return inputGradOp([contiguous(grad), contiguous(weight)], { ...attrs, size: [x[2], x[3]] });
 }
 
 function conv2dWeightGrad(grad: Tensor, x: Tensor, weight: Tensor, attrs: ConvAttrs): Tensor {
   return weightGradOp([contiguous(grad), contiguous(x)], {
     ...attrs,
-    kernel: [weight.shape[2]!, weight.shape[3]!],
+    kernel: [weight.shape[2], weight.shape[3]],
     dtype: floatDType('conv2d', weight),
   });
 }
@@ -307,20 +273,9 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
   const operands = bias === undefined ? [x, weight] : [x, weight, bias];
   checkParameters('conv2d', floatDType('conv2d', x), operands.slice(1));
   checkImage('conv2d', x);
-  checkGroups('conv2d', x.shape[1]!, weight.shape[0]!, groups);
-  if (weight.rank !== 4 || weight.shape[1]! * groups !== x.shape[1]) {
-    throw new EliError(
-      'SHAPE',
-      `conv2d: weight ${showShape(weight.shape)} does not fit x ${showShape(x.shape)} in ${groups} group(s)`,
-      { hint: 'weight is [outputs, channels / groups, kernel height, kernel width]' },
-    );
-  }
-  if (bias !== undefined && (bias.rank !== 1 || bias.size !== weight.shape[0])) {
-    throw new EliError(
-      'SHAPE',
-      `conv2d: bias ${showShape(bias.shape)} does not fit weight ${showShape(weight.shape)}`,
-      { hint: 'bias is [outputs]' },
-    );
-  }
+  checkGroups('conv2d', x.shape[1], weight.shape[0], groups);
+  const kernel = ['outputs', x.shape[1] / groups, 'kernel height', 'kernel width'];
+  expectShape('conv2d: weight', weight.shape, kernel, `x is ${showShape(x.shape)}, in ${groups} group(s)`);
+  if (bias !== undefined) expectShape('conv2d: bias', bias.shape, [weight.shape[0]], 'one number per output');
   return conv2dOp(operands.map(contiguous), attrs);
 }

@@ -1,40 +1,35 @@
-import { EliError } from '../errors.ts';
 import { empty, launch1d, zeros } from '../tensor/create.ts';
-import { showShape, sizeOf } from '../tensor/shape.ts';
+import { expectShape, showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, movedAs, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { cast } from './core/cast.ts';
 import { defineOp, EXACT, ROUNDING } from './core/define.ts';
-import { build } from './core/ndarray.ts';
+import { build, valueAt } from './core/ndarray.ts';
 import { contiguous } from './views.ts';
 
 const gatherOp = defineOp<null>({
   name: 'gather',
   dense: true,
   forward: ([table, index]) => {
-    const y = empty(table!.engine, [...index!.shape, ...table!.shape.slice(1)], table!.dtype);
-    const width = sizeOf(table!.shape.slice(1));
-    const four = y.dtype !== 'f16' && width % 4 === 0 && table!.offset % 4 === 0;
+    const y = empty(table.engine, [...index.shape, ...table.shape.slice(1)], table.dtype);
+    const width = sizeOf(table.shape.slice(1));
+    const four = y.dtype !== 'f16' && width % 4 === 0 && table.offset % 4 === 0;
     const pack = four ? 4 : 1;
     launch1d(y.engine, 'gather/gather.wgsl', y.size / pack, {
-      storages: [table!.storage, index!.storage, y.storage],
+      storages: [table.storage, index.storage, y.storage],
       consts: four ? { Element: 'vec4u' } : movedAs(y.dtype),
       params: {
-        rows: index!.size,
+        rows: index.size,
         width: width / pack,
-        table_rows: table!.shape[0]!,
-        offset_table: table!.offset / pack,
-        offset_index: index!.offset,
+        table_rows: table.shape[0],
+        offset_table: table.offset / pack,
+        offset_index: index.offset,
       },
     });
     return y;
   },
-  backward: ({ grad, inputs: [table, index] }) => [scatterAdd(grad, index!, table!.shape[0]!), undefined],
-  reference: ([table, index]) => {
-    const width = sizeOf(table!.shape.slice(1));
-    const shape = [...index!.shape, ...table!.shape.slice(1)];
-    const flat = build([index!.data.length, width], ([i, j]) => table!.data[index!.data[i!]! * width + j!]!);
-    return { shape, data: flat.data };
-  },
+  backward: ({ grad, inputs: [table, index] }) => [scatterAdd(grad, index, table.shape[0]), undefined],
+  reference: ([table, index]) =>
+    build([...index.shape, ...table.shape.slice(1)], ([i, ...at]) => valueAt(table, [index.data[i], ...at])),
   cases: [
     { inputs: [{ shape: [7, 5] }, { shape: [33], dtype: 'u32', below: 7 }], attrs: null },
     { inputs: [{ shape: [3, 2, 2] }, { shape: [1], dtype: 'u32', below: 3 }], attrs: null },
@@ -49,33 +44,25 @@ const scatterAddOp = defineOp<{ rows: number }>({
   name: 'scatterAdd',
   dense: true,
   forward: ([x, index], { rows }) => {
-    const y = zeros(x!.engine, [rows, ...x!.shape.slice(1)], x!.dtype);
-    launch1d(y.engine, 'gather/scatter_add.wgsl', x!.size, {
-      consts: storedAs({ Real: x!.dtype }),
-      storages: [x!.storage, index!.storage, y.storage],
+    const y = zeros(x.engine, [rows, ...x.shape.slice(1)], x.dtype);
+    launch1d(y.engine, 'gather/scatter_add.wgsl', x.size, {
+      consts: storedAs({ Real: x.dtype }),
+      storages: [x.storage, index.storage, y.storage],
       params: {
-        rows: index!.size,
-        width: x!.size / index!.size,
+        rows: index.size,
+        width: x.size / index.size,
         table_rows: rows,
-        offset_index: index!.offset,
-        offset_x: x!.offset,
+        offset_index: index.offset,
+        offset_x: x.offset,
       },
     });
     return y;
   },
-  backward: ({ grad, inputs: [, index] }) => [gather(grad, index!), undefined],
-  reference: ([x, index], { rows }) => {
-    const width = x!.data.length / index!.data.length;
-    return {
-      shape: [rows, ...x!.shape.slice(1)],
-      data: build([rows, width], ([r, j]) =>
-        index!.data.reduce(
-          (total, target, i) => (target === r ? total + x!.data[i * width + j!]! : total),
-          0,
-        ),
-      ).data,
-    };
-  },
+  backward: ({ grad, inputs: [, index] }) => [gather(grad, index), undefined],
+  reference: ([x, index], { rows }) =>
+    build([rows, ...x.shape.slice(1)], ([row, ...at]) =>
+      index.data.reduce((sum, target, i) => (target === row ? sum + valueAt(x, [i, ...at]) : sum), 0),
+    ),
   cases: [
     { inputs: [{ shape: [33, 5] }, { shape: [33], dtype: 'u32', below: 7 }], attrs: { rows: 7 } },
     { inputs: [{ shape: [1, 3] }, { shape: [1], dtype: 'u32', below: 1 }], attrs: { rows: 2 } },
@@ -85,8 +72,8 @@ const scatterAddOp = defineOp<{ rows: number }>({
 });
 
 /**
- * Rows of a table: table [r, ...d] of any dtype, index [n] (u32) → [n, ...d]. An index past the table reads its last
- * row. The gradient of the table is a scatter-add.
+ * Rows of a table: table [r, ...d] of any dtype, index [n] (u32) → [n, ...d]. An index past the end of the table reads
+ * its last row. The gradient of the table is a scatter-add.
  * @throws EliError `DTYPE` unless the index is u32, `SHAPE` unless it is one-dimensional.
  */
 export function gather(table: Tensor, index: Tensor): Tensor {
@@ -94,26 +81,28 @@ export function gather(table: Tensor, index: Tensor): Tensor {
   return gatherOp([contiguous(table), contiguous(index)], null);
 }
 
-/** [n, ...d] rows summed into `rows` rows by index [n] (u32) → [rows, ...d]; the order of addition is fixed. */
+/**
+ * The rows of x [n, ...d] summed into `rows` rows by index [n] (u32) → [rows, ...d]; the order of addition is fixed.
+ * @throws EliError `DTYPE`, `SHAPE` unless there is one index per row.
+ */
 export function scatterAdd(x: Tensor, index: Tensor, rows: number): Tensor {
   checkIndex('scatterAdd', index);
   floatDType('scatterAdd', x);
-  if (x.shape[0] !== index.shape[0]) {
-    throw new EliError(
-      'SHAPE',
-      `scatterAdd: ${showShape(x.shape)} rows and ${showShape(index.shape)} indices differ`,
-    );
-  }
+  expectShape(
+    'scatterAdd: the index',
+    index.shape,
+    [x.shape[0]],
+    `one index per row of x ${showShape(x.shape)}`,
+  );
   return scatterAddOp([contiguous(x), contiguous(index)], { rows });
 }
 
 function checkIndex(op: string, index: Tensor): void {
   checkDType(op, index, 'u32');
-  if (index.rank !== 1)
-    throw new EliError('SHAPE', `${op}: the index has shape ${showShape(index.shape)}, not [n]`);
+  expectShape(`${op}: the index`, index.shape, ['n']);
 }
 
-/** Numbers as f32: of u32 or i32 exact up to 2^24, without a gradient; f16 exactly. */
+/** The numbers as f32: u32 and i32 exactly up to 2^24 and without a gradient, f16 exactly. */
 export function toFloat(x: Tensor): Tensor {
   return cast(x, 'f32');
 }

@@ -4,7 +4,7 @@ import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { div, mul, sub } from './binary.ts';
 import { cast } from './core/cast.ts';
-import { defineOp, type Tolerance } from './core/define.ts';
+import { caseOf, defineOp, EXP_LOG } from './core/define.ts';
 import { build, valueAt } from './core/ndarray.ts';
 import { gather } from './gather.ts';
 import { mean, sum } from './reduce.ts';
@@ -12,12 +12,13 @@ import { logSoftmax, logSumExpRow, softmax } from './softmax.ts';
 import { neg } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 
-function launch(backward: boolean, logits: Tensor, target: Tensor, grad: Tensor | undefined): Tensor {
+/** Losses of the rows; if their gradient `grad` is given, the gradient of the logits instead. */
+function launch(logits: Tensor, target: Tensor, grad?: Tensor): Tensor {
   const [rows, n] = logits.shape as [number, number];
-  const y = empty(logits.engine, backward ? [rows, n] : [rows]);
+  const y = empty(logits.engine, grad === undefined ? [rows] : [rows, n]);
   logits.engine.run('loss/cross_entropy.wgsl', {
     storages: [logits.storage, target.storage, (grad ?? logits).storage, y.storage],
-    overrides: { BACKWARD: backward ? 1 : 0 },
+    overrides: { BACKWARD: grad === undefined ? 0 : 1 },
     params: {
       rows,
       n,
@@ -31,15 +32,13 @@ function launch(backward: boolean, logits: Tensor, target: Tensor, grad: Tensor 
   return y;
 }
 
-const TOLERANCE: Tolerance = { abs: 3e-6, rel: 1e-5 };
-const NOTE = 'WGSL allows exp 3 + 2|x| ulp and log an absolute error of 2^-21';
 const LOGITS = { shape: [7, 5], range: [-4, 4] as const };
 const TARGET = { shape: [7], dtype: 'u32' as const, below: 5 };
 
 const crossEntropyRows = defineOp<null>({
   name: 'crossEntropyRows',
   dense: true,
-  forward: ([logits, target]) => launch(false, logits!, target!, undefined),
+  forward: ([logits, target]) => launch(logits!, target!),
   backward: ({ grad, inputs: [logits, target] }) => [
     crossEntropyBackward([logits!, target!, grad], null),
     undefined,
@@ -47,17 +46,16 @@ const crossEntropyRows = defineOp<null>({
   plain: ([logits, target]) => neg(pick(logSoftmax(logits!), target!)),
   reference: ([x, t]) =>
     build([x!.shape[0]!], ([r]) => logSumExpRow(x!, [r!, 0]) - valueAt(x!, [r!, t!.data[r!]!])),
-  cases: [{ inputs: [LOGITS, TARGET], attrs: null }],
-  bench: [{ inputs: [{ shape: [8192, 100] }, { shape: [8192], dtype: 'u32', below: 100 }], attrs: null }],
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  cases: [caseOf(null, LOGITS, TARGET)],
+  bench: [caseOf(null, [8192, 100], { shape: [8192], dtype: 'u32', below: 100 })],
+  tolerance: EXP_LOG,
   cost: ([x]) => ({ flops: 4 * sizeOf(x!), bytes: 4 * sizeOf(x!) }),
 });
 
 const crossEntropyBackward = defineOp<null>({
   name: 'crossEntropyBackward',
   dense: [0, 1],
-  forward: ([logits, target, grad]) => launch(true, logits!, target!, grad!),
+  forward: ([logits, target, grad]) => launch(logits!, target!, grad),
   // With p = softmax and u the incoming gradient: ∂/∂logits = g p (u - Σ u p), ∂/∂g = Σ u (p - onehot).
   backward: ({ grad: u, inputs: [logits, target, g], needs }) => {
     const p = softmax(logits!);
@@ -75,9 +73,8 @@ const crossEntropyBackward = defineOp<null>({
       const probability = Math.exp(valueAt(x!, [r!, i!]) - logSumExpRow(x!, [r!, i!]));
       return (probability - (t!.data[r!] === i ? 1 : 0)) * g!.data[r!]!;
     }),
-  cases: [{ inputs: [LOGITS, TARGET, { shape: [7] }], attrs: null }],
-  tolerance: TOLERANCE,
-  toleranceNote: NOTE,
+  cases: [caseOf(null, LOGITS, TARGET, [7])],
+  tolerance: EXP_LOG,
   cost: ([x]) => ({ flops: 5 * sizeOf(x!), bytes: 8 * sizeOf(x!) }),
 });
 
@@ -99,20 +96,19 @@ export function oneHot(index: Tensor, classes: number): Tensor {
 }
 
 /**
- * Mean softmax cross-entropy: logits [n, classes], target [n] (u32 class indices) → a scalar. With `weight`
- * [classes], the weighted mean: each row counts by the weight of its target, divided by the sum of those weights.
- * A target outside 0..classes-1 makes the loss NaN. Logits of f16 are cast: the loss is f32.
+ * Mean softmax cross-entropy of logits [n, classes] and target [n] (u32 class indices), a scalar. `weight` [classes]
+ * makes it a weighted mean: each row has the weight of its target. A target outside 0..classes-1 makes the loss NaN.
+ * Logits of f16 are cast: the loss is f32.
  * @throws EliError `SHAPE`, `DTYPE`.
  */
 export function crossEntropy(logits: Tensor, target: Tensor, weight?: Tensor): Tensor {
   floatDType('crossEntropy', logits);
   checkDType('crossEntropy', target, 'u32');
   if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
-    throw new EliError(
-      'SHAPE',
-      `crossEntropy: logits ${showShape(logits.shape)} and target ${showShape(target.shape)} do not fit`,
-      { hint: 'logits are [n, classes], targets [n]' },
-    );
+    const shapes = `logits ${showShape(logits.shape)} and target ${showShape(target.shape)}`;
+    throw new EliError('SHAPE', `crossEntropy: ${shapes} do not fit`, {
+      hint: 'logits are [n, classes], targets [n]',
+    });
   }
   const rows = crossEntropyRows([contiguous(cast(logits, 'f32')), contiguous(target)], null);
   if (weight === undefined) return mean(rows);

@@ -1,4 +1,3 @@
-import type { SubgroupMatrix } from '../gpu/adapter.ts';
 import { empty } from '../tensor/create.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { ELEMENT_BYTES, storedAs, Tensor } from '../tensor/tensor.ts';
@@ -9,7 +8,9 @@ import {
   operandOf,
   type Problem,
   sizeBucket,
+  type Tile,
   type Variant,
+  variantsOf,
 } from './core/variants.ts';
 import { sumPartsInto } from './reduce.ts';
 import { copyInto } from './views.ts';
@@ -33,7 +34,7 @@ interface MatmulProblem extends Problem {
   readonly batchInner: number;
 }
 
-/** The product of two tensors over `batch`, their common batch dimensions: at most two. */
+/** The product of two tensors whose batch dimensions broadcast to `batch`: at most two dimensions. */
 export function matmulProblem(
   a: Tensor,
   b: Tensor,
@@ -43,13 +44,12 @@ export function matmulProblem(
 ): MatmulProblem {
   const matrix = (x: Tensor): Matrix => {
     const strides = broadcastStrides(x, [...batch, ...x.shape.slice(-2)]);
-    const [batchOuter = 0, inner = 0] = [undefined, undefined, ...strides.slice(0, -2)].slice(-2);
     return {
       ...operandOf(x),
       row: strides.at(-2)!,
       column: strides.at(-1)!,
-      batch: inner,
-      batchOuter,
+      batch: strides.at(-3) ?? 0,
+      batchOuter: strides.at(-4) ?? 0,
     };
   };
   return {
@@ -63,19 +63,11 @@ export function matmulProblem(
   };
 }
 
-/** How a kernel cuts C: elements of C that one workgroup covers, and what sets its tile. */
-interface Tile {
-  readonly rows: number;
-  readonly columns: number;
-  readonly consts?: Readonly<Record<string, number>>;
-  readonly overrides?: Readonly<Record<string, number>>;
-}
-
-function run(file: string, problem: MatmulProblem, tile: Tile): void {
-  const { m, n, k, output, batch } = problem;
+const variant = variantsOf((problem: MatmulProblem, tile: Tile) => {
+  const { m, n, k, output, batch, batchInner } = problem;
   const [a, b, bias] = problem.inputs;
   const { engine } = output.storage;
-  engine.run(file, {
+  engine.run(tile.file, {
     storages: [a.storage, b.storage, (bias ?? b).storage, output.storage],
     overrides: tile.overrides ?? {},
     consts: { ...tile.consts, ...storedAs({ Real: a.dtype, Result: output.dtype }) },
@@ -84,7 +76,7 @@ function run(file: string, problem: MatmulProblem, tile: Tile): void {
       m,
       n,
       k,
-      batch_inner: problem.batchInner,
+      batch_inner: batchInner,
       offset_a: a.offset,
       offset_b: b.offset,
       batch_a: a.batch,
@@ -101,138 +93,94 @@ function run(file: string, problem: MatmulProblem, tile: Tile): void {
     },
     groups: [Math.ceil(n / tile.columns), Math.ceil(m / tile.rows), batch],
   });
-}
+});
 
 type MatmulVariant = Variant<MatmulProblem>;
 
 /** Tiles in registers only: WX × WY invocations of TM × TN. Any strides. */
 function registers(WX: number, WY: number, TM: number, TN: number): MatmulVariant {
   const tile = { rows: WY * TM, columns: WX * TN, overrides: { WX, WY }, consts: { TM, TN } };
-  return {
-    name: `registers ${tile.rows}×${tile.columns} of ${TM}×${TN}`,
-    supports: () => true,
-    launch: (problem) => run('matmul/matmul.wgsl', problem, tile),
-  };
+  const name = `registers ${tile.rows}×${tile.columns} of ${TM}×${TN}`;
+  return variant(name, () => ({ file: 'matmul/matmul.wgsl', ...tile }));
 }
 
-/** One subgroup a tile of TM rows; operands go round by shuffles. */
+/** One subgroup per tile of TM rows; operands are passed round by shuffles. */
 function subgroup(TM: number, TN: number): MatmulVariant {
-  return {
-    name: `subgroup ${TM}×${TN}`,
-    supports: ({ output }) => output.storage.engine.subgroupLanes !== undefined,
-    launch: (problem) => {
-      const LANES = problem.output.storage.engine.subgroupLanes!;
-      run('matmul/matmul_subgroup.wgsl', problem, {
-        rows: TM,
-        columns: LANES * TN,
-        consts: { TM, TN, LANES },
-      });
-    },
-  };
+  return variant(`subgroup ${TM}×${TN}`, (_, LANES) => {
+    if (LANES === undefined) return undefined;
+    return { file: 'matmul/matmul_subgroup.wgsl', rows: TM, columns: LANES * TN, consts: { TM, TN, LANES } };
+  });
 }
 
-/** Whether a matrix can be read by vectors of `size` along its dense direction; which one that is. */
-function vectorDirection(x: Matrix, rows: number, columns: number, size = 4): 'row' | 'column' | undefined {
+type Direction = 'row' | 'column' | undefined;
+
+/** The dense direction of a matrix, if it can be read by vectors of `size` along it. */
+function vectorDirection(x: Matrix, rows: number, columns: number, size = 4): Direction {
   if ([x.offset, x.batch, x.batchOuter].some((n) => n % size !== 0)) return undefined;
   if (x.column === 1 && columns % size === 0 && x.row % size === 0) return 'row';
   return x.row === 1 && rows % size === 0 && x.column % size === 0 ? 'column' : undefined;
 }
 
-/** As `subgroup`, for a B with dense rows: TV vectors of four columns a lane. */
+/** The overrides of kernels that read A and B by vectors; undefined where either cannot. */
+function vectorOverrides(a: Direction, b: Direction) {
+  if (a === undefined || b === undefined) return undefined;
+  return { A_ALONG_K: a === 'row' ? 1 : 0, B_ALONG_K: b === 'column' ? 1 : 0 };
+}
+
+/** As `subgroup`, for a B with dense rows: TV vectors of four columns per lane. */
 function subgroupVec4(TM: number, TV: number): MatmulVariant {
-  return {
-    name: `subgroup vec4 ${TM}×${4 * TV}`,
-    supports: ({ inputs: [, b], output, n, k }) =>
-      output.storage.engine.subgroupLanes !== undefined &&
-      output.offset % 4 === 0 &&
-      vectorDirection(b, k, n) === 'row',
-    launch: (problem) => {
-      const LANES = problem.output.storage.engine.subgroupLanes!;
-      run('matmul/matmul_subgroup_vec4.wgsl', problem, {
-        rows: TM,
-        columns: 4 * LANES * TV,
-        consts: { TM, TV, LANES },
-      });
-    },
-  };
+  const file = 'matmul/matmul_subgroup_vec4.wgsl';
+  return variant(`subgroup vec4 ${TM}×${4 * TV}`, ({ inputs: [, b], output, n, k }, LANES) => {
+    if (LANES === undefined || output.offset % 4 !== 0) return undefined;
+    if (vectorDirection(b, k, n) !== 'row') return undefined;
+    return { file, rows: TM, columns: 4 * LANES * TV, consts: { TM, TV, LANES } };
+  });
 }
 
 /** Tiles in workgroup memory, TK values of k at a time; vector loads, two buffers. */
 function tiled(WX: number, WY: number, TM: number, TN: number, TK: number): MatmulVariant {
-  const rows = WY * TM;
-  const columns = WX * TN;
-  const directions = ({ inputs: [a, b], m, n, k }: MatmulProblem) =>
-    [vectorDirection(a, m, k), vectorDirection(b, k, n)] as const;
-  // Two buffers of f32; a row of a slice is one vector longer than it holds.
-  const bytes = 2 * 4 * (TK + 4) * (rows + columns);
-  return {
-    name: `tiled ${rows}×${columns} of ${TM}×${TN}`,
-    supports: (problem) =>
-      !directions(problem).includes(undefined) &&
-      problem.output.storage.engine.device.limits.maxComputeWorkgroupStorageSize >= bytes,
-    launch: (problem) => {
-      const [a, b] = directions(problem);
-      run('matmul/matmul_tiled.wgsl', problem, {
-        rows,
-        columns,
-        consts: { WX, WY, TM, TN, TK },
-        overrides: { A_ALONG_K: a === 'row' ? 1 : 0, B_ALONG_K: b === 'column' ? 1 : 0 },
-      });
-    },
-  };
+  const tile = { rows: WY * TM, columns: WX * TN, consts: { WX, WY, TM, TN, TK } };
+  // Two buffers of f32; a row of a slice is padded by one vector.
+  const bytes = 2 * 4 * (TK + 4) * (tile.rows + tile.columns);
+  const name = `tiled ${tile.rows}×${tile.columns} of ${TM}×${TN}`;
+  return variant(name, ({ inputs: [a, b], output, m, n, k }) => {
+    const { limits } = output.storage.engine.device;
+    const overrides = vectorOverrides(vectorDirection(a, m, k), vectorDirection(b, k, n));
+    if (overrides === undefined || bytes > limits.maxComputeWorkgroupStorageSize) return undefined;
+    return { file: 'matmul/matmul_tiled.wgsl', ...tile, overrides };
+  });
 }
 
-/** The product of subgroup matrices that this engine has for operands of a type, with sums in f32. */
-function subgroupMatrixOf({ inputs: [a], output }: MatmulProblem): SubgroupMatrix | undefined {
-  const { adapter, subgroupLanes } = output.storage.engine;
-  if (subgroupLanes === undefined) return undefined;
-  return adapter.subgroupMatrices.find(
-    (one) => one.componentType === a.dtype && one.resultComponentType === 'f32',
-  );
-}
-
-/** Loads of subgroup matrices want 16 bytes at a time. */
+/** Subgroup matrices are loaded 16 bytes at a time. */
 const MATRIX_BYTES = 16;
 
 /**
- * As `vectorDirection`, for matrices whose rows (or columns) do not overlap: Dawn raises a stride that is smaller than a
- * subgroup matrix is wide, such as that of a repeated row.
+ * As `vectorDirection`, for matrices whose rows (or columns) do not overlap: Dawn rejects a stride below the width of a
+ * subgroup matrix, such as that of a repeated row.
  */
-function apart(x: Matrix, rows: number, columns: number, size: number): 'row' | 'column' | undefined {
+function apart(x: Matrix, rows: number, columns: number, size: number): Direction {
   const direction = vectorDirection(x, rows, columns, size);
   const enough = direction === 'row' ? x.row >= columns : x.column >= rows;
   return enough ? direction : undefined;
 }
 
-/** One subgroup TM × TN subgroup matrices (tensor cores). */
+/** TM × TN subgroup matrices per subgroup (tensor cores), with sums in f32. */
 function matrices(TM: number, TN: number): MatmulVariant {
-  const directions = ({ inputs: [a, b], m, n, k }: MatmulProblem) => {
+  return variant(`subgroup matrices ${TM}×${TN}`, ({ inputs: [a, b], output, m, n, k }, LANES) => {
+    const matrix = output.storage.engine.adapter.subgroupMatrices.find(
+      (one) => one.componentType === a.dtype && one.resultComponentType === 'f32',
+    );
+    if (LANES === undefined || matrix === undefined) return undefined;
+    const { M, N, K } = matrix;
     const size = MATRIX_BYTES / ELEMENT_BYTES[a.dtype];
-    return [apart(a, m, k, size), apart(b, k, n, size)] as const;
-  };
-  return {
-    name: `subgroup matrices ${TM}×${TN}`,
-    supports: (problem) => {
-      const { m, n, k } = problem;
-      const matrix = subgroupMatrixOf(problem);
-      if (matrix === undefined || directions(problem).includes(undefined)) return false;
-      return m >= matrix.M && n >= matrix.N && k % matrix.K === 0;
-    },
-    launch: (problem) => {
-      const { M, N, K } = subgroupMatrixOf(problem)!;
-      const LANES = problem.output.storage.engine.subgroupLanes!;
-      const [a, b] = directions(problem);
-      run('matmul/matmul_matrices.wgsl', problem, {
-        rows: TM * M,
-        columns: TN * N,
-        consts: { M, N, K, TM, TN, LANES },
-        overrides: { A_ALONG_K: a === 'row' ? 1 : 0, B_ALONG_K: b === 'column' ? 1 : 0 },
-      });
-    },
-  };
+    const overrides = vectorOverrides(apart(a, m, k, size), apart(b, k, n, size));
+    if (overrides === undefined || m < M || n < N || k % K !== 0) return undefined;
+    const consts = { M, N, K, TM, TN, LANES };
+    return { file: 'matmul/matmul_matrices.wgsl', rows: TM * M, columns: TN * N, consts, overrides };
+  });
 }
 
-/** Lays B out with dense rows first, for variants that load vectors of it: a small part of the work for many rows. */
+/** Copies B to dense rows first, for variants that load vectors of it: little work compared with many rows of A. */
 function copying(base: MatmulVariant): MatmulVariant {
   const dense = (problem: MatmulProblem, b: Operand): MatmulProblem => {
     const [a, , bias] = problem.inputs;
@@ -244,16 +192,10 @@ function copying(base: MatmulVariant): MatmulVariant {
     supports: (problem) =>
       problem.batch === 1 && base.supports(dense(problem, { ...problem.inputs[1], offset: 0 })),
     launch: (problem) => {
-      const { k, n } = problem;
       const { storage, offset, dtype, row, column } = problem.inputs[1];
-      const b = new Tensor({
-        storage: storage.retain(),
-        shape: [k, n],
-        strides: [row, column],
-        offset,
-        dtype,
-      });
-      const copy = empty(storage.engine, [k, n], dtype);
+      const shape = [problem.k, problem.n];
+      const b = new Tensor({ storage: storage.retain(), shape, strides: [row, column], offset, dtype });
+      const copy = empty(storage.engine, shape, dtype);
       copyInto(b, copy, copy.strides, 0);
       base.launch(dense(problem, operandOf(copy)));
       b.dispose();
@@ -262,32 +204,25 @@ function copying(base: MatmulVariant): MatmulVariant {
   };
 }
 
-/** Elements of C for which a workgroup each can still pay. */
+/** Most elements of C for which one workgroup each pays. */
 const MAX_VECTOR_RESULTS = 1 << 14;
 
-/** A workgroup an element of C: a matrix times a vector, or a few of them. */
+/** One workgroup per element of C: a matrix times a vector, or a few of them. */
 function vector(THREADS: number): MatmulVariant {
-  return {
-    name: `vector ${THREADS}`,
-    supports: ({ m, n }) => m * n <= MAX_VECTOR_RESULTS,
-    launch: (problem) =>
-      run('matmul/matmul_vector.wgsl', problem, {
-        rows: 1,
-        columns: 1,
-        overrides: { THREADS, ROWS: 1 },
-      }),
-  };
+  const tile = { rows: 1, columns: 1, overrides: { THREADS, ROWS: 1 } };
+  return variant(`vector ${THREADS}`, ({ m, n }) =>
+    m * n <= MAX_VECTOR_RESULTS ? { file: 'matmul/matmul_vector.wgsl', ...tile } : undefined,
+  );
 }
 
-/** Values of k below which a part of a sum is not worth a separate pass. */
+/** Fewest values of k that are worth a separate part. */
 const MIN_PART = 64;
 
-/** Cuts the sum over k into `parts` that run side by side, then adds them in order: for few results and long sums. */
+/** Cuts the sum over k into `parts` that run in parallel, then adds them in order: for few results and long sums. */
 function splitK(parts: number, base: MatmulVariant): MatmulVariant {
   const partial = (problem: MatmulProblem, output: Operand): MatmulProblem => {
-    const { inputs, k } = problem;
-    const [a, b] = inputs;
-    const part = k / parts;
+    const [a, b] = problem.inputs;
+    const part = problem.k / parts;
     const cut = [{ ...a, batch: part * a.column }, { ...b, batch: part * b.row }, undefined] as const;
     return { ...problem, inputs: cut, output, k: part, batch: parts, batchInner: parts };
   };
@@ -296,13 +231,8 @@ function splitK(parts: number, base: MatmulVariant): MatmulVariant {
     supports: (problem) => {
       const { batch, inputs, k, output } = problem;
       // The sum of the parts goes to the start of a buffer.
-      const cuts =
-        output.offset === 0 &&
-        batch === 1 &&
-        inputs[2] === undefined &&
-        k % parts === 0 &&
-        k / parts >= MIN_PART;
-      return cuts && base.supports(partial(problem, problem.output));
+      if (output.offset !== 0 || batch !== 1 || inputs[2] !== undefined) return false;
+      return k % parts === 0 && k / parts >= MIN_PART && base.supports(partial(problem, output));
     },
     launch: (problem) => {
       const { m, n, output } = problem;
@@ -331,14 +261,14 @@ const TILED = {
   large: tiled(16, 16, 8, 8, 8),
 };
 
-/** Products below which a kernel that compiles in half the time is worth more than a faster one. */
+/** Products below which a kernel that compiles in half the time beats a faster one. */
 const MIN_PRODUCTS = 1 << 20;
-/** Rows of A from which on a copy of B pays. */
+/** Fewest rows of A for which a copy of B pays. */
 const MIN_ROWS_TO_COPY = 64;
 
 /**
- * Without measurements: on a software device loads cost most, so there the operand rows go round by subgroup shuffles.
- * On a GPU large products go through workgroup memory, and smaller tiles give more invocations.
+ * The variant without measurements. On a software device loads cost most, so operand rows are passed round by subgroup
+ * shuffles. On a GPU large products go through workgroup memory, and smaller tiles give more invocations.
  */
 function rule(problem: MatmulProblem): MatmulVariant {
   const { m, n, k, batch } = problem;
@@ -355,7 +285,7 @@ function rule(problem: MatmulProblem): MatmulVariant {
   return tile.supports(problem) ? tile : REGISTERS.large;
 }
 
-/** How an operand lies: `n` with dense rows, `t` with dense columns, `s` with neither. */
+/** Layout of an operand: `n` with dense rows, `t` with dense columns, `s` with neither. */
 function layoutOf(x: Matrix): string {
   return x.column === 1 ? 'n' : x.row === 1 ? 't' : 's';
 }

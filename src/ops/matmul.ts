@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
-import { broadcastShapes, denseStrides, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
+import { broadcastShapes, denseStrides, type Shape, sameShape, showShape, sizeOf } from '../tensor/shape.ts';
 import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add } from './core/arithmetic.ts';
 import { cast, checkParameters } from './core/cast.ts';
@@ -13,7 +13,7 @@ import { MATMUL, matmulProblem } from './matmul-launch.ts';
 import { sumAs, sumTo } from './reduce.ts';
 import { contiguous, transpose } from './views.ts';
 
-/** f32 sums of up to a few hundred products of numbers of size 1. */
+/** f32 sums of up to a few hundred products of numbers near 1. */
 const TOLERANCE: Tolerance = { abs: 2e-5, rel: 1e-5 };
 
 function launch(a: Tensor, b: Tensor, bias: Tensor | undefined, batch: Shape, dtype: FloatDType): Tensor {
@@ -29,36 +29,32 @@ interface Attrs {
 
 const matmulOp = defineOp<Attrs>({
   name: 'matmul',
-  forward: ([a, b], { dtype = floatDType('matmul', a!) }) => {
-    floatDType('matmul', a!, b!);
-    if (a!.rank < 2 || b!.rank < 2 || a!.shape.at(-1) !== b!.shape.at(-2)) {
-      throw new EliError(
-        'SHAPE',
-        `matmul: ${showShape(a!.shape)} and ${showShape(b!.shape)} do not multiply`,
-        { hint: 'the last dimension of the first must equal the last but one of the second' },
-      );
+  forward: ([a, b], { dtype = floatDType('matmul', a) }) => {
+    floatDType('matmul', a, b);
+    if (a.rank < 2 || b.rank < 2 || a.shape.at(-1) !== b.shape.at(-2)) {
+      throw new EliError('SHAPE', `matmul: ${showShape(a.shape)} and ${showShape(b.shape)} do not multiply`, {
+        hint: 'the last dimension of the first must equal the second-to-last of the second',
+      });
     }
-    const batch = broadcastShapes('matmul', a!.shape.slice(0, -2), b!.shape.slice(0, -2));
-    // The kernel walks two batch dimensions; more are merged by copying.
-    return batch.length <= 2
-      ? launch(a!, b!, undefined, batch, dtype)
-      : launchManyBatches(a!, b!, batch, dtype);
+    const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+    // The kernel walks two batch dimensions; more are merged by a copy.
+    return batch.length <= 2 ? launch(a, b, undefined, batch, dtype) : launchManyBatches(a, b, batch, dtype);
   },
   backward: ({ grad: given, inputs: [a, b], needs }) => {
-    const grad = cast(given, floatDType('matmul', a!));
+    const grad = cast(given, floatDType('matmul', a));
     return [
-      needs[0] === true ? sumTo(matmul(grad, transpose(b!)), a!.shape) : undefined,
-      needs[1] === true ? sumTo(matmul(transpose(a!), grad), b!.shape) : undefined,
+      needs[0] ? sumTo(matmul(grad, transpose(b)), a.shape) : undefined,
+      needs[1] ? sumTo(matmul(transpose(a), grad), b.shape) : undefined,
     ];
   },
   reference: ([a, b]) => {
-    const batch = broadcastShapes('matmul', a!.shape.slice(0, -2), b!.shape.slice(0, -2));
-    const k = a!.shape.at(-1)!;
-    return build([...batch, a!.shape.at(-2)!, b!.shape.at(-1)!], (index) => {
+    const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+    const k = a.shape.at(-1)!;
+    return build([...batch, a.shape.at(-2)!, b.shape.at(-1)!], (index) => {
       const head = index.slice(0, -2);
       let total = 0;
       for (let i = 0; i < k; i++) {
-        total += atBroadcast(a!, [...head, index.at(-2)!, i]) * atBroadcast(b!, [...head, i, index.at(-1)!]);
+        total += atBroadcast(a, [...head, index.at(-2)!, i]) * atBroadcast(b, [...head, i, index.at(-1)!]);
       }
       return total;
     });
@@ -74,7 +70,7 @@ const matmulOp = defineOp<Attrs>({
   half: true,
   tolerance: TOLERANCE,
   bench: [64, 256, 512, 1024].map((n) => ({ inputs: [{ shape: [n, n] }, { shape: [n, n] }], attrs: {} })),
-  cost: ([a], c) => ({ flops: 2 * sizeOf(c) * a!.at(-1)!, bytes: 4 * (sizeOf(a!) + sizeOf(c)) }),
+  cost: ([a], c) => ({ flops: 2 * sizeOf(c) * a.at(-1)!, bytes: 4 * (sizeOf(a) + sizeOf(c)) }),
 });
 
 function launchManyBatches(a: Tensor, b: Tensor, batch: Shape, dtype: FloatDType): Tensor {
@@ -90,8 +86,9 @@ function launchManyBatches(a: Tensor, b: Tensor, batch: Shape, dtype: FloatDType
 }
 
 /**
- * Matrix product [..., m, k] × [..., k, n] → [..., m, n]; batch dimensions broadcast, transposed views cost nothing. Both
- * f32 or both f16, and the result so too; sums are f32.
+ * Matrix product [..., m, k] × [..., k, n] → [..., m, n]; batch dimensions broadcast, transposed views cost nothing.
+ * Operands and result are all f32 or all f16; sums are f32.
+ * @throws EliError `SHAPE`, `DTYPE`.
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   return matmulOp([a, b], {});
@@ -100,23 +97,22 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
 const linearOp = defineOp<null>({
   name: 'linear',
   forward: ([x, weight, bias]) => {
-    const { engine } = x!;
-    const dtype = floatDType('linear', x!);
+    const { engine } = x;
+    const dtype = floatDType('linear', x);
     return engine.tidy(() =>
-      noGrad(engine, () => launch(x!, transpose(cast(weight!, dtype)), cast(bias!, dtype), [], dtype)),
+      noGrad(engine, () => launch(x, transpose(cast(weight, dtype)), cast(bias, dtype), [], dtype)),
     );
   },
   backward: ({ grad, inputs: [x, weight, bias], needs }) => [
-    needs[0] === true ? matmul(grad, cast(weight!, floatDType('linear', x!))) : undefined,
-    needs[1] === true ? matmulOp([transpose(grad), x!], { dtype: floatDType('linear', weight!) }) : undefined,
-    needs[2] === true ? sumAs(grad, [0], floatDType('linear', bias!)) : undefined,
+    needs[0] ? matmul(grad, cast(weight, floatDType('linear', x))) : undefined,
+    needs[1] ? matmulOp([transpose(grad), x], { dtype: floatDType('linear', weight) }) : undefined,
+    needs[2] ? sumAs(grad, [0], floatDType('linear', bias)) : undefined,
   ],
-  plain: ([x, weight, bias]) => add(matmul(x!, transpose(weight!)), bias!),
+  plain: ([x, weight, bias]) => add(matmul(x, transpose(weight)), bias),
   reference: ([x, weight, bias]) =>
-    build([x!.shape[0]!, weight!.shape[0]!], ([row, out]) => {
-      let total = bias!.data[out!]!;
-      for (let i = 0; i < x!.shape[1]!; i++)
-        total += atBroadcast(x!, [row!, i]) * atBroadcast(weight!, [out!, i]);
+    build([x.shape[0], weight.shape[0]], ([row, out]) => {
+      let total = bias.data[out];
+      for (let i = 0; i < x.shape[1]; i++) total += atBroadcast(x, [row, i]) * atBroadcast(weight, [out, i]);
       return total;
     }),
   cases: [
@@ -127,7 +123,7 @@ const linearOp = defineOp<null>({
   half: true,
   tolerance: TOLERANCE,
   bench: [{ inputs: [{ shape: [128, 784] }, { shape: [512, 784] }, { shape: [512] }], attrs: null }],
-  cost: ([x], y) => ({ flops: 2 * sizeOf(y) * x![1]!, bytes: 4 * (sizeOf(x!) + sizeOf(y)) }),
+  cost: ([x], y) => ({ flops: 2 * sizeOf(y) * x[1], bytes: 4 * (sizeOf(x) + sizeOf(y)) }),
 });
 
 /**
@@ -136,13 +132,8 @@ const linearOp = defineOp<null>({
  * @throws EliError `SHAPE` naming all three shapes, `DTYPE`.
  */
 export function linear(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
-  if (
-    x.rank !== 2 ||
-    weight.rank !== 2 ||
-    x.shape[1] !== weight.shape[1] ||
-    bias.rank !== 1 ||
-    bias.shape[0] !== weight.shape[0]
-  ) {
+  const [inputs, outputs] = [x.shape[1], weight.shape[0]];
+  if (x.rank !== 2 || !sameShape(weight.shape, [outputs, inputs]) || !sameShape(bias.shape, [outputs])) {
     throw new EliError(
       'SHAPE',
       `linear: x ${showShape(x.shape)}, weight ${showShape(weight.shape)} and bias ${showShape(bias.shape)} do not fit`,

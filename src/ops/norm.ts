@@ -1,45 +1,43 @@
 import { isRecording } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import { launch1d } from '../tensor/create.ts';
-import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
+import { expectShape, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add, div, greater, mul, sub } from './binary.ts';
 import { checkImage } from './conv-window.ts';
 import { cast } from './core/cast.ts';
-import { caseOf, defineOp, type Tolerance } from './core/define.ts';
-import { build, type NdArray, ravel } from './core/ndarray.ts';
+import { caseOf, defineOp } from './core/define.ts';
+import type { NdArray } from './core/ndarray.ts';
 import { toFloat } from './gather.ts';
 import { launchBackward, launchMoments, launchNormalize, type NormAttrs, planes } from './norm-launch.ts';
 import { mean, sum } from './reduce.ts';
 import { affine, neg, relu, sqrt } from './unary.ts';
 import { contiguous, reshape } from './views.ts';
 
-/** Statistics that a normalisation keeps while it trains, and evaluates with; each [channels] but the last. */
+/** Statistics that a normalisation accumulates in training and uses in evaluation: mean and variance are [channels]. */
 export interface RunningStatistics {
   readonly mean: Tensor;
   readonly variance: Tensor;
-  /** Minibatches seen, one number. */
+  /** Mini-batches seen: one number. */
   readonly batches: Tensor;
 }
 
-/** Settings of batch normalisation, and what is fused with it. */
+/** Settings of batch normalisation and of the operations fused with it. */
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly epsilon?: number;
-  /** Added after the normalisation, before the ReLU: what a shortcut around the layer brings, in the shape of `x`. */
+  /** Added after the normalisation, before the ReLU: the output of a shortcut, in the shape of `x`. */
   readonly residual?: Tensor | undefined;
-  /** Whether negative results become 0. Default false. */
+  /** Whether to set negative results to 0. Default false. */
   readonly relu?: boolean;
 }
 
 const AXES = [0, 2, 3];
-/** f32 sums over planes, one division by a standard deviation; of gradients also differences of nearly equal sums. */
-const TOLERANCE: Tolerance = { abs: 2e-5, rel: 1e-5 };
 
 /** [channels] as [1, channels, 1, 1]. */
 const perChannel = (t: Tensor): Tensor => reshape(t, [1, -1, 1, 1]);
 
-/** What the output's gradient is before the ReLU. */
+/** The gradient before the ReLU. */
 const beforeRelu = (dy: Tensor, y: Tensor, relu: boolean): Tensor =>
   relu ? mul(dy, greater(y, affine(y, 0, 0))) : dy;
 
@@ -53,9 +51,7 @@ function standardised(x: Tensor, epsilon: number): { normalized: Tensor; deviati
 /** Scale, shift, the sum with the residual and the ReLU as separate ops. */
 function finished(
   normalized: Tensor,
-  weight: Tensor,
-  bias: Tensor,
-  residual: Tensor | undefined,
+  [, weight, bias, residual]: readonly Tensor[],
   withRelu: boolean,
 ): Tensor {
   const y = add(mul(normalized, perChannel(weight)), perChannel(bias));
@@ -63,52 +59,45 @@ function finished(
   return withRelu ? relu(total) : total;
 }
 
-/** The same gradients made of ops, which compute in f32. */
+/** The gradients of `launchBackward` made of ops, which compute in f32 and are differentiable. */
 function composedBackward(
   dy: Tensor,
-  given: Tensor,
-  weight: Tensor,
+  [given, weight]: readonly Tensor[],
   y: Tensor,
   { epsilon, relu }: NormAttrs,
-): [Tensor, Tensor, Tensor, Tensor] {
+): Tensor[] {
   const dtype = floatDType('batchNorm', given);
   const x = toFloat(given);
   const h = beforeRelu(toFloat(dy), toFloat(y), relu);
   const { normalized, deviation } = standardised(x, epsilon);
   const dw = sum(mul(h, normalized), AXES, true);
-  const inner = sub(h, add(mean(h, AXES, true), affine(mul(normalized, dw), x.shape[1]! / x.size, 0)));
+  const inner = sub(h, add(mean(h, AXES, true), affine(mul(normalized, dw), x.shape[1] / x.size, 0)));
   const dx = mul(div(perChannel(weight), deviation), inner);
   return [cast(dx, dtype), reshape(dw, [-1]), sum(h, AXES), cast(h, dtype)];
 }
 
+/** The channel that flat element `i` of [n, c, h, w] lies in. */
+const channelOf = ([, channels, height, width]: Shape, i: number): number =>
+  Math.floor(i / (height * width)) % channels;
+
 function referenceOf(
-  x: NdArray,
-  weight: NdArray,
-  bias: NdArray,
-  residual: NdArray | undefined,
-  moments: (c: number) => [mean: number, variance: number],
+  [x, weight, bias, residual]: readonly NdArray[],
+  momentsOf: (c: number) => [mean: number, variance: number],
   { epsilon, relu }: NormAttrs,
 ): NdArray {
-  const channels = Array.from({ length: x.shape[1]! }, (_, c) => moments(c));
-  return build(x.shape, (index) => {
-    const c = index[1]!;
-    const [center, variance] = channels[c]!;
-    const at = ravel(x.shape, index);
-    const y =
-      ((x.data[at]! - center) / Math.sqrt(variance + epsilon)) * weight.data[c]! +
-      bias.data[c]! +
-      (residual?.data[at] ?? 0);
+  const moments = Array.from({ length: x.shape[1] }, (_, c) => momentsOf(c));
+  const data = x.data.map((value, i) => {
+    const c = channelOf(x.shape, i);
+    const [center, variance] = moments[c];
+    const scaled = ((value - center) / Math.sqrt(variance + epsilon)) * weight.data[c];
+    const y = scaled + bias.data[c] + (residual?.data[i] ?? 0);
     return relu ? Math.max(y, 0) : y;
   });
+  return { shape: x.shape, data };
 }
 
 function batchMoments(x: NdArray, c: number): [number, number] {
-  const values: number[] = [];
-  const plane = x.shape[2]! * x.shape[3]!;
-  for (let n = 0; n < x.shape[0]!; n++) {
-    const start = (n * x.shape[1]! + c) * plane;
-    values.push(...x.data.subarray(start, start + plane));
-  }
+  const values = x.data.filter((_, i) => channelOf(x.shape, i) === c);
   const center = values.reduce((a, b) => a + b, 0) / values.length;
   return [center, values.reduce((a, v) => a + (v - center) ** 2, 0) / values.length];
 }
@@ -116,9 +105,9 @@ function batchMoments(x: NdArray, c: number): [number, number] {
 /** ResNet-32's first stage at batch 32. */
 const MAP: Shape = [32, 16, 32, 32];
 const CHANNELS = { shape: [16], range: [0.5, 1.5] as const };
-const cost = ([x]: readonly Shape[]) => ({ flops: 8 * sizeOf(x!), bytes: 12 * sizeOf(x!) });
+const cost = ([x]: readonly Shape[]) => ({ flops: 8 * sizeOf(x), bytes: 12 * sizeOf(x) });
 
-/** Statistics of the minibatch that an output was normalised with: its backward pass and the running ones want them. */
+/** Statistics of the mini-batch, by output: the backward pass and the running statistics need them. */
 const statisticsOf = new WeakMap<Tensor, Tensor>();
 
 const IMAGE = { shape: [4, 3, 5, 7], range: [-2, 3] as const };
@@ -128,29 +117,22 @@ const SHIFT: Shape = [3];
 const batchNormOp = defineOp<NormAttrs>({
   name: 'batchNorm',
   dense: true,
-  forward: ([x, weight, bias, residual], attrs) => {
-    const stats = launchMoments(x!);
-    const moments = { mean: stats, variance: stats, offsets: [0, 1], stride: 2 } as const;
-    const y = launchNormalize(x!, weight!, bias!, moments, residual, attrs);
+  forward: (inputs, attrs) => {
+    const stats = launchMoments(inputs[0]);
+    // The mean and the variance of a channel are neighbours.
+    const moments = [0, 1].map((at) => stats.view([stats.shape[0]], [2], at));
+    const y = launchNormalize(inputs, moments, attrs);
+    for (const view of moments) view.dispose();
     statisticsOf.set(y, stats);
     return y;
   },
-  backward: ({ grad, inputs: [x, weight, , residual], output, attrs }) =>
+  backward: ({ grad, inputs, output, attrs }) =>
     isRecording(grad.engine)
-      ? composedBackward(grad, x!, weight!, output, attrs)
-      : launchBackward(
-          contiguous(grad),
-          x!,
-          weight!,
-          statisticsOf.get(output)!,
-          output,
-          residual !== undefined,
-          attrs,
-        ),
-  plain: ([x, weight, bias, residual], attrs) =>
-    finished(standardised(x!, attrs.epsilon).normalized, weight!, bias!, residual, attrs.relu),
-  reference: ([x, weight, bias, residual], attrs) =>
-    referenceOf(x!, weight!, bias!, residual, (c) => batchMoments(x!, c), attrs),
+      ? composedBackward(grad, inputs, output, attrs)
+      : launchBackward(contiguous(grad), inputs, statisticsOf.get(output)!, output, attrs),
+  plain: (inputs, { epsilon, relu: withRelu }) =>
+    finished(standardised(inputs[0], epsilon).normalized, inputs, withRelu),
+  reference: (inputs, attrs) => referenceOf(inputs, (c) => batchMoments(inputs[0], c), attrs),
   cases: [
     caseOf({ epsilon: 1e-5, relu: false }, IMAGE, VECTOR, SHIFT),
     caseOf({ epsilon: 1e-5, relu: true }, IMAGE, VECTOR, SHIFT),
@@ -165,8 +147,8 @@ const batchNormOp = defineOp<NormAttrs>({
     caseOf({ epsilon: 1e-5, relu: true }, MAP, CHANNELS, CHANNELS, MAP),
   ],
   half: [0, 3],
+  // x near 100 has 24 bits, of which the normalised value keeps 17.
   tolerance: { abs: 5e-5, rel: 5e-5 },
-  toleranceNote: 'x near 100 has 24 bits, of which the normalised value keeps 17',
   cost,
 });
 
@@ -174,38 +156,31 @@ const batchNormEvalOp = defineOp<NormAttrs>({
   name: 'batchNormEval',
   dense: true,
   forward: ([x, weight, bias, center, variance, residual], attrs) =>
-    launchNormalize(
-      x!,
-      weight!,
-      bias!,
-      { mean: center!, variance: variance!, offsets: [center!.offset, variance!.offset], stride: 1 },
-      residual,
-      attrs,
-    ),
+    launchNormalize([x, weight, bias, residual], [center, variance], attrs),
   backward: ({ grad, inputs: [x, weight, , center, variance, residual], output, attrs, needs }) => {
     const dtype = floatDType('batchNormEval', grad);
     const h = beforeRelu(toFloat(grad), toFloat(output), attrs.relu);
-    const deviation = sqrt(affine(perChannel(variance!), 1, attrs.epsilon));
-    const scale = div(perChannel(weight!), deviation);
-    const normalized = (): Tensor => div(sub(toFloat(x!), perChannel(center!)), deviation);
+    const deviation = sqrt(affine(perChannel(variance), 1, attrs.epsilon));
+    const scale = div(perChannel(weight), deviation);
+    const normalized = (): Tensor => div(sub(toFloat(x), perChannel(center)), deviation);
     // ∂/∂var = -½ Σ h x̂ · w / (σ · σ)
     const perVariance = (): Tensor =>
       affine(mul(sum(mul(h, normalized()), AXES, true), div(scale, deviation)), -0.5, 0);
     return [
-      needs[0] === true ? cast(mul(h, scale), dtype) : undefined,
-      needs[1] === true ? sum(mul(h, normalized()), AXES) : undefined,
-      needs[2] === true ? sum(h, AXES) : undefined,
-      needs[3] === true ? reshape(neg(mul(sum(h, AXES, true), scale)), [-1]) : undefined,
-      needs[4] === true ? reshape(perVariance(), [-1]) : undefined,
+      needs[0] ? cast(mul(h, scale), dtype) : undefined,
+      needs[1] ? sum(mul(h, normalized()), AXES) : undefined,
+      needs[2] ? sum(h, AXES) : undefined,
+      needs[3] ? reshape(neg(mul(sum(h, AXES, true), scale)), [-1]) : undefined,
+      needs[4] ? reshape(perVariance(), [-1]) : undefined,
       residual === undefined ? undefined : cast(h, dtype),
     ];
   },
   plain: ([x, weight, bias, center, variance, residual], { epsilon, relu: withRelu }) => {
-    const deviation = sqrt(affine(perChannel(variance!), 1, epsilon));
-    return finished(div(sub(x!, perChannel(center!)), deviation), weight!, bias!, residual, withRelu);
+    const deviation = sqrt(affine(perChannel(variance), 1, epsilon));
+    return finished(div(sub(x, perChannel(center)), deviation), [x, weight, bias, residual], withRelu);
   },
   reference: ([x, weight, bias, center, variance, residual], attrs) =>
-    referenceOf(x!, weight!, bias!, residual, (c) => [center!.data[c]!, variance!.data[c]!], attrs),
+    referenceOf([x, weight, bias, residual], (c) => [center.data[c], variance.data[c]], attrs),
   cases: [
     caseOf({ epsilon: 1e-5, relu: false }, IMAGE, VECTOR, SHIFT, SHIFT, VECTOR),
     caseOf({ epsilon: 1e-5, relu: true }, IMAGE, VECTOR, SHIFT, SHIFT, VECTOR, IMAGE),
@@ -213,38 +188,37 @@ const batchNormEvalOp = defineOp<NormAttrs>({
   ],
   bench: [caseOf({ epsilon: 1e-5, relu: true }, MAP, CHANNELS, CHANNELS, CHANNELS, CHANNELS)],
   half: [0, 5],
-  tolerance: TOLERANCE,
+  // f32 sums over planes, one division by a standard deviation; in gradients also differences of nearly equal sums.
+  tolerance: { abs: 2e-5, rel: 1e-5 },
   cost,
 });
 
-function check(op: string, x: Tensor, vectors: Record<string, Tensor>, residual: Tensor | undefined): void {
+/** Checks the operands of a normalisation and returns them dense: x, the vectors, then the residual if there is one. */
+function operandsOf(
+  op: string,
+  x: Tensor,
+  vectors: Readonly<Record<string, Tensor>>,
+  residual: Tensor | undefined,
+): Tensor[] {
+  const rest = residual === undefined ? [] : [residual];
   checkImage(op, x);
-  floatDType(op, x, ...(residual === undefined ? [] : [residual]));
+  floatDType(op, x, ...rest);
+  const channels = `one number per channel of x ${showShape(x.shape)}`;
   for (const [name, vector] of Object.entries(vectors)) {
     checkDType(op, vector, 'f32');
-    if (vector.rank !== 1 || vector.shape[0] !== x.shape[1]) {
-      throw new EliError(
-        'SHAPE',
-        `${op}: ${name} is ${showShape(vector.shape)}, should be [${x.shape[1]}], one number a channel of x ${showShape(x.shape)}`,
-      );
-    }
+    expectShape(`${op}: ${name}`, vector.shape, [x.shape[1]], channels);
   }
-  if (residual !== undefined && showShape(residual.shape) !== showShape(x.shape)) {
-    throw new EliError(
-      'SHAPE',
-      `${op}: the residual is ${showShape(residual.shape)}, x ${showShape(x.shape)}`,
-      { hint: 'their sum needs the same shape' },
-    );
-  }
+  for (const r of rest)
+    expectShape(`${op}: the residual`, r.shape, x.shape, 'it is added to the normalised x');
+  return [x, ...Object.values(vectors), ...rest].map(contiguous);
 }
 
 /**
- * Normalises each channel of x [n, channels, height, width] by mean and biased variance of this minibatch, then
- * scales by `weight` and adds `bias`, [channels] each (Ioffe and Szegedy, ICML 2015). With `residual` and `relu` the sum
- * with the residual and the ReLU are done in the same kernel. `running` is updated, with `momentum` as the share of
- * the new statistics and the variance unbiased, as PyTorch does. x and `residual` may be f16, and y is then; all else is f32.
- *
- * @throws EliError `SHAPE` or `DTYPE` naming what does not fit; `ARGUMENT` when a channel has one value only
+ * Normalises each channel of x [n, channels, height, width] by mean and biased variance of this mini-batch, then
+ * scales by `weight` and adds `bias`, [channels] each (Ioffe and Szegedy, ICML 2015). The sum with `residual` and the
+ * ReLU run in the same kernel. `running` is updated as in PyTorch: `momentum` is the share of the new statistics, and
+ * the variance is unbiased. x and `residual` may be f16, and y is then f16; everything else is f32.
+ * @throws EliError `SHAPE` or `DTYPE` naming the operand that does not fit; `ARGUMENT` when a channel has only one value
  */
 export function batchNorm(
   x: Tensor,
@@ -253,16 +227,15 @@ export function batchNorm(
   options: BatchNormOptions & { readonly running?: RunningStatistics; readonly momentum?: number } = {},
 ): Tensor {
   const { epsilon = 1e-5, relu = false, residual, running, momentum = 0.1 } = options;
-  check('batchNorm', x, { weight, bias }, residual);
+  const inputs = operandsOf('batchNorm', x, { weight, bias }, residual);
   const { channels, count } = planes(x);
   if (count === 1) {
     throw new EliError(
       'ARGUMENT',
-      `batchNorm: x ${showShape(x.shape)} has one value a channel, which has no variance`,
+      `batchNorm: x ${showShape(x.shape)} has one value per channel, which has no variance`,
       { hint: 'use more than one image, or evaluation mode' },
     );
   }
-  const inputs = [x, weight, bias, ...(residual === undefined ? [] : [residual])].map(contiguous);
   const y = batchNormOp(inputs, { epsilon, relu });
   if (running !== undefined) {
     launch1d(x.engine, 'norm/running.wgsl', channels, {
@@ -274,20 +247,17 @@ export function batchNorm(
 }
 
 /**
- * The same with given statistics instead of the minibatch's: evaluation, and training with frozen statistics.
- * @throws EliError `SHAPE` or `DTYPE` naming what does not fit
+ * As `batchNorm`, with given statistics instead of those of the mini-batch: evaluation, or training with frozen statistics.
+ * @throws EliError `SHAPE` or `DTYPE` naming the operand that does not fit
  */
 export function batchNormEval(
   x: Tensor,
   weight: Tensor,
   bias: Tensor,
-  { mean: center, variance }: Pick<RunningStatistics, 'mean' | 'variance'>,
-  options: BatchNormOptions = {},
+  statistics: Pick<RunningStatistics, 'mean' | 'variance'>,
+  { epsilon = 1e-5, relu = false, residual }: BatchNormOptions = {},
 ): Tensor {
-  const { epsilon = 1e-5, relu = false, residual } = options;
-  check('batchNormEval', x, { weight, bias, mean: center, variance }, residual);
-  const inputs = [x, weight, bias, center, variance, ...(residual === undefined ? [] : [residual])].map(
-    contiguous,
-  );
+  const { mean, variance } = statistics;
+  const inputs = operandsOf('batchNormEval', x, { weight, bias, mean, variance }, residual);
   return batchNormEvalOp(inputs, { epsilon, relu });
 }

@@ -4,14 +4,14 @@ import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair, type Window, windowOutput } from './conv-window.ts';
 import { caseOf, defineOp, EXACT, type Op, ROUNDING } from './core/define.ts';
-import { build, ndarray } from './core/ndarray.ts';
+import { build, type NdArray, ndarray, valueAt } from './core/ndarray.ts';
 import { mean } from './reduce.ts';
 import { resample } from './resize.ts';
 import { contiguous, reshape } from './views.ts';
 
-/** Where pooling windows lie. */
+/** How pooling windows are laid out. */
 export interface PoolOptions {
-  /** Default: the kernel, so that windows lie side by side. */
+  /** Default: the kernel size, so that windows neither overlap nor leave gaps. */
   readonly stride?: Pair;
   /** Default 0; at most half the kernel. */
   readonly padding?: Pair;
@@ -35,7 +35,7 @@ export interface AvgPoolOptions extends PoolOptions {
 function poolWindow(op: string, kernel: Pair, options: MaxPoolOptions): Window {
   const size = pair(op, 'kernel', kernel, 1);
   const padding = pair(op, 'padding', options.padding ?? 0, 0);
-  if (padding.some((p, d) => 2 * p > size[d]!)) {
+  if (padding.some((p, d) => 2 * p > size[d])) {
     throw new EliError(
       'ARGUMENT',
       `${op}: padding ${padding.join(' × ')} is more than half the kernel ${size.join(' × ')}`,
@@ -54,50 +54,34 @@ interface MaxAttrs extends Window {
   readonly out: readonly [number, number];
 }
 
-/** Parameters of the window as the kernels name them. */
-function windowParams({ stride, padding }: Window) {
-  return { stride_y: stride[0], stride_x: stride[1], pad_y: padding[0], pad_x: padding[1] };
-}
-
-/** The usual window: 2 × 2, side by side. */
+/** The usual window: 2 × 2 with stride 2. */
 const HALVING = { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1] } as const;
 
 const maxIndexOp = defineOp<MaxAttrs>({
   name: 'maxPoolIndex',
   dense: true,
   forward: ([x], attrs) => {
-    const { kernel, dilation, out } = attrs;
-    const [n, c, height, width] = x!.shape as [number, number, number, number];
-    const y = empty(x!.engine, [n, c, ...out], 'u32');
+    const { kernel, stride, padding, dilation, out } = attrs;
+    const y = empty(x.engine, [...x.shape.slice(0, 2), ...out], 'u32');
     launch1d(y.engine, 'pool/max_index.wgsl', y.size, {
-      consts: storedAs({ Real: x!.dtype }),
-      storages: [x!.storage, y.storage],
+      consts: storedAs({ Real: x.dtype }),
+      storages: [x.storage, y.storage],
       overrides: { KERNEL_Y: kernel[0], KERNEL_X: kernel[1] },
-      params: {
-        n: y.size,
-        offset: x!.offset,
-        height,
-        width,
-        out_height: out[0],
-        out_width: out[1],
-        dilation_y: dilation[0],
-        dilation_x: dilation[1],
-        ...windowParams(attrs),
-      },
+      params: { n: y.size, offset: x.offset, size: x.shape.slice(2), out, stride, padding, dilation },
     });
     return y;
   },
   reference: ([x], { kernel, stride, padding, dilation, out }) => {
-    const [, channels, height, width] = x!.shape as [number, number, number, number];
-    return build([...x!.shape.slice(0, 2), ...out], ([n, c, oy, ox]) => {
+    const [images, channels, height, width] = x.shape;
+    return build([images, channels, ...out], ([n, c, oy, ox]) => {
       let best = Number.NEGATIVE_INFINITY;
       let at = -1;
       for (let ky = 0; ky < kernel[0]; ky++) {
         for (let kx = 0; kx < kernel[1]; kx++) {
-          const iy = oy! * stride[0] - padding[0] + ky * dilation[0];
-          const ix = ox! * stride[1] - padding[1] + kx * dilation[1];
+          const iy = oy * stride[0] - padding[0] + ky * dilation[0];
+          const ix = ox * stride[1] - padding[1] + kx * dilation[1];
           if (iy < 0 || ix < 0 || iy >= height || ix >= width) continue;
-          const value = x!.data[((n! * channels + c!) * height + iy) * width + ix]!;
+          const value = valueAt(x, [n, c, iy, ix]);
           if (at >= 0 && (value <= best || Number.isNaN(best))) continue;
           best = value;
           at = iy * width + ix;
@@ -121,12 +105,12 @@ const maxIndexOp = defineOp<MaxAttrs>({
   tolerance: EXACT,
 });
 
-/** The window, and height and width of x. */
 interface PlaneAttrs extends Window {
+  /** Height and width of x. */
   readonly size: readonly [number, number];
 }
 
-/** Windows that all reach every pixel, so that any index is one of a real window. */
+/** Windows that each reach every pixel, so that any index is valid. */
 const WHOLE: PlaneAttrs = { ...HALVING, kernel: [5, 7], stride: [1, 2], padding: [2, 3], size: [3, 4] };
 const WHOLE_OUT: Shape = [2, 3, 3, 2];
 const WHOLE_INDEX = { shape: WHOLE_OUT, dtype: 'u32', below: 12 } as const;
@@ -135,25 +119,25 @@ const takeOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   name: 'poolTake',
   dense: true,
   forward: ([x, index], { size }) => {
-    const y = empty(x!.engine, index!.shape, x!.dtype);
+    const y = empty(x.engine, index.shape, x.dtype);
     launch1d(y.engine, 'pool/take.wgsl', y.size, {
-      consts: storedAs({ Real: x!.dtype }),
-      storages: [x!.storage, index!.storage, y.storage],
+      consts: storedAs({ Real: x.dtype }),
+      storages: [x.storage, index.storage, y.storage],
       params: {
         n: y.size,
         plane_x: size[0] * size[1],
-        plane_y: index!.shape[2]! * index!.shape[3]!,
-        offset_x: x!.offset,
-        offset_index: index!.offset,
+        plane_y: index.shape[2] * index.shape[3],
+        offset_x: x.offset,
+        offset_index: index.offset,
       },
     });
     return y;
   },
-  backward: ({ grad, inputs: [, index], attrs }) => [putOp([contiguous(grad), index!], attrs), undefined],
+  backward: ({ grad, inputs: [, index], attrs }) => [putOp([contiguous(grad), index], attrs), undefined],
   reference: ([x, index], { size }) =>
     ndarray(
-      index!.shape,
-      index!.data.map((at, i) => x!.data[planeOf(index!.shape, i) * size[0] * size[1] + at]!),
+      index.shape,
+      placesOf(index, size).map((at) => x.data[at]),
     ),
   cases: [caseOf(WHOLE, [2, 3, 3, 4], WHOLE_INDEX)],
   half: true,
@@ -166,10 +150,10 @@ const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
   dense: true,
   forward: ([y, index], attrs) => {
     const { kernel, stride, padding, dilation, size } = attrs;
-    const x = empty(y!.engine, [y!.shape[0]!, y!.shape[1]!, ...size], y!.dtype);
+    const x = empty(y.engine, [y.shape[0], y.shape[1], ...size], y.dtype);
     launch1d(x.engine, 'pool/put.wgsl', x.size, {
-      consts: storedAs({ Real: y!.dtype }),
-      storages: [y!.storage, index!.storage, x.storage],
+      consts: storedAs({ Real: y.dtype }),
+      storages: [y.storage, index.storage, x.storage],
       overrides: {
         STRIDE_Y: stride[0],
         STRIDE_X: stride[1],
@@ -178,35 +162,32 @@ const putOp: Op<PlaneAttrs> = defineOp<PlaneAttrs>({
       },
       params: {
         n: x.size,
-        height: size[0],
-        width: size[1],
-        out_height: y!.shape[2]!,
-        out_width: y!.shape[3]!,
-        pad_y: padding[0],
-        pad_x: padding[1],
-        offset_y: y!.offset,
-        offset_index: index!.offset,
+        size,
+        out: y.shape.slice(2),
+        padding,
+        offset_y: y.offset,
+        offset_index: index.offset,
       },
     });
     return x;
   },
-  backward: ({ grad, inputs: [, index], attrs }) => [takeOp([contiguous(grad), index!], attrs), undefined],
+  backward: ({ grad, inputs: [, index], attrs }) => [takeOp([contiguous(grad), index], attrs), undefined],
   reference: ([y, index], { size }) => {
-    const x = ndarray([...y!.shape.slice(0, 2), ...size]);
-    index!.data.forEach((at, i) => {
-      x.data[planeOf(y!.shape, i) * size[0] * size[1] + at]! += y!.data[i]!;
+    const x = ndarray([...y.shape.slice(0, 2), ...size]);
+    placesOf(index, size).forEach((at, i) => {
+      x.data[at] += y.data[i];
     });
     return x;
   },
   cases: [caseOf(WHOLE, WHOLE_OUT, WHOLE_INDEX)],
   half: true,
   tolerance: ROUNDING,
-  cost: ([y], x) => ({ flops: sizeOf(y!), bytes: 4 * (2 * sizeOf(y!) + sizeOf(x)) }),
+  cost: ([y], x) => ({ flops: sizeOf(y), bytes: 4 * (2 * sizeOf(y) + sizeOf(x)) }),
 });
 
-/** The plane [h, w] that flat element `i` of [n, c, h, w] lies in. */
-function planeOf(shape: Shape, i: number): number {
-  return Math.floor(i / (shape[2]! * shape[3]!));
+/** The flat positions in [n, c, ...size] of an index [n, c, oh, ow] into its planes. */
+function placesOf({ shape: [, , oh, ow], data }: NdArray, [height, width]: Shape): Float64Array {
+  return data.map((at, i) => Math.floor(i / (oh * ow)) * height * width + at);
 }
 
 /**
@@ -223,16 +204,16 @@ export function maxPool2d(x: Tensor, kernel: Pair, options: MaxPoolOptions = {})
   checkTaps(x.shape, window, out);
   const dense = contiguous(x);
   const index = maxIndexOp([dense], { ...window, out });
-  return takeOp([dense, index], { ...window, size: [x.shape[2]!, x.shape[3]!] });
+  return takeOp([dense, index], { ...window, size: [x.shape[2], x.shape[3]] });
 }
 
-/** A dilated window can step over a small image. */
+/** Rejects windows without a tap in the image: a dilated window can step over a small image. */
 function checkTaps(image: Shape, window: Window, out: readonly number[]): void {
   for (const d of [0, 1] as const) {
-    for (let o = 0; o < out[d]!; o++) {
+    for (let o = 0; o < out[d]; o++) {
       const start = o * window.stride[d] - window.padding[d];
       const taps = Array.from({ length: window.kernel[d] }, (_, k) => start + k * window.dilation[d]);
-      if (taps.some((at) => at >= 0 && at < image[d + 2]!)) continue;
+      if (taps.some((at) => at >= 0 && at < image[d + 2])) continue;
       throw new EliError(
         'SHAPE',
         `maxPool2d: window ${o} along axis ${d + 2} of ${showShape(image)} lies entirely in the padding`,
@@ -243,28 +224,23 @@ function checkTaps(image: Shape, window: Window, out: readonly number[]): void {
 }
 
 /**
- * Mean of each window of x [n, c, h, w] → [n, c, oh, ow]. With `countIncludePad` the divisor is the window's size
- * within the padded image, else its size within the image (PyTorch's rules, ceil mode too).
+ * Mean of each window of x [n, c, h, w] → [n, c, oh, ow]. With `countIncludePad` the divisor is the size of the window
+ * inside the padded image, otherwise inside the image (PyTorch's rules, also in ceil mode).
  * @throws EliError as maxPool2d.
  */
 export function avgPool2d(x: Tensor, kernel: Pair, options: AvgPoolOptions = {}): Tensor {
   checkImage('avgPool2d', x);
   const window = poolWindow('avgPool2d', kernel, options);
   const out = windowOutput('avgPool2d', x.shape, window, options.ceilMode);
-  const { stride, padding } = window;
+  const { kernel: size, stride, padding } = window;
   const includePadding = options.countIncludePad ?? true;
-  return resample(
-    'avgPool2d',
-    x,
-    { mode: 'average', kernel: window.kernel, stride, padding, includePadding },
-    out,
-  );
+  return resample('avgPool2d', x, { mode: 'average', kernel: size, stride, padding, includePadding }, out);
 }
 
 /** Mean of each plane: x [n, c, h, w] → [n, c]. */
 export function globalAvgPool(x: Tensor): Tensor {
   checkImage('globalAvgPool', x);
-  return mean(reshape(x, [x.shape[0]!, x.shape[1]!, -1]), 2);
+  return mean(reshape(x, [x.shape[0], x.shape[1], -1]), 2);
 }
 
 /**

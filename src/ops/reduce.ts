@@ -1,18 +1,12 @@
 import { empty, launch1d } from '../tensor/create.ts';
-import { normalizeAxes, normalizeAxis, sizeOf, withoutAxes } from '../tensor/shape.ts';
+import { normalizeAxes, normalizeAxis, withoutAxes } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { equal } from './binary.ts';
 import { affine, div, mul } from './core/arithmetic.ts';
-import { defineOp, EXACT } from './core/define.ts';
+import { COPIES, caseOf, defineOp, EXACT, type Op } from './core/define.ts';
 import { contiguous, reshape } from './core/layout.ts';
 import { atBroadcast, build, mapped } from './core/ndarray.ts';
-import {
-  keptShape,
-  launchReduction,
-  REDUCTION,
-  type ReductionAxes,
-  reductionReference,
-} from './core/reduction.ts';
+import { launchReduction, REDUCTION, type ReductionAxes, reductionReference } from './core/reduction.ts';
 import { expand, sumOp } from './core/sum.ts';
 import { permute } from './views.ts';
 
@@ -20,8 +14,10 @@ export { sumAs, sumPartsInto, sumTo } from './core/sum.ts';
 
 const meanOp = defineOp<ReductionAxes>({
   name: 'mean',
-  forward: ([x], { axes }) =>
-    launchReduction('mean', x!, axes, { kind: 'sum', scale: sizeOf(keptShape(x!.shape, axes)) / x!.size }),
+  forward: ([x], { axes }) => {
+    const count = axes.reduce((product, axis) => product * x!.shape[axis]!, 1);
+    return launchReduction('mean', x!, axes, { kind: 'sum', scale: 1 / count });
+  },
   backward: ({ grad, inputs, output }) => [
     affine(expand(grad, inputs[0]!.shape), output.size / inputs[0]!.size, 0),
   ],
@@ -50,22 +46,22 @@ const maxOp = defineOp<ReductionAxes>({
   tolerance: EXACT,
 });
 
-function reduction(name: string, op: (inputs: readonly Tensor[], attrs: ReductionAxes) => Tensor) {
-  return (x: Tensor, axes?: number | readonly number[], keepDims = false): Tensor => {
+type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boolean) => Tensor;
+
+function reduction(name: string, op: Op<ReductionAxes>): Reduction {
+  return (x, axes, keepDims = false) => {
     const list = normalizeAxes(name, axes, x.shape);
     const y = op([x], { axes: list });
     return keepDims ? y : reshape(y, withoutAxes(x.shape, list));
   };
 }
 
-type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boolean) => Tensor;
-
 /**
- * Sum along `axes` (all by default); reduced axes are dropped unless `keepDims`. Fixed order: same bits each run. Sums
- * and means of f16 are computed in f32 and stored as f16.
+ * Sum along `axes` (default: all), which are dropped unless `keepDims`. The order is fixed, so results are the same bit
+ * for bit. Sums and means of f16 are computed in f32 and stored as f16.
  */
 export const sum: Reduction = reduction('sum', sumOp);
-/** Mean along `axes`; like `sum` otherwise. */
+/** Mean along `axes`, otherwise like `sum`. */
 export const mean: Reduction = reduction('mean', meanOp);
 /** Largest element along `axes`, NaN where there is one; equal maxima share the gradient evenly. */
 export const max: Reduction = reduction('max', maxOp);
@@ -90,12 +86,8 @@ const argmaxOp = defineOp<null>({
       const largest = Math.max(...row);
       return row.findIndex((v) => Object.is(v, largest) || v === largest);
     }),
-  cases: [
-    { inputs: [{ shape: [129, 5] }], attrs: null },
-    { inputs: [{ shape: [2, 3], values: [1, 4, 4, 2, 2, 2] }], attrs: null },
-  ],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf(null, [129, 5]), caseOf(null, { shape: [2, 3], values: [1, 4, 4, 2, 2, 2] })],
+  ...COPIES,
 });
 
 /** Index (u32) of the first NaN along `axis`, else of the first of the largest elements. No gradient. */

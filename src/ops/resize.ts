@@ -4,10 +4,10 @@ import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair } from './conv-window.ts';
 import { defineOp, type Op, ROUNDING } from './core/define.ts';
-import { build, type NdArray } from './core/ndarray.ts';
+import { build, type NdArray, valueAt } from './core/ndarray.ts';
 import { contiguous } from './views.ts';
 
-/** How one axis of an image is mapped: the weight of each input element for each output element. */
+/** How each axis of an image is mapped: the rule for the weights of inputs in each output. */
 export type Axes =
   | {
       readonly mode: 'average';
@@ -34,7 +34,7 @@ export const RESAMPLE_CODES = { average: 0, adaptive: 1, nearest: 2, bilinear: 3
   number
 >;
 
-/** Where output o of `out` lies among `size` inputs: o · scale + shift (PyTorch's rule). */
+/** The position of output o of `out` among `size` inputs: o · scale + shift (PyTorch's rule). */
 function bilinearPlaces(size: number, out: number, alignCorners: boolean): { scale: number; shift: number } {
   if (alignCorners) return { scale: out === 1 ? 0 : (size - 1) / (out - 1), shift: 0 };
   return { scale: size / out, shift: 0.5 * (size / out) - 0.5 };
@@ -59,8 +59,8 @@ function axisWeights(axes: Axes, d: 0 | 1, size: number, out: number): number[][
       const { scale, shift } = bilinearPlaces(size, out, axes.alignCorners);
       const at = Math.max(o * scale + shift, 0);
       const low = Math.min(Math.floor(at), size - 1);
-      row[low]! += 1 - (at - low);
-      row[Math.min(low + 1, size - 1)]! += at - low;
+      row[low] += 1 - (at - low);
+      row[Math.min(low + 1, size - 1)] += at - low;
     }
     return row;
   });
@@ -74,15 +74,14 @@ function reference(x: NdArray, attrs: Resample): NdArray {
   const { axes, size, out, transposed } = attrs;
   const rows = axisWeights(axes, 0, size[0], out[0]);
   const columns = axisWeights(axes, 1, size[1], out[1]);
-  const [, , height, width] = x.shape as [number, number, number, number];
-  const channels = x.shape[1]!;
+  const [, , height, width] = x.shape;
   return build(resultShape(x.shape, attrs), ([n, c, ty, tx]) => {
     let total = 0;
     for (let sy = 0; sy < height; sy++) {
       for (let sx = 0; sx < width; sx++) {
-        const w = transposed ? rows[sy]![ty!]! * columns[sx]![tx!]! : rows[ty!]![sy]! * columns[tx!]![sx]!;
+        const w = transposed ? rows[sy][ty] * columns[sx][tx] : rows[ty][sy] * columns[tx][sx];
         // Not 0 · ∞: elements that a window does not reach are left out.
-        if (w !== 0) total += w * x.data[((n! * channels + c!) * height + sy) * width + sx]!;
+        if (w !== 0) total += w * valueAt(x, [n, c, sy, sx]);
       }
     }
     return total;
@@ -97,7 +96,7 @@ const window = (kernel: number, stride: number, padding: number, includePadding 
   includePadding,
 });
 
-/** One case in each direction. */
+/** One case for each direction. */
 function bothWays(axes: Axes, size: readonly [number, number], out: readonly [number, number]) {
   return [
     { inputs: [{ shape: [2, 3, ...size] }], attrs: { axes, size, out, transposed: false } },
@@ -110,18 +109,18 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
   dense: true,
   forward: ([x], attrs) => {
     const { axes, size, out, transposed } = attrs;
-    const y = empty(x!.engine, resultShape(x!.shape, attrs), x!.dtype);
+    const y = empty(x.engine, resultShape(x.shape, attrs), x.dtype);
     const average = axes.mode === 'average' ? axes : undefined;
     const places = ([0, 1] as const).map((d) =>
       bilinearPlaces(size[d], out[d], axes.mode === 'bilinear' && axes.alignCorners),
     );
     launch1d(y.engine, 'pool/resample.wgsl', y.size, {
-      storages: [x!.storage, y.storage],
+      storages: [x.storage, y.storage],
       overrides: { MODE: RESAMPLE_CODES[axes.mode], TRANSPOSED: transposed ? 1 : 0 },
-      consts: storedAs({ Real: x!.dtype }),
+      consts: storedAs({ Real: x.dtype }),
       params: {
         n: y.size,
-        offset: x!.offset,
+        offset: x.offset,
         size,
         out,
         kernel: average?.kernel ?? [1, 1],
@@ -137,7 +136,7 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
   backward: ({ grad, attrs }) => [
     resampleOp([contiguous(grad)], { ...attrs, transposed: !attrs.transposed }),
   ],
-  reference: ([x], attrs) => reference(x!, attrs),
+  reference: ([x], attrs) => reference(x, attrs),
   cases: [
     ...bothWays(window(2, 2, 0), [7, 6], [3, 3]),
     ...bothWays(window(3, 2, 1), [6, 5], [4, 3]), // ceil mode: the last window ends past the padding
@@ -154,15 +153,14 @@ const resampleOp: Op<Resample> = defineOp<Resample>({
   ],
   half: true,
   tolerance: ROUNDING,
-  cost: ([x], y) => ({ flops: 2 * Math.max(sizeOf(x!), sizeOf(y)), bytes: 4 * (sizeOf(x!) + sizeOf(y)) }),
+  cost: ([x], y) => ({ flops: 2 * Math.max(sizeOf(x), sizeOf(y)), bytes: 4 * (sizeOf(x) + sizeOf(y)) }),
 });
 
-/** Applies a map to the planes of x [n, c, ...]; x must have the size that `attrs` says. */
+/** Maps the planes of x [n, c, h, w] to [n, c, ...out]. @throws EliError `SHAPE` unless x has four dimensions, `DTYPE`. */
 export function resample(op: string, x: Tensor, axes: Axes, out: readonly [number, number]): Tensor {
   checkImage(op, x);
   floatDType(op, x);
-  const size = [x.shape[2]!, x.shape[3]!] as const;
-  return resampleOp([contiguous(x)], { axes, size, out, transposed: false });
+  return resampleOp([contiguous(x)], { axes, size: [x.shape[2], x.shape[3]], out, transposed: false });
 }
 
 /** How images are interpolated. */
@@ -176,7 +174,7 @@ export interface ResizeOptions {
 /**
  * Images x [n, c, h, w] at another size → [n, c, ...size]. `nearest` takes pixel ⌊o · h / size⌋, computed in whole
  * numbers; `bilinear` is PyTorch's interpolate, without antialiasing.
- * @throws EliError `SHAPE` unless x has four dimensions, `ARGUMENT` for a size that is not positive.
+ * @throws EliError `SHAPE` unless x has four dimensions, `ARGUMENT` for a size that is not positive or a wrong mode.
  */
 export function resize(x: Tensor, size: Pair, options: ResizeOptions = {}): Tensor {
   const { mode = 'nearest', alignCorners = false } = options;

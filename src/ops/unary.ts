@@ -2,7 +2,7 @@ import { zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { add, affine, div, mul, neg } from './core/arithmetic.ts';
 import { binaryOp } from './core/binary-op.ts';
-import { EXACT } from './core/define.ts';
+import { EXACT, POWER } from './core/define.ts';
 import { unaryOp } from './core/unary-op.ts';
 import { where } from './where.ts';
 
@@ -12,9 +12,9 @@ export { affine, neg, reciprocal } from './core/arithmetic.ts';
 const FEW_ULP = { abs: 2e-38, rel: 1e-6 };
 
 /** Products of which one factor may be below the smallest normal number, and then 0. */
-const WITH_SMALL_FACTOR = { abs: 1.1e-36, rel: 1e-6 };
+const SMALL_FACTOR = { abs: 1.1e-36, rel: 1e-6 };
 
-/** 1 − erf(a) for a ≥ 0 within 1e-12 of its size: by the series of erf for small a, else by a continued fraction. */
+/** 1 − erf(a) for a ≥ 0, with a relative error below 1e-12: from erf for small a, else by a continued fraction. */
 function erfcReference(a: number): number {
   if (a < 2.5) return 1 - erfReference(a);
   let fraction = 0;
@@ -22,9 +22,10 @@ function erfcReference(a: number): number {
   return Math.exp(-a * a) / (Math.sqrt(Math.PI) * (a + fraction));
 }
 
+/** erf by its Taylor series for small x. */
 function erfReference(x: number): number {
-  const a = Math.abs(x);
   if (x === 0) return x;
+  const a = Math.abs(x);
   if (a >= 2.5) return Math.sign(x) * (1 - erfcReference(a));
   let term = x;
   let sum = x;
@@ -35,21 +36,22 @@ function erfReference(x: number): number {
   return sum * (2 / Math.sqrt(Math.PI));
 }
 
-const SQRT_HALF = Math.SQRT1_2;
+const normalCdfReference = (x: number): number =>
+  x < 0 ? 0.5 * erfcReference(-x * Math.SQRT1_2) : 0.5 + 0.5 * erfReference(x * Math.SQRT1_2);
 
 /** Gradient `g` through a leaky ReLU at `x`: g where x > 0, else slope · g. */
 export const leakyReluBackward: (g: Tensor, x: Tensor, slope: number) => Tensor = binaryOp(
   'leakyReluBackward',
   {
     value: (g, x, slope) => (x > 0 ? g : slope * g),
-    backward: (gg, _g, x, _y, slope) => [() => leakyReluBackward(gg, x, slope), undefined],
+    backward: (gg, _g, x, _y, slope) => [() => leakyReluBackward(gg, x, slope)],
   },
 );
 
-/** Gradient `g` through a ReLU at `x`: 0 where x ≤ 0, else g; so 0 for an infinite g as well, as in PyTorch. */
+/** Gradient `g` through a ReLU at `x`: 0 where x ≤ 0, even if g is infinite, else g. */
 const reluBackward: (g: Tensor, x: Tensor) => Tensor = binaryOp('reluBackward', {
   value: (g, x) => (x <= 0 ? 0 : g),
-  backward: (gg, _g, x) => [() => reluBackward(gg, x), undefined],
+  backward: (gg, _g, x) => [() => reluBackward(gg, x)],
   tolerance: EXACT,
 });
 
@@ -114,10 +116,8 @@ export const silu: (x: Tensor) => Tensor = unaryOp('silu', {
     return mul(g, mul(s, affine(mul(x, affine(s, -1, 1)), 1, 1)));
   },
   range: [-6, 6],
-  tolerance: WITH_SMALL_FACTOR,
+  tolerance: SMALL_FACTOR,
 });
-const normalCdfReference = (x: number): number =>
-  x < 0 ? 0.5 * erfcReference(-x * SQRT_HALF) : 0.5 + 0.5 * erfReference(x * SQRT_HALF);
 const normalDensity = (x: Tensor): Tensor => mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
 
 /** Φ(x), the distribution function of the standard normal. */
@@ -132,7 +132,7 @@ export const gelu: (x: Tensor) => Tensor = unaryOp('gelu', {
   plain: (x) => mul(x, normalCdf(x)),
   backward: (g, x) => mul(g, add(normalCdf(x), mul(x, normalDensity(x)))),
   range: [-5, 5],
-  tolerance: WITH_SMALL_FACTOR,
+  tolerance: SMALL_FACTOR,
 });
 /** −1, 0 or 1. No gradient. */
 export const sign: (x: Tensor) => Tensor = unaryOp('sign', {
@@ -153,54 +153,40 @@ export const identity: (x: Tensor) => Tensor = unaryOp('identity', {
 });
 
 const leakyReluOp = unaryOp('leakyRelu', {
-  value: (x, { alpha }) => (x > 0 ? x : alpha * x),
-  backward: (g, x, _y, { alpha }) => leakyReluBackward(g, x, alpha),
-  scalars: { alpha: 0.2, beta: 0 },
+  value: (x, slope) => (x > 0 ? x : slope * x),
+  backward: (g, x, _y, slope) => leakyReluBackward(g, x, slope),
+  scalars: [0.2, 0],
 });
 /** x where positive, else slope · x; at 0 the gradient is `slope`, as in PyTorch. */
 export function leakyRelu(x: Tensor, slope = 0.01): Tensor {
-  return leakyReluOp(x, { alpha: slope, beta: 0 });
+  return leakyReluOp(x, slope);
 }
 
-const clampOp = unaryOp('clamp', {
-  value: (x, { alpha, beta }) => Math.min(Math.max(x, alpha), beta),
-  backward: (g, x, _y, { alpha, beta }) => where(inside(x, alpha, beta), g, zeros(g.engine, [1], g.dtype)),
-  scalars: { alpha: -1.1, beta: 1.3 },
+/** Limits every element to [low, high]; the gradient passes inside the bounds, bounds included. */
+export const clamp: (x: Tensor, low: number, high: number) => Tensor = unaryOp('clamp', {
+  value: (x, low, high) => Math.min(Math.max(x, low), high),
+  backward: (g, x, _y, low, high) => where(inside(x, low, high), g, zeros(g.engine, [1], g.dtype)),
+  scalars: [-1.1, 1.3],
   // The bounds are rounded to f32.
   tolerance: { abs: 1e-7, rel: 1e-7 },
 });
-/** Limits every element to [low, high]; the gradient passes inside the bounds, bounds included. */
-export function clamp(x: Tensor, low: number, high: number): Tensor {
-  return clampOp(x, { alpha: low, beta: high });
-}
-
-const insideOp = unaryOp('inside', {
-  value: (x, { alpha, beta }) => (x >= alpha && x <= beta ? 1 : 0),
-  scalars: { alpha: -1, beta: 2 },
+/** 1 where low ≤ x ≤ high, else 0. No gradient. */
+export const inside: (x: Tensor, low: number, high: number) => Tensor = unaryOp('inside', {
+  value: (x, low, high) => (x >= low && x <= high ? 1 : 0),
+  scalars: [-1, 2],
   tolerance: EXACT,
 });
-/** 1 where low ≤ x ≤ high, else 0. No gradient. */
-export function inside(x: Tensor, low: number, high: number): Tensor {
-  return insideOp(x, { alpha: low, beta: high });
-}
-
-/** The error of y · log x, up to 89, is one of its exponential. */
-export const POWER = { tolerance: { abs: 2e-38, rel: 3e-5 }, toleranceNote: 'computed as exp(y · log x)' };
-
-/** x ** y, but for what JavaScript leaves undefined and C's pow does not (IEEE 754-2019, 9.2.1). */
+/** x ** y, except where JavaScript gives NaN and C's pow 1 (IEEE 754-2019, section 9.2.1). */
 export function powReference(x: number, y: number): number {
   return x === 1 || (x === -1 && Math.abs(y) === Number.POSITIVE_INFINITY) ? 1 : x ** y;
 }
 
-const powOp = unaryOp('powScalar', {
-  value: (x, { alpha }) => powReference(x, alpha),
-  backward: (g, x, _y, { alpha }) =>
-    alpha === 0 ? zeros(x.engine, x.shape, g.dtype) : mul(g, mul(powScalar(x, alpha - 1), alpha)),
-  range: [0.1, 3],
-  scalars: { alpha: 2.5, beta: 0 },
-  ...POWER,
-});
 /** x to the power of a number; NaN for a negative base and a fractional exponent. */
-export function powScalar(x: Tensor, exponent: number): Tensor {
-  return powOp(x, { alpha: exponent, beta: 0 });
-}
+export const powScalar: (x: Tensor, exponent: number) => Tensor = unaryOp('powScalar', {
+  value: powReference,
+  backward: (g, x, _y, exponent) =>
+    exponent === 0 ? zeros(g.engine, g.shape, g.dtype) : mul(g, mul(powScalar(x, exponent - 1), exponent)),
+  range: [0.1, 3],
+  scalars: [2.5, 0],
+  tolerance: POWER,
+});

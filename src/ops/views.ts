@@ -2,9 +2,9 @@ import { EliError } from '../errors.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { normalizeAxis, type Shape, showShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { defineOp, EXACT } from './core/define.ts';
+import { COPIES, caseOf, defineOp } from './core/define.ts';
 import { copyInto } from './core/layout.ts';
-import { build, ndarray, ravel, unravel, valueAt } from './core/ndarray.ts';
+import { build, valueAt } from './core/ndarray.ts';
 
 export { compact, contiguous, copyInto, reshape } from './core/layout.ts';
 export { expand } from './core/sum.ts';
@@ -12,7 +12,7 @@ export { expand } from './core/sum.ts';
 /** The elements of a list at `axes`. */
 const pick = (list: readonly number[], axes: readonly number[]): number[] => axes.map((axis) => list[axis]!);
 
-/** What brings permuted dimensions back. */
+/** The permutation that undoes another. */
 const inverse = (axes: readonly number[]): number[] => axes.map((_, i) => axes.indexOf(i));
 
 const permuteOp = defineOp<{ axes: readonly number[] }>({
@@ -21,9 +21,8 @@ const permuteOp = defineOp<{ axes: readonly number[] }>({
   backward: ({ grad, attrs: { axes } }) => [permute(grad, inverse(axes))],
   reference: ([x], { axes }) =>
     build(pick(x!.shape, axes), (index) => valueAt(x!, pick(index, inverse(axes)))),
-  cases: [{ inputs: [{ shape: [3, 5, 7] }], attrs: { axes: [2, 0, 1] } }],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf({ axes: [2, 0, 1] }, [3, 5, 7])],
+  ...COPIES,
 });
 
 /** Reorders dimensions: `axes[i]` is the dimension of `x` that becomes dimension i. A view. */
@@ -45,36 +44,24 @@ export function transpose(x: Tensor): Tensor {
   return permute(x, [...x.shape.keys()].slice(0, -2).concat(x.rank - 1, x.rank - 2));
 }
 
-interface SliceAttrs {
-  readonly axis: number;
-  readonly start: number;
-  readonly end: number;
-}
-
-const sliceOp = defineOp<SliceAttrs>({
+const sliceOp = defineOp<{ axis: number; start: number; end: number }>({
   name: 'slice',
   forward: ([x], { axis, start, end }) =>
     x!.view(x!.shape.with(axis, end - start), x!.strides, x!.offset + start * x!.strides[axis]!),
-  backward: ({ grad, inputs, attrs }) => [
-    embedOp([grad], {
-      axis: attrs.axis,
-      before: attrs.start,
-      after: inputs[0]!.shape[attrs.axis]! - attrs.end,
-    }),
+  backward: ({ grad, inputs: [x], attrs: { axis, start, end } }) => [
+    pad(grad, axis, start, x!.shape[axis]! - end),
   ],
   reference: ([x], { axis, start, end }) =>
     build(x!.shape.with(axis, end - start), (index) => valueAt(x!, index.with(axis, index[axis]! + start))),
-  cases: [{ inputs: [{ shape: [5, 9] }], attrs: { axis: 1, start: 2, end: 7 } }],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf({ axis: 1, start: 2, end: 7 }, [5, 9])],
+  ...COPIES,
 });
 
 /** Elements `start` (included) to `end` (excluded) along `axis`. A view. */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
   const at = normalizeAxis('slice', axis, x.shape);
-  if (
-    !(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= x.shape[at]!)
-  ) {
+  const whole = Number.isInteger(start) && Number.isInteger(end);
+  if (!whole || start < 0 || start >= end || end > x.shape[at]!) {
     throw new EliError(
       'SHAPE',
       `slice: ${start} to ${end} is not a range of axis ${at} of ${showShape(x.shape)}`,
@@ -83,73 +70,66 @@ export function slice(x: Tensor, axis: number, start: number, end: number): Tens
   return sliceOp([x], { axis: at, start, end });
 }
 
-const embedOp = defineOp<{ axis: number; before: number; after: number }>({
+const padOp = defineOp<{ axis: number; before: number; after: number }>({
   name: 'pad',
   forward: ([x], { axis, before, after }) => {
     const y = zeros(x!.engine, x!.shape.with(axis, before + x!.shape[axis]! + after), x!.dtype);
     copyInto(x!, y, y.strides, before * y.strides[axis]!);
     return y;
   },
-  backward: ({ grad, inputs, attrs }) => [
-    slice(grad, attrs.axis, attrs.before, attrs.before + inputs[0]!.shape[attrs.axis]!),
+  backward: ({ grad, inputs: [x], attrs: { axis, before } }) => [
+    slice(grad, axis, before, before + x!.shape[axis]!),
   ],
   reference: ([x], { axis, before, after }) =>
     build(x!.shape.with(axis, before + x!.shape[axis]! + after), (index) => {
       const k = index[axis]! - before;
       return k < 0 || k >= x!.shape[axis]! ? 0 : valueAt(x!, index.with(axis, k));
     }),
-  cases: [{ inputs: [{ shape: [3, 4] }], attrs: { axis: 0, before: 2, after: 1 } }],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf({ axis: 0, before: 2, after: 1 }, [3, 4])],
+  ...COPIES,
 });
 
 /** `x` with `before` and `after` zeros added along `axis`. */
 export function pad(x: Tensor, axis: number, before: number, after: number): Tensor {
-  return embedOp([x], { axis: normalizeAxis('pad', axis, x.shape), before, after });
+  return padOp([x], { axis: normalizeAxis('pad', axis, x.shape), before, after });
 }
 
-function joinedShape(xs: readonly { readonly shape: Shape }[], axis: number): Shape {
-  const length = xs.reduce((sum, x) => sum + x.shape[axis]!, 0);
-  return xs[0]!.shape.with(axis, length);
+/** The shape of a concatenation along `axis`, and where each tensor starts in it. */
+function joined(xs: readonly { readonly shape: Shape }[], axis: number) {
+  let length = 0;
+  const starts = xs.map((x) => {
+    length += x.shape[axis]!;
+    return length - x.shape[axis]!;
+  });
+  return { starts, shape: xs[0]!.shape.with(axis, length) };
 }
 
 const concatOp = defineOp<{ axis: number }>({
   name: 'concat',
   forward: (xs, { axis }) => {
-    const y = empty(xs[0]!.engine, joinedShape(xs, axis), xs[0]!.dtype);
-    let at = 0;
-    for (const x of xs) {
-      copyInto(x, y, y.strides, at * y.strides[axis]!);
-      at += x.shape[axis]!;
-    }
+    const { starts, shape } = joined(xs, axis);
+    const y = empty(xs[0]!.engine, shape, xs[0]!.dtype);
+    xs.forEach((x, i) => {
+      copyInto(x, y, y.strides, starts[i]! * y.strides[axis]!);
+    });
     return y;
   },
-  backward: ({ grad, inputs, attrs }) => {
-    let at = 0;
-    return inputs.map((x) => {
-      const start = at;
-      at += x.shape[attrs.axis]!;
-      return slice(grad, attrs.axis, start, at);
-    });
+  backward: ({ grad, inputs, attrs: { axis } }) => {
+    const { starts } = joined(inputs, axis);
+    return inputs.map((x, i) => slice(grad, axis, starts[i]!, starts[i]! + x.shape[axis]!));
   },
   reference: (xs, { axis }) => {
-    const out = ndarray(joinedShape(xs, axis));
-    let at = 0;
-    for (const x of xs) {
-      x.data.forEach((value, i) => {
-        const index = unravel(x.shape, i);
-        out.data[ravel(out.shape, index.with(axis, index[axis]! + at))] = value;
-      });
-      at += x.shape[axis]!;
-    }
-    return out;
+    const { starts, shape } = joined(xs, axis);
+    return build(shape, (index) => {
+      const i = starts.findLastIndex((start) => start <= index[axis]!);
+      return valueAt(xs[i]!, index.with(axis, index[axis]! - starts[i]!));
+    });
   },
   cases: [
-    { inputs: [{ shape: [2, 3] }, { shape: [2, 1] }, { shape: [2, 7] }], attrs: { axis: 1 } },
-    { inputs: [{ shape: [2, 3] }, { shape: [5, 3], transposed: true }], attrs: { axis: 0 } },
+    caseOf({ axis: 1 }, [2, 3], [2, 1], [2, 7]),
+    caseOf({ axis: 0 }, [2, 3], { shape: [5, 3], transposed: true }),
   ],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
 });
 
 /** Joins tensors along `axis`; their other dimensions must agree. */

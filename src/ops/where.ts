@@ -1,28 +1,24 @@
 import { empty, launch1d, zeros } from '../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
-import { caseOf, defineOp, EXACT } from './core/define.ts';
+import { COPIES, caseOf, defineOp } from './core/define.ts';
 import { mapBroadcast } from './core/ndarray.ts';
 import { broadcastStrides, stridedParams } from './core/strided.ts';
 import { sumTo } from './core/sum.ts';
 
 const whereOp = defineOp<null>({
   name: 'where',
-  forward: ([c, a, b]) => {
-    const dtype = floatDType('where', c!, a!, b!);
-    const y = empty(
-      c!.engine,
-      broadcastShapes('where', broadcastShapes('where', c!.shape, a!.shape), b!.shape),
-      dtype,
-    );
-    const walk = stridedParams(
-      y.shape,
-      [c!, a!, b!].map((x) => broadcastStrides(x, y.shape)),
-    );
+  forward: (xs) => {
+    const [c, a, b] = xs;
+    const dtype = floatDType('where', ...xs);
+    const shape = xs.map((x) => x.shape).reduce((m, n) => broadcastShapes('where', m, n));
+    const y = empty(c!.engine, shape, dtype);
+    const strides = xs.map((x) => broadcastStrides(x, shape));
+    const walk = stridedParams(shape, strides);
     launch1d(y.engine, 'elementwise/where.wgsl', y.size, {
       consts: storedAs({ Real: dtype }),
       overrides: { RANK: walk.rank },
-      storages: [c!.storage, a!.storage, b!.storage, y.storage],
+      storages: [...xs, y].map((x) => x.storage),
       params: {
         shape: walk.shape,
         stride_c: walk.strides[0]!,
@@ -51,8 +47,7 @@ const whereOp = defineOp<null>({
     caseOf(null, { shape: [1], values: [1] }, [33, 1], [1, 3]),
   ],
   bench: [caseOf(null, [1 << 20], [1 << 20], [1 << 20])],
-  half: true,
-  tolerance: EXACT,
+  ...COPIES,
   cost: (_, y) => ({ flops: 0, bytes: 16 * sizeOf(y) }),
 });
 

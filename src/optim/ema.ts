@@ -3,7 +3,7 @@ import { copyInto } from '../ops/views.ts';
 import { launch1d } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Exponential moving average of flat parameters, starting as a copy of them. */
+/** Exponential moving average of flat parameters, initially a copy of them. */
 export class Ema {
   readonly average: Tensor;
   readonly decay: number;
@@ -16,8 +16,8 @@ export class Ema {
   }
 
   /**
-   * average ← decay · average + (1 − decay) · parameters. After a step with a loss scale `hyper` is the optimiser's
-   * `state.hyper`: where the step was left out, so is this.
+   * average ← decay · average + (1 − decay) · parameters. With a loss scale, `hyper` is the optimiser's `state.hyper`: the
+   * update is skipped where the step was.
    */
   update(hyper?: Tensor): void {
     launch1d(this.average.engine, 'optim/ema.wgsl', this.average.size, {
@@ -27,15 +27,15 @@ export class Ema {
     });
   }
 
-  /** Runs `fn` with the average in the parameters' place, and puts them back. */
+  /** Runs `fn` with the average in place of the parameters, and restores them. */
   async during<T>(fn: () => Promise<T>): Promise<T> {
     const { values } = this.#flat;
     const own = this.#flat.like(true);
-    copyInto(this.average, values, [1], 0);
+    copyInto(this.average, values);
     try {
       return await fn();
     } finally {
-      copyInto(own, values, [1], 0);
+      copyInto(own, values);
       own.dispose();
     }
   }

@@ -3,12 +3,20 @@ import { checkNumber } from '../errors.ts';
 import { ALIGN, FlatParameters } from '../nn/flat.ts';
 import { mul } from '../ops/binary.ts';
 import { sum } from '../ops/reduce.ts';
-import { launch1d, zeros } from '../tensor/create.ts';
+import { launch1d, tensor } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LossScaler } from './loss-scale.ts';
 
-/** The rules by their numbers in shaders/optim/update.wgsl. */
+/** Numbers of the rules in shaders/optim/update.wgsl. */
 export const OPTIMIZER_CODES = { sgd: 0, rmsprop: 1, adam: 2, adamw: 3 } as const;
+
+/** Settings of every rule. */
+interface CommonOptions {
+  readonly learningRate: number;
+  readonly weightDecay?: number;
+  /** Largest norm of all gradients together; larger ones are scaled down to it. Default: no limit. */
+  readonly clipNorm?: number;
+}
 
 /** Constants of an update rule; see shaders/optim/update.wgsl. */
 interface Rule extends CommonOptions {
@@ -21,32 +29,32 @@ interface Rule extends CommonOptions {
   readonly nesterov?: boolean;
 }
 
-/** Parameters with their own settings, as PyTorch's parameter groups. */
+/** Parameters with their own settings, like PyTorch's parameter groups. */
 export interface ParameterGroup {
   readonly parameters: readonly Tensor[];
-  /** Instead of the optimiser's. */
+  /** Default: that of the optimiser. */
   readonly weightDecay?: number;
   /** The group's learning rate is the optimiser's times this factor. Default 1. */
   readonly rateFactor?: number;
 }
 
-/** An infinite one limits nothing. */
+/** Infinity is allowed: no limit. */
 const ABOVE_0 = { accepts: (v: number) => v > 0, words: 'above 0' };
 
-/** What is learnt: parameters, or groups of them; gradients come in the same order, group after group. */
+/** Parameters to learn, or groups of them; gradients come in the same order, group after group. */
 export type Learnt = readonly Tensor[] | readonly ParameterGroup[];
 
 /**
- * An update rule over all parameters in one dispatch. Making an optimiser moves the parameters into one flat buffer.
- * Its steps can be captured; the learning rate may change between replays.
+ * An update rule applied to all parameters in one dispatch; for that, the constructor moves them into one flat buffer.
+ * Steps can be captured; the learning rate may change between replays.
  */
 export class Optimizer {
   readonly flat: FlatParameters;
-  /** State of the rule in the layout of `flat.values`: for checkpoints. */
+  /** State for checkpoints; momentum and squares have the layout of `flat.values`. */
   readonly state: { readonly momentum: Tensor; readonly squares: Tensor; readonly hyper: Tensor };
   readonly #rule: Rule;
   readonly #gradients: Tensor;
-  /** (factor of the learning rate, weight decay) of each block of the flat buffer, if there are groups. */
+  /** Learning rate factor and weight decay of each block of the flat buffer, if there are groups. */
   readonly #blocks: Tensor | undefined;
   #learningRate: number;
 
@@ -59,24 +67,19 @@ export class Optimizer {
     this.#blocks = groups.length > 0 ? this.#blockTable(groups) : undefined;
     this.#learningRate = rule.learningRate;
     this.#gradients = this.flat.like();
+    const [momentum, squares] = [this.flat.like(), this.flat.like()];
     const { engine } = this.flat;
-    this.state = {
-      momentum: this.flat.like(),
-      squares: this.flat.like(),
-      hyper: engine.keep(zeros(engine, [4])),
-    };
-    this.state.hyper.write([rule.learningRate, 0, 0, 0]);
+    const hyper = engine.keep(tensor(engine, [rule.learningRate, 0, 0, 0]));
+    this.state = { momentum, squares, hyper };
   }
 
   #blockTable(groups: readonly ParameterGroup[]): Tensor {
-    const { engine, values } = this.flat;
+    const { engine } = this.flat;
     const table = groups.flatMap(
       ({ parameters, rateFactor = 1, weightDecay = this.#rule.weightDecay ?? 0 }) =>
         parameters.flatMap((p) => Array<number[]>(Math.ceil(p.size / ALIGN)).fill([rateFactor, weightDecay])),
     );
-    const blocks = engine.keep(zeros(engine, [values.size / ALIGN, 2]));
-    blocks.write(Float32Array.from(table.flat()));
-    return blocks;
+    return engine.keep(tensor(engine, table.flat(), [table.length, 2]));
   }
 
   /** Learning rate of the next steps, captured ones too. */
@@ -91,43 +94,28 @@ export class Optimizer {
   }
 
   /**
-   * Updates the parameters; `gradients` in their order and shapes, as `grad(loss, parameters)` gives them. With a
-   * `scaler` they are those of the scaled loss; where one is not finite, nothing but the scale changes.
+   * Updates the parameters; `gradients` has their order and shapes, as `grad(loss, parameters)` returns them. With a
+   * `scaler` they are gradients of the scaled loss; unless all are finite, only the scale changes.
    */
   step(gradients: readonly Tensor[], scaler?: LossScaler): void {
     const { engine, values } = this.flat;
+    const { hyper, squares } = this.state;
     const { kind, momentum = 0, beta = 0, epsilon = 0, weightDecay = 0, nesterov = false } = this.#rule;
     const clipped = this.#rule.clipNorm !== undefined || scaler !== undefined;
-    this.flat.pack(gradients, this.#gradients);
     const SCALED = scaler === undefined ? 0 : 1;
-    if (clipped) {
-      // The padding between parameters is zero in the gradients too.
-      const squares = engine.tidy(() => noGrad(engine, () => sum(mul(this.#gradients, this.#gradients))));
-      this.#clip(squares, scaler);
-      squares.dispose();
-    }
+    this.flat.pack(gradients, this.#gradients);
+    if (clipped) this.#computeFactor(scaler);
     if (kind === 'adam' || kind === 'adamw') {
       engine.run('optim/adam_correction.wgsl', {
-        storages: [this.state.hyper.storage],
+        storages: [hyper.storage],
         overrides: { SCALED },
-        params: {
-          beta1: momentum,
-          one_minus_beta1: 1 - momentum,
-          beta2: beta,
-          one_minus_beta2: 1 - beta,
-        },
+        params: { beta1: momentum, one_minus_beta1: 1 - momentum, beta2: beta, one_minus_beta2: 1 - beta },
         groups: [1],
       });
     }
+    const tensors = [values, this.#gradients, this.state.momentum, squares, hyper, this.#blocks ?? hyper];
     launch1d(engine, 'optim/update.wgsl', values.size / 4, {
-      storages: [
-        values,
-        this.#gradients,
-        this.state.momentum,
-        this.state.squares,
-        this.state.hyper,
-        this.#blocks ?? this.state.hyper,
-      ].map((t) => t.storage),
+      storages: tensors.map((t) => t.storage),
       overrides: {
         KIND: OPTIMIZER_CODES[kind],
         CLIP: clipped ? 1 : 0,
@@ -147,39 +135,34 @@ export class Optimizer {
     });
   }
 
-  /** Finds the factor of the gradients whose squares sum up to `squares`. */
-  #clip(squares: Tensor, scaler: LossScaler | undefined): void {
+  /** Computes the factor that limits the norm of the gradients and undoes the loss scale. */
+  #computeFactor(scaler: LossScaler | undefined): void {
     const { clipNorm } = this.#rule;
     const { engine } = this.flat;
     const { hyper } = this.state;
+    // The padding between parameters is zero in the gradients too.
+    const squares = engine.tidy(() => noGrad(engine, () => sum(mul(this.#gradients, this.#gradients))));
     if (scaler === undefined) {
       const storages = [squares.storage, hyper.storage];
       engine.run('optim/clip.wgsl', { storages, params: { limit: clipNorm! }, groups: [1] });
-      return;
+    } else {
+      engine.run('optim/loss_scale.wgsl', {
+        storages: [squares.storage, scaler.state.storage, hyper.storage],
+        overrides: { CLIP: clipNorm === undefined ? 0 : 1 },
+        params: { limit: clipNorm ?? 0, interval: scaler.interval },
+        groups: [1],
+      });
     }
-    engine.run('optim/loss_scale.wgsl', {
-      storages: [squares.storage, scaler.state.storage, hyper.storage],
-      overrides: { CLIP: clipNorm === undefined ? 0 : 1 },
-      params: { limit: clipNorm ?? 0, interval: scaler.interval },
-      groups: [1],
-    });
+    squares.dispose();
   }
 
-  /** Frees the parameters' state (momenta, averages) and what the optimiser shares with captured steps. */
+  /** Frees the state; the parameters live until they are disposed. */
   dispose(): void {
     this.#gradients.dispose();
     this.#blocks?.dispose();
     for (const tensor of Object.values(this.state)) tensor.dispose();
     this.flat.dispose();
   }
-}
-
-/** Settings of every rule. */
-interface CommonOptions {
-  readonly learningRate: number;
-  readonly weightDecay?: number;
-  /** Largest norm of all gradients together; larger ones are scaled down to it. Default: no limit. */
-  readonly clipNorm?: number;
 }
 
 /** Settings of `sgd`; the defaults are PyTorch's. */

@@ -1,12 +1,9 @@
 import { checkNumber, checkWhole, EliError, NOT_NEGATIVE, POSITIVE } from '../errors.ts';
 
-/**
- * Learning rate at time t ≥ 0, in the unit that the lengths of the schedule are given in: epochs or steps. A time
- * between two whole ones is allowed.
- */
+/** Learning rate at time t ≥ 0, whole or not, in the unit of the schedule's lengths: epochs or steps. */
 export type RateSchedule = (t: number) => number;
 
-/** The same rate at every time. @throws EliError `ARGUMENT` unless it is a number from 0. */
+/** A constant rate. @throws EliError `ARGUMENT` for a rate below 0. */
 export function constantRate(rate: number): RateSchedule {
   checkNumber('constantRate: rate', rate, NOT_NEGATIVE);
   return () => rate;
@@ -39,8 +36,7 @@ export function multiStepRate(rate: number, milestones: readonly number[], facto
 }
 
 /**
- * From `rate` at 0 to `last` at `length` along half a cosine (Loshchilov and Hutter, 2017, without restarts), and
- * `last` after that.
+ * From `rate` at 0 to `last` at `length` along half a cosine (Loshchilov and Hutter, 2017, without restarts), then `last`.
  * @throws EliError `ARGUMENT` for a rate below 0 or a length that is not above 0.
  */
 export function cosineRate(rate: number, length: number, last = 0): RateSchedule {
@@ -54,8 +50,8 @@ export function cosineRate(rate: number, length: number, last = 0): RateSchedule
 }
 
 /**
- * `schedule` after a linear warm-up of `length` units (Goyal et al., 2017): in it the rate is the first of the schedule
- * times (t + 1) / (length + 1), so that it begins above 0. The schedule's own time begins after the warm-up.
+ * `schedule`, delayed by a linear warm-up of `length` units (Goyal et al., 2017) in which the rate is the initial one of
+ * `schedule` times (t + 1) / (length + 1), so it starts above 0.
  * @throws EliError `ARGUMENT` for a length below 0.
  */
 export function warmUp(length: number, schedule: RateSchedule): RateSchedule {
@@ -64,10 +60,7 @@ export function warmUp(length: number, schedule: RateSchedule): RateSchedule {
   return (t) => (t < length ? (peak * (t + 1)) / (length + 1) : schedule(t - length));
 }
 
-/**
- * A schedule in epochs as one in steps; the rate changes between epochs only.
- * @throws EliError `ARGUMENT` unless there is at least one step in an epoch.
- */
+/** A schedule in epochs as one in steps, constant within an epoch. @throws EliError `ARGUMENT` without steps per epoch. */
 export function everyEpoch(schedule: RateSchedule, stepsPerEpoch: number): RateSchedule {
   checkWhole('everyEpoch: stepsPerEpoch', stepsPerEpoch, 1);
   return (step) => schedule(Math.floor(step / stepsPerEpoch));

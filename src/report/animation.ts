@@ -5,39 +5,26 @@ import { writeFileAtomic } from '../files/atomic.ts';
 import { axisOver, createView, type PictureSpec, rasterize, viewToSvg } from './picture.ts';
 import { COLOR, MODEL_COLORS } from './theme.ts';
 
-/** How alignment moved latents, step by step. */
+/** The latents of n samples while they are aligned. */
 export interface Movement {
   /** Latents [n, d], row-major, before the first step and after each: steps + 1 arrays. */
   trajectory: readonly Float32Array[];
   n: number;
   d: number;
-  /** The previous model's latents of the same images, averaged over them: [d]. */
+  /** Mean of the previous model's latents of the same images: [d]. */
   target: Float32Array;
 }
 
-/** One dimension in one frame; `start` and `target` stay. */
-interface Bar {
-  dimension: number;
-  start: number;
-  now: number;
-  target: number;
-}
-
-/** What the animation draws: the mean latent of each frame, for the dimensions shown. */
-export interface Frames {
-  frames: Bar[][];
-  /** Mean over all d dimensions of |mean latent − target|, a number a frame. */
-  distance: number[];
-}
+type Frames = ReturnType<typeof toFrames>;
 
 /**
- * Averages each step's latents over the n samples and picks the dimensions to show: all of them, or the `most` that
- * moved most between the first and the last step. They are ordered by the target, so that it reads as a curve.
+ * The mean latent of each frame, for all dimensions or for the `most` that moved most between the first and the last
+ * step, in the order of the target, so that it reads as a curve. `distance` is the mean over all d dimensions of
+ * |mean latent − target|, per frame.
  *
  * @throws EliError SHAPE for an empty trajectory, or arrays that are not [n, d] and [d]
  */
-export function toFrames(movement: Movement, most = 32): Frames {
-  const { trajectory, n, d, target } = movement;
+export function toFrames({ trajectory, n, d, target }: Movement, most = 32) {
   if (trajectory.length === 0 || n < 1 || trajectory.some((latents) => latents.length !== n * d)) {
     throw new EliError('SHAPE', `A movement needs one or more steps of latents [${n}, ${d}] each`);
   }
@@ -50,9 +37,9 @@ export function toFrames(movement: Movement, most = 32): Frames {
     return sum.map((value) => value / n);
   });
   const first = means[0];
-  const last = means[means.length - 1];
-  const shown = Array.from({ length: d }, (_, j) => j)
-    .sort((a, b) => Math.abs(last[b] - first[b]) - Math.abs(last[a] - first[a]))
+  const moved = means[means.length - 1].map((last, j) => Math.abs(last - first[j]));
+  const shown = [...moved.keys()]
+    .sort((a, b) => moved[b] - moved[a])
     .slice(0, most)
     .sort((a, b) => target[a] - target[b]);
   return {
@@ -63,23 +50,24 @@ export function toFrames(movement: Movement, most = 32): Frames {
   };
 }
 
-/** Time that a frame is shown, in milliseconds: the first, the last, those between. */
+/** How long the first, the last and every other frame is shown, in milliseconds. */
 const DELAY = { first: 1000, last: 2000, between: 120 };
 
 /**
- * Writes `<base>.gif`, a frame a step, about 800 × 450 pixels, and its last frame as `<base>.png`.
- * @param samples what the means are over, for the subtitle, such as "class 3"
+ * Writes `<base>.gif`, one frame per step, about 800 × 450 pixels, and its last frame as `<base>.png`.
+ * @param samples the samples averaged over, for the subtitle, such as "class 3"
  */
 export async function saveAnimation(
   base: string,
   movement: Movement,
   samples = `${movement.n} test images`,
-): Promise<{ gif: string; png: string }> {
-  const { frames, distance } = toFrames(movement);
+): Promise<void> {
+  const moving = toFrames(movement);
+  const { frames, distance } = moving;
   const steps = frames.length - 1;
-  // Its CommonJS names are found by `require` alone: Node and TypeScript loaders disagree on what `import` gives.
+  // By `require`: Node and TypeScript loaders disagree on what `import` gives of this CommonJS module.
   const gifenc: Gifenc = createRequire(import.meta.url)('gifenc');
-  const view = await createView(animationSpec({ frames, distance }, movement.d, samples));
+  const view = await createView(animationSpec(moving, movement.d, samples));
   const draw = async (step: number): Promise<string> => {
     view
       .data('bars', frames[step])
@@ -87,30 +75,28 @@ export async function saveAnimation(
       .signal('step', step);
     return viewToSvg(view);
   };
-  const files = { gif: `${base}.gif`, png: `${base}.png` };
   try {
-    // The last frame, where everything has been drawn in its full strength, gives the colours of all of them.
+    // All frames take the palette of the last, which has every colour at full strength.
     const end = await draw(steps);
-    const palette = gifenc.quantize((await rasterize(end, { scale: 1 })).rgba, 64);
+    const palette = gifenc.quantize((await rasterize(end, 1)).pixels, 64);
     const gif = gifenc.GIFEncoder();
     for (let step = 0; step <= steps; step++) {
-      const { rgba, width, height } = await rasterize(await draw(step), { scale: 1 });
-      gif.writeFrame(gifenc.applyPalette(rgba, palette), width, height, {
-        // Given once, the palette is the file's; a frame without one uses it.
+      const { pixels, width, height } = await rasterize(await draw(step), 1);
+      gif.writeFrame(gifenc.applyPalette(pixels, palette), width, height, {
+        // Given once, the palette is global: a frame without one uses it.
         ...(step === 0 ? { palette, repeat: 0 } : {}),
         delay: step === 0 ? DELAY.first : step === steps ? DELAY.last : DELAY.between,
       });
     }
     gif.finish();
-    await writeFileAtomic(files.gif, gif.bytes());
-    await writeFileAtomic(files.png, (await rasterize(end)).toPng());
+    await writeFileAtomic(`${base}.gif`, gif.bytes());
+    await writeFileAtomic(`${base}.png`, (await rasterize(end)).asPng());
   } finally {
     view.finalize();
   }
-  return files;
 }
 
-/** The picture of a step, with data sets `bars` and `here` and the signal `step` to move it. */
+/** The picture of one step; the data sets `bars` and `here` and the signal `step` change it. */
 function animationSpec({ frames, distance }: Frames, d: number, samples: string): PictureSpec {
   const shown = frames[0].length;
   const which =
@@ -127,8 +113,8 @@ function animationSpec({ frames, distance }: Frames, d: number, samples: string)
   };
 }
 
-/** Each dimension's mean at a step: a line from its start, and the previous model's mean as a dash. */
-function barsPanel(frames: Bar[][]) {
+/** The mean of each dimension at one step, a line from its start to it, and the previous model's mean as a dash. */
+function barsPanel(frames: Frames['frames']) {
   const values = frames.flatMap((bars) => bars.flatMap(({ start, now, target }) => [start, now, target]));
   const low = Math.min(0, ...values);
   const high = Math.max(0, ...values);
@@ -147,10 +133,8 @@ function barsPanel(frames: Bar[][]) {
       labelOverlap: false,
     },
   };
-  const at = (field: keyof Bar) => {
-    const axis = axisOver(field, [low - margin, high + margin], { title: 'mean latent value', tickCount: 5 });
-    return { ...axis, scale: { ...axis.scale, zero: false } };
-  };
+  const at = (field: string) =>
+    axisOver(field, [low - margin, high + margin], { title: 'mean latent value', tickCount: 5 });
   const names = ['previous model', 'after task 2, unaligned', 'now, while being aligned'];
   const color = (name: string) => ({
     datum: name,
@@ -177,7 +161,7 @@ function barsPanel(frames: Bar[][]) {
   };
 }
 
-/** The mean distance to the target by step, with a mark at the present one. */
+/** The mean distance to the target by step, with a mark at the current step. */
 function distancePanel(distance: number[], over: string) {
   const encoding = {
     x: axisOver('step', [0, Math.max(1, distance.length - 1)], {

@@ -2,14 +2,14 @@ import { EliError } from '../errors.ts';
 import type { PictureSpec, Titles } from './picture.ts';
 import { COLOR } from './theme.ts';
 
-/** More classes than this have no room for their names and counts. */
+/** Most classes whose names and counts are drawn. */
 const NAMED = 20;
 
 /**
- * A confusion matrix as a heat map, rows normalised: what share of each class was taken for which.
+ * A confusion matrix as a heat map, each row normalised by the size of its class.
  *
- * @param counts [classes, classes]: samples of the row's class that were taken for the column's
- * @throws EliError ARGUMENT when it is empty or not square, or the names do not fit
+ * @param counts [classes, classes]: samples of the row's class that were classified as the column's
+ * @throws EliError ARGUMENT when it is empty or not square, or has another number of names
  */
 export function confusionSpec(
   counts: readonly (readonly number[])[],
@@ -22,7 +22,7 @@ export function confusionSpec(
   const names = given ?? counts.map((_, i) => String(i));
   if (names.length !== n) throw new EliError('ARGUMENT', `${names.length} names for ${n} classes`);
   const small = n <= NAMED;
-  const long = names.some((name) => name.length > 4);
+  const labelAngle = names.some((name) => name.length > 4) ? -45 : 0;
   const cell = small ? 34 : Math.max(3, Math.floor(520 / n));
   const values = counts.flatMap((row, truth) => {
     const total = row.reduce((a, b) => a + b, 0);
@@ -30,24 +30,19 @@ export function confusionSpec(
       truth,
       predicted,
       count,
-      // A class without samples has no shares.
+      // A class may have no samples.
       share: total === 0 ? 0 : (100 * count) / total,
       truthName: names[truth],
       predictedName: names[predicted],
     }));
   });
-  const axis = (name: 'truth' | 'predicted', heading: string) => ({
+  const axis = (name: 'truth' | 'predicted', title: string, look: { labelAngle?: number }) => ({
     field: small ? `${name}Name` : name,
     type: 'ordinal' as const,
     sort: { field: name },
-    axis: {
-      title: heading,
-      ticks: false,
-      domain: false,
-      ...(small ? (name === 'predicted' ? { labelAngle: long ? -45 : 0 } : {}) : { labels: false }),
-    },
+    axis: { title, ticks: false, domain: false, ...(small ? look : { labels: false }) },
   });
-  const encoding = { x: axis('predicted', 'taken for'), y: axis('truth', 'class') };
+  const encoding = { x: axis('predicted', 'taken for', { labelAngle }), y: axis('truth', 'class', {}) };
   return {
     title: { text: title, subtitle },
     width: cell * n,

@@ -5,9 +5,9 @@ import { MODEL_COLORS } from './theme.ts';
 
 const WIDTH = 540;
 const HEIGHT = 320;
-/** Upper end of the accuracy axis: a little above 100 %, so that a rule at 99.9 % stands free. */
+/** Upper end of the accuracy axis: a little above 100 %, so that a rule at 99.9 % does not touch the edge. */
 const TOP = 101;
-/** Height of a label of two lines with its distance to the next. */
+/** Height of a two-line label, including the gap to the next. */
 const LABEL_HEIGHT = 36;
 
 interface CurvePoint {
@@ -15,7 +15,7 @@ interface CurvePoint {
   accuracy: number;
 }
 
-/** One run's curve: accuracies in percent. */
+/** The curve of one run; accuracies in %. */
 export interface SeedCurve {
   seed: number;
   points: readonly CurvePoint[];
@@ -26,9 +26,9 @@ export interface SeedCurve {
 }
 
 /**
- * Task-1 accuracy after alignment against aligner iterations. One seed gives one line with its points; several
- * give a thin line each and the mean in bold, taken where every seed has a point. Two horizontal rules, means over
- * the seeds, say where accuracy was after task 1 and after task 2.
+ * Task-1 accuracy after alignment against aligner iterations. One seed is drawn as a line with its points; several
+ * as thin lines, with their mean in bold where every seed has a point. Two horizontal rules mark the accuracy after
+ * task 1 and after task 2, averaged over the seeds.
  *
  * @throws EliError ARGUMENT without a seed or without a point
  */
@@ -43,7 +43,7 @@ export function curveSpec(
     );
   }
   const curve = meanCurve(runs);
-  const end = curve[curve.length - 1]!;
+  const end = curve.at(-1)!;
   const lowest = Math.min(...runs.flatMap((run) => [run.unaligned, ...run.points.map((p) => p.accuracy)]));
   const bottom = Math.max(0, Math.floor((lowest - 4) / 10) * 10);
   const after = mean(runs.map((run) => run.afterTask1));
@@ -56,10 +56,8 @@ export function curveSpec(
     ],
     bottom,
   );
-  const y = (field: string) => {
-    const axis = axisOver(field, [bottom, TOP], { title: 'test accuracy on task 1 (%)', tickCount: 6 });
-    return { ...axis, scale: { ...axis.scale, zero: false } };
-  };
+  const y = (field: string) =>
+    axisOver(field, [bottom, TOP], { title: 'test accuracy on task 1 (%)', tickCount: 6 });
   const color = { field: 'color', type: 'nominal' as const, scale: null };
   return {
     title: { text: 'Accuracy on the first task while the aligner learns', subtitle },
@@ -89,7 +87,7 @@ export function curveSpec(
 }
 
 /** A thin line for each of several seeds, their mean in bold, and a point at its end. */
-function lineLayers<Axis extends object>(runs: readonly SeedCurve[], curve: readonly CurvePoint[], y: Axis) {
+function lineLayers<Axis extends object>(runs: readonly SeedCurve[], curve: CurvePoint[], y: Axis) {
   const iterations = runs.flatMap((run) => run.points.map((point) => point.iteration));
   const x = axisOver('iteration', [0, Math.max(1, ...iterations)], {
     title: 'aligner iterations',
@@ -109,26 +107,20 @@ function lineLayers<Axis extends object>(runs: readonly SeedCurve[], curve: read
   return [
     ...(single ? [] : [thin]),
     {
-      data: { values: [...curve] },
+      data: { values: curve },
       mark: { type: 'line' as const, strokeWidth: 2.5, color, point: single ? { color, size: 36 } : false },
       encoding: { x, y },
     },
     {
-      data: { values: [curve[curve.length - 1]!] },
+      data: { values: curve.slice(-1) },
       mark: { type: 'point' as const, filled: true, size: 70, opacity: 1, color },
       encoding: { x, y },
     },
   ];
 }
 
-interface Label {
-  name: string;
-  accuracy: number;
-  color: string;
-}
-
-/** Gives each label of two lines a place on the accuracy axis near its accuracy, where it covers no other. */
-function spread(labels: readonly Label[], bottom: number): (Label & { text: string; place: number })[] {
+/** Places each two-line label near its accuracy on the axis so that none covers another. */
+function spread<Label extends { name: string; accuracy: number }>(labels: readonly Label[], bottom: number) {
   const gap = (LABEL_HEIGHT * (TOP - bottom)) / HEIGHT;
   const placed = labels
     .map((label) => ({
@@ -149,12 +141,10 @@ function spread(labels: readonly Label[], bottom: number): (Label & { text: stri
 
 /** The mean at each iteration at which every seed has a point. */
 function meanCurve(runs: readonly SeedCurve[]): CurvePoint[] {
-  const byIteration = new Map<number, number[]>();
-  for (const { iteration, accuracy } of runs.flatMap((run) => run.points)) {
-    byIteration.set(iteration, [...(byIteration.get(iteration) ?? []), accuracy]);
-  }
-  return [...byIteration]
-    .filter(([, values]) => values.length === runs.length)
-    .sort(([a], [b]) => a - b)
-    .map(([iteration, values]) => ({ iteration, accuracy: mean(values) }));
+  const points = runs.flatMap((run) => run.points);
+  const iterations = [...new Set(points.map(({ iteration }) => iteration))].sort((a, b) => a - b);
+  return iterations
+    .map((iteration) => points.filter((point) => point.iteration === iteration))
+    .filter((found) => found.length === runs.length)
+    .map((found) => ({ iteration: found[0]!.iteration, accuracy: mean(found.map((p) => p.accuracy)) }));
 }

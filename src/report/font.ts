@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
 
-/** The two fonts every picture is drawn with, as files of the package dejavu-fonts-ttf. */
+/** The files of the two fonts of all pictures, from the package dejavu-fonts-ttf. */
 export const FONT_FILES = {
   normal: require.resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf'),
   bold: require.resolve('dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf'),
@@ -11,25 +11,19 @@ export const FONT_FILES = {
 
 export type FontWeight = keyof typeof FONT_FILES;
 
-/** Gives the advance of a character (a UTF-16 code unit), in ems. */
-type Advance = (code: number) => number;
+/** Advance of a character (a UTF-16 code unit) in ems, by font. */
+const fonts: Partial<Record<FontWeight, (code: number) => number>> = {};
 
-const fonts = new Map<FontWeight, Advance>();
-
-/** Width of one line of text in the pictures' font, in the unit of `fontSize`; kerning is left out. */
+/** Width of one line of text in the pictures' font, in the unit of `fontSize`, without kerning. */
 export function textWidth(text: string, fontSize: number, weight: FontWeight = 'normal'): number {
-  let advance = fonts.get(weight);
-  if (!advance) {
-    advance = readAdvances(readFileSync(FONT_FILES[weight]));
-    fonts.set(weight, advance);
-  }
+  fonts[weight] ??= readAdvances(readFileSync(FONT_FILES[weight]));
   let ems = 0;
-  for (let i = 0; i < text.length; i++) ems += advance(text.charCodeAt(i));
+  for (let i = 0; i < text.length; i++) ems += fonts[weight](text.charCodeAt(i));
   return ems * fontSize;
 }
 
-/** Reads what widths need of a TrueType file: `head`, `hhea`, `hmtx`, and the format 4 table of `cmap`. */
-function readAdvances(file: Buffer): Advance {
+/** Reads the tables of a TrueType file that give widths: `head`, `hhea`, `hmtx`, and format 4 of `cmap`. */
+function readAdvances(file: Buffer): (code: number) => number {
   const table = (name: string): number => {
     for (let entry = 12; ; entry += 16) {
       if (file.toString('latin1', entry, entry + 4) === name) return file.readUInt32BE(entry + 8);

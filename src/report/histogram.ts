@@ -1,35 +1,31 @@
-import { EliError } from '../errors.ts';
-import { axisOver, type PictureSpec, type Titles } from './picture.ts';
+import { checkWhole, EliError } from '../errors.ts';
+import { axisOver, colorBy, type PictureSpec, type Titles } from './picture.ts';
 import { mean } from './stats.ts';
 import { MODEL_COLORS } from './theme.ts';
 
-/** Energies of the same task-1 test images, one number an image; low means like the previous model. */
+/** Energies of the same task-1 test images, one per image; low: as under the previous model. */
 export interface EnergySets {
   previous: Float32Array;
   current: Float32Array;
   aligned: Float32Array;
 }
 
-/** Shared bins: `edges` has one element more than each row of `counts`. */
-export interface Bins {
-  edges: number[];
-  counts: number[][];
-}
-
-/** Share of the pooled values beyond each end of the axis, which the outermost bins take in. */
+/** Share of the pooled values beyond each end of the axis; the end bins count them. */
 const TAIL = 0.0005;
 const BINS = 60;
 
 /**
- * Counts each of `sets` in `bins` equal bins shared by all. The bins span the pooled values but for the outermost
- * 0.05 % on either side: those are counted in the end bins, so that one far value does not flatten the picture and
- * each row of counts still sums to the size of its set.
+ * Counts the values of each of `sets` in `bins` equal bins shared by all; there is one edge more than bins. The bins
+ * span the pooled values except for the outermost 0.05 % on either side, which the end bins count: an outlier does not
+ * flatten the picture, and each row of counts still sums to the size of its set.
  *
- * @throws EliError ARGUMENT for an empty set or no bins, NON_FINITE for a value that is not a number
+ * @throws EliError ARGUMENT for an empty set or no bins, NON_FINITE for a value that is not finite
  */
-export function sharedBins(sets: readonly Float32Array[], bins: number): Bins {
-  if (!(Number.isInteger(bins) && bins > 0))
-    throw new EliError('ARGUMENT', `${bins} bins: need a whole number > 0`);
+export function sharedBins(
+  sets: readonly Float32Array[],
+  bins: number,
+): { edges: number[]; counts: number[][] } {
+  checkWhole('bins', bins, 1);
   if (sets.length === 0 || sets.some((set) => set.length === 0)) {
     throw new EliError('ARGUMENT', 'A histogram needs at least one value in every set');
   }
@@ -55,11 +51,11 @@ export function sharedBins(sets: readonly Float32Array[], bins: number): Bins {
 }
 
 export interface HistogramOptions extends Titles {
-  /** What has an energy; default `images`. */
+  /** What the energies are of; default `images`. */
   samples?: string;
 }
 
-/** Three translucent histograms over shared bins, with the mean of each set marked and written into its label. */
+/** Three translucent histograms over shared bins; a dashed line and the legend give the mean of each set. */
 export function histogramSpec(sets: EnergySets, options: HistogramOptions = {}): PictureSpec {
   const groups = [
     { name: 'previous model', values: sets.previous, color: MODEL_COLORS.previous },
@@ -70,29 +66,24 @@ export function histogramSpec(sets: EnergySets, options: HistogramOptions = {}):
     groups.map((group) => group.values),
     BINS,
   );
-  // A step line holds each value up to the next row: the last edge repeats the last bin to close it.
+  // A step line holds each value up to the next row, so the last bin is repeated at the last edge.
   const rows = groups.flatMap((group, g) =>
     edges.map((edge, b) => ({
       name: group.name,
       edge,
-      share: (100 * counts[g][Math.min(b, counts[g].length - 1)]) / group.values.length,
+      share: (100 * (counts[g][b] ?? counts[g].at(-1)!)) / group.values.length,
     })),
   );
   const means = groups.map(({ name, mean }) => ({ name, mean, label: `${name}: mean ${format(mean)}` }));
-  const names = groups.map((group) => group.name);
-  const color = {
-    field: 'name',
-    type: 'nominal' as const,
-    scale: { domain: names, range: groups.map((group) => group.color) },
-    legend: {
-      title: null,
-      orient: 'top' as const,
-      symbolType: 'square',
-      symbolOpacity: 1,
-      labelExpr: `{${means.map((g) => `'${g.name}': '${g.label}'`).join(', ')}}[datum.label]`,
-    },
-  };
-  const x = axisOver('edge', [edges[0]!, edges[edges.length - 1]!], {
+  const [names, colors] = [groups.map((group) => group.name), groups.map((group) => group.color)];
+  const color = colorBy('name', names, colors, {
+    title: null,
+    orient: 'top',
+    symbolType: 'square',
+    symbolOpacity: 1,
+    labelExpr: `{${means.map((g) => `'${g.name}': '${g.label}'`).join(', ')}}[datum.label]`,
+  });
+  const x = axisOver('edge', [edges[0]!, edges.at(-1)!], {
     title: 'energy (low = like the previous model)',
     grid: false,
     tickCount: 10,

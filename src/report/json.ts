@@ -1,12 +1,12 @@
+import { isRecord } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 
 /**
- * Readable JSON with the same bytes for the same content: keys sorted, two spaces, a line for an array of plain
- * values, a newline at the end. Typed arrays are written as arrays; what JSON has no number for (NaN, infinities) is
- * written as a string, so that it is not mistaken for a missing value.
+ * Readable JSON with the same bytes for the same content: keys sorted, indented by two spaces, an array of plain values
+ * on one line, a newline at the end. Typed arrays are written as arrays; NaN and infinities as strings, see `nonFinite`.
  */
 export function stableJson(value: unknown): string {
-  return `${format(normalize(value), '')}\n`;
+  return `${format(JSON.parse(JSON.stringify(value, sorted)), '')}\n`;
 }
 
 /** Writes `stableJson(value)` to `path`, all or nothing. */
@@ -14,19 +14,15 @@ export async function writeJson(path: string, value: unknown): Promise<void> {
   await writeFileAtomic(path, stableJson(value));
 }
 
-/** What `JSON.stringify` would see, but with keys sorted and the rules of `stableJson`. */
-function normalize(value: unknown): unknown {
-  if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
-  if (typeof value !== 'object' || value === null) return value;
-  if ('toJSON' in value && typeof value.toJSON === 'function') return normalize(value.toJSON());
-  if (Array.isArray(value)) return value.map(normalize);
-  if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<number>, normalize);
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, member]) => member !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, member]) => [key, normalize(member)]),
-  );
+/** Replacer of `JSON.stringify`, which would write NaN and infinities as null, as if they were missing. */
+export function nonFinite(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+}
+
+function sorted(key: string, value: unknown): unknown {
+  if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<number>);
+  if (!isRecord(value)) return nonFinite(key, value);
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function format(value: unknown, indent: string): string {

@@ -1,19 +1,20 @@
+import type { RenderedImage } from '@resvg/resvg-js';
 import type { View } from 'vega';
 import type { TopLevelSpec } from 'vega-lite';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { FONT_FILES, textWidth } from './font.ts';
 import { THEME } from './theme.ts';
 
-/** A Vega-Lite description of a picture, without look: `THEME` gives that. */
+/** A picture as a Vega-Lite specification; `THEME` adds fonts and colours. */
 export type PictureSpec = TopLevelSpec;
 
-/** What stands above a picture. */
+/** The title and subtitle of a picture. */
 export interface Titles {
   title?: string;
   subtitle?: string;
 }
 
-/** A quantitative axis of `field` over exactly this domain. */
+/** A quantitative axis of `field` over exactly this domain; `null` hides it. */
 export const axisOver = <const Axis>(field: string, domain: [low: number, high: number], axis: Axis) => ({
   field,
   type: 'quantitative' as const,
@@ -21,22 +22,33 @@ export const axisOver = <const Axis>(field: string, domain: [low: number, high: 
   axis,
 });
 
-// Vega, Vega-Lite and resvg take a third of a second to load: a command that draws nothing must not wait for them.
-const loadVega = () => import('vega');
-const loadVegaLite = () => import('vega-lite');
-const loadResvg = () => import('@resvg/resvg-js');
+/** Colours `range` for the values `domain` of `field`, in this order. */
+export const colorBy = <Value, const Legend>(
+  field: string,
+  domain: Value[],
+  range: string[],
+  legend: Legend,
+) => ({ field, type: 'nominal' as const, scale: { domain, range }, legend });
 
-/** A live view of `spec`: change its data or signals and call `viewToSvg` again, as an animation does. */
+/**
+ * A live view of `spec`: change its data or signals and call `viewToSvg` again, as an animation does. Vega, Vega-Lite
+ * and resvg take a third of a second to load, so they are imported only when a picture is drawn.
+ */
 export async function createView(spec: PictureSpec): Promise<View> {
-  const [vega, { compile }] = await Promise.all([loadVega(), loadVegaLite()]);
+  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')]);
   return new vega.View(vega.parse(compile(spec, { config: THEME }).spec), { renderer: 'none' });
 }
 
-/** The SVG text of a view as it now is. The same data gives the same bytes. */
+/** The part of Vega's text measuring that its types leave out. */
+interface TextMetrics {
+  width(item: { fontSize?: number; fontWeight?: string | number }, text: unknown): number;
+}
+
+/** The SVG text of a view in its current state. The same data gives the same bytes. */
 export async function viewToSvg(view: View): Promise<string> {
-  const vega = await loadVega();
-  // Without a canvas Vega guesses the width of text, far too wide. The hook is Vega's own, but it and the counter of
-  // clip paths belong to the whole process: set for this one synchronous run, and put back.
+  const vega = await import('vega');
+  // Without a canvas Vega overestimates the width of text. Its hook and its counter of clip paths are global to the
+  // process: the hook is replaced for this one synchronous run only, and the counter is reset.
   const { textMetrics } = vega as unknown as { textMetrics: TextMetrics };
   const guess = textMetrics.width;
   textMetrics.width = ({ fontSize, fontWeight }, text) =>
@@ -50,11 +62,6 @@ export async function viewToSvg(view: View): Promise<string> {
   return view.toSVG();
 }
 
-/** The part of Vega's text measuring that its types leave out. */
-interface TextMetrics {
-  width(item: { fontSize?: number; fontWeight?: string | number }, text: unknown): number;
-}
-
 /** Draws `spec` and returns SVG text. */
 export async function renderSvg(spec: PictureSpec): Promise<string> {
   const view = await createView(spec);
@@ -65,31 +72,19 @@ export async function renderSvg(spec: PictureSpec): Promise<string> {
   }
 }
 
-/** An SVG drawn as pixels. `rgba` holds width × height × 4 bytes. */
-export interface Pixels {
-  rgba: Uint8Array;
-  width: number;
-  height: number;
-  /** The same pixels as a PNG file. */
-  toPng(): Uint8Array;
-}
-
-/** Draws SVG text as pixels, `scale` per unit of the SVG, with the package's own fonts only. */
-export async function rasterize(svg: string, { scale = 2 }: { scale?: number } = {}): Promise<Pixels> {
-  const { renderAsync } = await loadResvg();
-  const image = await renderAsync(svg, {
+/** Draws SVG text as `pixels` (width × height × 4 bytes, RGBA), `scale` per unit of the SVG; `asPng` encodes them. */
+export async function rasterize(svg: string, scale = 2): Promise<RenderedImage> {
+  const { renderAsync } = await import('@resvg/resvg-js');
+  return renderAsync(svg, {
     fitTo: { mode: 'zoom', value: scale },
     // Without font files no text is drawn; with the machine's fonts the picture depends on the machine.
     font: { loadSystemFonts: false, fontFiles: Object.values(FONT_FILES), defaultFontFamily: 'DejaVu Sans' },
   });
-  return { rgba: image.pixels, width: image.width, height: image.height, toPng: () => image.asPng() };
 }
 
-/** Draws `spec` and writes `<base>.svg` and `<base>.png` (two pixels per unit); returns both paths. */
-export async function savePicture(base: string, spec: PictureSpec): Promise<{ svg: string; png: string }> {
-  const text = await renderSvg(spec);
-  const files = { svg: `${base}.svg`, png: `${base}.png` };
-  await writeFileAtomic(files.svg, text);
-  await writeFileAtomic(files.png, (await rasterize(text)).toPng());
-  return files;
+/** Draws `spec` and writes `<base>.svg` and `<base>.png` (two pixels per unit). */
+export async function savePicture(base: string, spec: PictureSpec): Promise<void> {
+  const svg = await renderSvg(spec);
+  await writeFileAtomic(`${base}.svg`, svg);
+  await writeFileAtomic(`${base}.png`, (await rasterize(svg)).asPng());
 }

@@ -2,7 +2,7 @@ import { EliError } from '../errors.ts';
 import type { PictureSpec } from './picture.ts';
 import { COLOR } from './theme.ts';
 
-/** A workload on the roofline: what it reached, in 10⁹ operations and bytes a second. */
+/** A workload and its rates in 10⁹ operations and bytes per second. */
 export interface RooflinePoint {
   name: string;
   gflops: number;
@@ -10,10 +10,8 @@ export interface RooflinePoint {
 }
 
 /**
- * Operations a second against operations a byte, both logarithmic, under the adapter's two roofs (Williams et al.,
- * CACM 2009).
- *
- * @throws EliError ARGUMENT without a point
+ * Operations per second against operations per byte, both logarithmic, under the adapter's two roofs (Williams et al.,
+ * CACM 2009). @throws EliError ARGUMENT without a point
  */
 export function rooflineSpec(
   points: readonly RooflinePoint[],

@@ -5,32 +5,27 @@ import { isTemporary, removeTemporaries } from '../files/atomic.ts';
 import { makeFolder } from '../files/files.ts';
 import { isLock, RunLock } from './run-lock.ts';
 
-/** A run writes its environment first and then its config: what has a config can be resumed. */
+/** A run writes its environment before its config: a folder with a config can be resumed. */
 export const ENVIRONMENT_FILE = 'environment.json';
 export const CONFIG_FILE = 'config.json';
 
 /**
- * Makes the folder of a run, where it is not there, and locks it. A folder that holds files is taken only with `resume`,
- * which needs config.json there. What a run that was killed left half written is removed.
+ * Makes the folder of a run if necessary and locks it. A folder that holds files is accepted only with `resume`, and
+ * then must hold config.json. Incomplete files of a run that was killed are removed.
  *
- * @throws EliError RUN_FOLDER when it is in use, by another process or with other files, missing, no folder, or cannot be
- * made; FILE
+ * @throws EliError RUN_FOLDER when it is in use by another process, holds other files, holds no run to resume, is not a
+ * folder or cannot be made; FILE
  */
 export async function lockRunFolder(path: string, { resume = false } = {}): Promise<RunLock> {
-  const found = (await list(path)) ?? [];
-  // With a lock there, who holds it is the better answer.
+  const found = await list(path);
+  // Where there is a lock, the error that names its holder is more helpful.
   if (!found.some(isLock)) checkFiles(path, found, resume);
-  try {
-    await makeFolder(path);
-  } catch (cause) {
-    throw new EliError('RUN_FOLDER', `The run folder '${path}' cannot be made: ${reason(cause)}`, {
-      hint: 'choose another folder with --out',
-      cause,
-    });
-  }
+  await makeFolder(path).catch((cause) => {
+    throw unusable(path, `cannot be made: ${cause.message}`, cause);
+  });
   const lock = await RunLock.acquire(path);
   try {
-    checkFiles(path, (await list(path)) ?? [], resume);
+    checkFiles(path, await list(path), resume);
     await removeTemporaries(path);
     return lock;
   } catch (error) {
@@ -40,47 +35,48 @@ export async function lockRunFolder(path: string, { resume = false } = {}): Prom
 }
 
 function checkFiles(path: string, found: readonly string[], resume: boolean): void {
-  // What a run leaves that was killed before it had begun is in nobody's way.
+  // A run that was killed before it began may have left these.
   const files = found.filter((name) => !isLock(name) && !isTemporary(name) && name !== ENVIRONMENT_FILE);
   if (resume && !files.includes(CONFIG_FILE)) {
     throw new EliError('RUN_FOLDER', `There is no run to resume in '${path}'`, {
-      hint: 'give the folder of an earlier run, or leave --resume out to start a new one',
+      hint: 'name the folder of an earlier run, or start a new one without --resume',
     });
   }
   if (!resume && files.length > 0) {
     throw new EliError('RUN_FOLDER', `The run folder '${path}' already holds files (${examples(files)})`, {
-      hint: 'choose another folder with --out, or go on with that run with --resume',
+      hint: 'choose another folder with --out, or resume that run with --resume',
     });
   }
 }
 
-/** The folder for a run that was given none: `runs/<name>-<date>-<time>` in local time, to the second. */
+/** The folder of a run without --out: `runs/<name>-<date>-<time>` in local time, to the second. */
 export function defaultRunFolder(name: string, date: Date): string {
-  const two = (value: number): string => String(value).padStart(2, '0');
-  const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;
-  const time = `${two(date.getHours())}${two(date.getMinutes())}${two(date.getSeconds())}`;
+  // Swedish dates are ISO 8601: 2026-11-23 09:05:07.
+  const [day, time] = date.toLocaleString('sv').replaceAll(/[-:]/g, '').split(' ');
   return join('runs', `${name}-${day}-${time}`);
 }
 
-async function list(path: string): Promise<string[] | undefined> {
+/** The names in a folder, none where it does not exist. */
+async function list(path: string): Promise<string[]> {
   try {
     return await readdir(path);
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT') return undefined;
-    const what = code === 'ENOTDIR' ? 'is a file, not a folder' : `cannot be read: ${reason(cause)}`;
-    throw new EliError('RUN_FOLDER', `The run folder '${path}' ${what}`, {
-      hint: 'choose another folder with --out',
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return [];
+    throw unusable(
+      path,
+      code === 'ENOTDIR' ? 'is a file, not a folder' : `cannot be read: ${message}`,
       cause,
-    });
+    );
   }
+}
+
+function unusable(path: string, what: string, cause: unknown): EliError {
+  const hint = 'choose another folder with --out';
+  return new EliError('RUN_FOLDER', `The run folder '${path}' ${what}`, { hint, cause });
 }
 
 function examples(names: string[]): string {
   const some = names.sort().slice(0, 3).join(', ');
   return names.length > 3 ? `${some} and ${names.length - 3} more` : some;
-}
-
-function reason(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

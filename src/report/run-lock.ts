@@ -17,27 +17,27 @@ import { jsonRecord } from '../files/json.ts';
 
 const NAME = /^\.lock-(\d+)$/;
 const RENEWED_EVERY = 5_000;
-/** The age from which the lock of a process that cannot be looked at counts as dead. */
+/** Age in milliseconds from which a lock counts as dead when its process cannot be inspected. */
 const DEAD_AFTER = 60_000;
-/** How often, and how many milliseconds apart, a lock is read again whose owner is still writing it. */
+/** An incomplete lock, whose owner may still be writing it, is read this often, so many milliseconds apart. */
 const [READS, BETWEEN_READS] = [40, 50];
 
-/** Whose lock it is, as its file says. */
+/** The owner of a lock, as recorded in its file. */
 interface Owner {
   readonly pid: number;
   readonly host: string;
-  /** Process numbers mean something within one of these: containers of one host have several (Linux). */
+  /** The PID namespace in which `pid` is valid; containers on one host have their own (Linux). */
   readonly space: string | undefined;
-  /** When the process began, in ticks of the machine, so that another process of its number is not taken for it (Linux). */
+  /** Start time of the process in clock ticks since boot: a later process may have the same number (Linux). */
   readonly born: string | undefined;
   readonly since: string;
   readonly token: string;
 }
 
 /**
- * The right to write to a folder, held by one process. Files `.lock-<n>` are made so that only one process can make each
- * (`O_EXCL`, which network file systems have as well); the highest n holds the folder. It is renewed by its time every few
- * seconds. A dead owner's lock is taken over by making the next: of several that try, one succeeds.
+ * The right to write to a folder, held by one process. Only one process can create each file `.lock-<n>` (`O_EXCL`, which
+ * network file systems support too); the owner of the highest n holds the folder and updates the file's time every few
+ * seconds. The lock of a dead owner is taken over by creating the next file: of several processes that try, one succeeds.
  */
 export class RunLock {
   readonly #folder: string;
@@ -52,14 +52,14 @@ export class RunLock {
     this.#path = pathOf(folder, number);
     this.#text = text;
     this.#timer = setInterval(() => {
-      // A folder that is gone for a while is no reason to stop; `check` says when the lock is lost.
+      // A folder that is temporarily unavailable is no reason to stop; `check` reports a lost lock.
       unlessItFails(() => utimesSync(this.#path, new Date(), new Date()));
     }, RENEWED_EVERY).unref();
     process.on('exit', this.release);
   }
 
   /**
-   * @throws EliError `RUN_FOLDER` that says who holds the folder; `FILE` when it cannot be written
+   * @throws EliError `RUN_FOLDER` naming the process that holds the folder; `FILE` when it cannot be written
    */
   static async acquire(folder: string): Promise<RunLock> {
     for (;;) {
@@ -71,7 +71,7 @@ export class RunLock {
       const lock = new RunLock(folder, last + 1, text);
       const others = numbers(folder).filter((n) => n !== last + 1);
       const owners = await Promise.all(others.map((n) => livingOwner(pathOf(folder, n))));
-      // Between the look and the lock another process may have taken over, ended, and a third begun.
+      // Since `last` was read, another process may have taken over and ended, and a third started.
       if (owners.every((owner) => owner === undefined)) {
         for (const n of others) rmSync(pathOf(folder, n), { force: true });
         return lock;
@@ -80,13 +80,13 @@ export class RunLock {
     }
   }
 
-  /** @throws EliError `RUN_FOLDER` when another process has taken over, for instance after this one stood still */
+  /** @throws EliError `RUN_FOLDER` when another process has taken over, for example after this one was suspended */
   check(): void {
     try {
       const text = readFileSync(this.#path, 'utf8');
       if (text === this.#text && numbers(this.#folder).at(-1) === this.#number) return;
     } catch (cause) {
-      // A file system that fails for a moment says nothing of the lock.
+      // A temporary file system error says nothing about the lock.
       if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') return;
     }
     throw new EliError('RUN_FOLDER', `the run folder '${this.#folder}' no longer belongs to this process`, {
@@ -94,7 +94,7 @@ export class RunLock {
     });
   }
 
-  /** Gives the folder back; also done when the process ends. */
+  /** Releases the folder; also called when the process exits. */
   readonly release = (): void => {
     clearInterval(this.#timer);
     process.off('exit', this.release);
@@ -104,7 +104,7 @@ export class RunLock {
   };
 }
 
-/** Whether a name in a folder is a lock's. */
+/** Whether a file name is that of a lock. */
 export function isLock(name: string): boolean {
   return NAME.test(name);
 }
@@ -113,7 +113,7 @@ function pathOf(folder: string, number: number): string {
   return join(folder, `.lock-${number}`);
 }
 
-/** The locks of a folder, the one that counts last. */
+/** The numbers of the locks in a folder, ascending. */
 function numbers(folder: string): number[] {
   try {
     const names = readdirSync(folder);
@@ -126,7 +126,7 @@ function numbers(folder: string): number[] {
   }
 }
 
-/** False where the file is there already. @throws EliError `FILE` */
+/** Returns false if the file already exists. @throws EliError `FILE` */
 function create(path: string, text: string): boolean {
   try {
     writeFileSync(path, text, { flag: 'wx' });
@@ -137,7 +137,7 @@ function create(path: string, text: string): boolean {
   }
 }
 
-/** The owner of a lock, if there is such a lock and that process is alive. */
+/** The owner of a lock, `undefined` if the lock does not exist or its owner is dead. */
 async function livingOwner(path: string): Promise<Owner | undefined> {
   for (let read = 0; ; read++) {
     try {
@@ -148,7 +148,7 @@ async function livingOwner(path: string): Promise<Owner | undefined> {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw fileError('read', path, cause);
     }
-    // It ended before it had written its lock.
+    // The owner ended before it had written its lock.
     if (read === READS) return undefined;
     await sleep(BETWEEN_READS);
   }
@@ -168,7 +168,7 @@ function ourselves(): Owner {
 function isAlive({ pid, host, space, born }: Owner, renewed: number): boolean {
   const local = host === hostname() && space === processSpace();
   if (local && !exists(pid)) return false;
-  // Elsewhere, or where a system does not say when a process began, only the time of the lock can tell.
+  // On another machine, or where the start time is unknown, only the lock's time can tell.
   if (local && born !== undefined) return bornOf(pid) === born;
   return Date.now() - renewed < DEAD_AFTER;
 }
@@ -178,7 +178,7 @@ function exists(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (cause) {
-    // EPERM: it is there, and belongs to somebody else.
+    // EPERM: it exists and belongs to another user.
     return (cause as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
@@ -187,10 +187,10 @@ function processSpace(): string | undefined {
   return unlessItFails(() => readlinkSync('/proc/self/ns/pid'));
 }
 
-/** Undefined where the system does not say; a process that has ended and waits for its parent has none. */
+/** The start time of a process; `undefined` for a zombie, or if the system does not tell. */
 function bornOf(pid: number): string | undefined {
   const stat = unlessItFails(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  // After the name in parentheses, which may hold anything: the state, and 19 fields on when it began.
+  // After the name in parentheses, which may hold anything: the state, and 19 fields later the start time.
   const fields = stat?.replace(/^.*\) /s, '').split(' ');
   return fields?.[0] === 'Z' ? undefined : fields?.[19];
 }

@@ -1,5 +1,5 @@
 import { EliError } from '../errors.ts';
-import { axisOver, type PictureSpec } from './picture.ts';
+import { axisOver, colorBy, type PictureSpec } from './picture.ts';
 import { CLASS_COLORS, COLOR } from './theme.ts';
 import { type TsneOptions, tsne } from './tsne.ts';
 
@@ -20,15 +20,15 @@ export interface ScatterPanel {
 }
 
 export interface EmbedOptions extends TsneOptions {
-  /** Images drawn, 300 unless told: t-SNE sees three times as many points, and its time grows with their square. */
+  /** Images drawn, default 300. t-SNE places three points per image, and its time grows with their square. */
   images?: number;
 }
 
 /**
  * Embeds the three sets of latents jointly, so that a place means the same in every panel. Takes `images` of the n
- * images, evenly spaced, the same ones in each set.
+ * images, evenly spaced and the same in each set.
  *
- * @throws EliError SHAPE when a set does not have n × d values or `labels` not n; what `tsne` throws
+ * @throws EliError SHAPE when a set does not have n × d values or `labels` n; what `tsne` throws
  */
 export async function embedLatents(
   sets: LatentSets,
@@ -60,10 +60,10 @@ export async function embedLatents(
 }
 
 /**
- * The panels side by side on one scale, coloured by label; each class's label stands at the median of its points.
- * From the second panel on, the places of the first are drawn in grey below, to show where points came from.
+ * The panels side by side on one scale, coloured by label; the label of a class is drawn at the median of its points.
+ * From the second panel on, the places of the first are drawn in grey below to show where the points came from.
  *
- * @throws EliError SHAPE when a panel does not have a place for each label
+ * @throws EliError SHAPE when a panel does not have one place per label
  */
 export function scatterSpec(
   labels: readonly number[],
@@ -80,13 +80,10 @@ export function scatterSpec(
   }
   const classes = [...new Set(labels)].sort((a, b) => a - b);
   const rows = panels.flatMap(({ title, places }, p) => {
-    const points = toRows(places, labels);
-    const kinds = {
-      ghost: p === 0 ? [] : toRows(panels[0].places, labels),
-      point: points,
-      label: medians(points, classes),
-    };
-    return Object.entries(kinds).flatMap(([kind, of]) => of.map((row) => ({ ...row, kind, panel: title })));
+    const point = toRows(places, labels);
+    const ghost = p === 0 ? [] : toRows(panels[0].places, labels);
+    const kinds = Object.entries({ ghost, point, label: medians(point, classes) });
+    return kinds.flatMap(([kind, of]) => of.map((row) => ({ ...row, kind, panel: title })));
   });
   const reach =
     1.06 * panels.reduce((most, { places }) => places.reduce((m, v) => Math.max(m, Math.abs(v)), most), 0);
@@ -107,7 +104,8 @@ export function scatterSpec(
 }
 
 /** Grey places below, coloured ones above them, and the labels on top. */
-function scatterLayers(classes: readonly number[]) {
+function scatterLayers(classes: number[]) {
+  const colors = classes.map((_, i) => CLASS_COLORS[i % CLASS_COLORS.length]!);
   const only = (kind: string) => [{ filter: { field: 'kind', equal: kind } }];
   return [
     {
@@ -118,25 +116,17 @@ function scatterLayers(classes: readonly number[]) {
       transform: only('point'),
       mark: { type: 'circle' as const, size: 24, opacity: 0.75 },
       encoding: {
-        color: {
-          field: 'label',
-          type: 'nominal' as const,
-          scale: {
-            domain: [...classes],
-            range: classes.map((_, i) => CLASS_COLORS[i % CLASS_COLORS.length]),
-          },
-          legend: {
-            title: 'digit',
-            titleOrient: 'left' as const,
-            orient: 'bottom' as const,
-            direction: 'horizontal' as const,
-            symbolOpacity: 1,
-            symbolSize: 70,
-          },
-        },
+        color: colorBy('label', classes, colors, {
+          title: 'digit',
+          titleOrient: 'left',
+          orient: 'bottom',
+          direction: 'horizontal',
+          symbolOpacity: 1,
+          symbolSize: 70,
+        }),
       },
     },
-    // The same text twice: a white one, stroked, keeps the black one readable over points.
+    // The same text twice: a white outline below keeps the dark text readable over points.
     ...[{ stroke: '#FFFFFF', strokeWidth: 4, strokeJoin: 'round' as const }, { color: COLOR.ink }].map(
       (look) => ({
         transform: only('label'),
@@ -147,17 +137,11 @@ function scatterLayers(classes: readonly number[]) {
   ];
 }
 
-interface Row {
-  x: number;
-  y: number;
-  label: number;
-}
-
-function toRows(places: Float32Array, labels: readonly number[]): Row[] {
+function toRows(places: Float32Array, labels: readonly number[]) {
   return labels.map((label, i) => ({ x: places[2 * i], y: places[2 * i + 1], label }));
 }
 
-function medians(rows: readonly Row[], classes: readonly number[]): Row[] {
+function medians(rows: ReturnType<typeof toRows>, classes: readonly number[]) {
   return classes.map((label) => {
     const members = rows.filter((row) => row.label === label);
     return { label, x: median(members.map((row) => row.x)), y: median(members.map((row) => row.y)) };

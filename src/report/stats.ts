@@ -1,4 +1,4 @@
-/** Mean and spread of some runs' figures. */
+/** Mean and spread of a figure over several runs. */
 export interface MeanStd {
   n: number;
   mean: number;
@@ -8,12 +8,12 @@ export interface MeanStd {
   max: number;
 }
 
-/** Their mean, NaN where there are none. */
+/** The mean of `values`, NaN for none. */
 export function mean(values: ArrayLike<number>): number {
   return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** Mean, sample standard deviation (n − 1), least and greatest of `values`; NaN where there are none. */
+/** Mean, sample standard deviation (n − 1), minimum and maximum of `values`; NaN for none. */
 export function meanStd(values: ArrayLike<number>): MeanStd {
   const list = Array.from(values);
   const n = list.length;
@@ -22,20 +22,18 @@ export function meanStd(values: ArrayLike<number>): MeanStd {
   return {
     n,
     mean: middle,
-    std: n > 1 ? Math.sqrt(squares / (n - 1)) : squares,
+    std: Math.sqrt(squares / Math.max(1, n - 1)),
     min: n > 0 ? Math.min(...list) : Number.NaN,
     max: n > 0 ? Math.max(...list) : Number.NaN,
   };
 }
 
-/** `80.4` for one value, `80.4 ± 7.7` for several; with `range`, `[68.5, 91.7]` behind. */
+/** `80.4` for one value, `80.4 ± 7.7` for several; with `range`, followed by `[68.5, 91.7]`. */
 export function formatMeanStd(
-  stats: Pick<MeanStd, 'mean' | 'std'> & Partial<MeanStd>,
+  { n, mean, std, min, max }: Omit<MeanStd, 'n'> & { n?: number },
   digits: number,
   range = false,
 ): string {
-  const { n, mean, std, min, max } = stats;
   const spread = n === 1 ? '' : ` ± ${std.toFixed(digits)}`;
-  const ends = range && min !== undefined && max !== undefined;
-  return `${mean.toFixed(digits)}${spread}${ends ? ` [${min.toFixed(digits)}, ${max.toFixed(digits)}]` : ''}`;
+  return `${mean.toFixed(digits)}${spread}${range ? ` [${min.toFixed(digits)}, ${max.toFixed(digits)}]` : ''}`;
 }

@@ -2,12 +2,12 @@ import type Table from 'cli-table3';
 import { EliError } from '../errors.ts';
 import { formatMeanStd, type MeanStd, meanStd } from './stats.ts';
 
-/** A column of a table whose rows are `Row`s: its head and how a row's cell reads. */
+/** A column of a table: its head, and the cell of each row. */
 export interface Column<Row> {
   head: string;
-  /** The cell's text; nothing gives a dash. */
+  /** The cell's text; `undefined` gives a dash. */
   cell: (row: Row) => string | undefined;
-  /** Figures read best to the right, which is the default; text to the left. */
+  /** Default right, for figures. */
   align?: 'left' | 'right';
 }
 
@@ -37,18 +37,18 @@ function markdown(head: string[], aligns: ('left' | 'right')[], cells: string[][
   return [line(head), line(rule), ...cells.map(line)].join('\n');
 }
 
-/** A measured figure beside what is known of it. */
+/** A measured figure beside the published one and the reference's. */
 export interface ResultRow {
   name: string;
-  /** One value a seed. */
+  /** One value per seed. */
   ours: readonly number[];
-  /** The figure in the paper. */
+  /** The paper's figure. */
   published?: number;
   /** The reference implementation's figures over its seeds. */
   reference?: Omit<MeanStd, 'n'>;
 }
 
-/** The columns "ours | published | reference"; put your own beside them and give them to `renderTable`. */
+/** The columns "ours | published | reference" for `renderTable`. */
 export function resultColumns(digits = 1): Column<ResultRow>[] {
   return [
     { head: '', align: 'left', cell: (row) => row.name },

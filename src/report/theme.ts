@@ -1,9 +1,9 @@
 import type { Config } from 'vega-lite';
 
-/** Verdana has DejaVu's proportions: an SVG opened where DejaVu is missing keeps its layout. */
+/** Verdana has DejaVu's proportions, so an SVG keeps its layout where DejaVu is not installed. */
 const FONT = 'DejaVu Sans, Verdana, sans-serif';
 
-/** Okabe and Ito's colours, which stay apart for colour-blind readers, and the greys of the theme. */
+/** Okabe and Ito's colours, which colour-blind readers can tell apart, and the greys of the theme. */
 export const COLOR = {
   blue: '#0072B2',
   orange: '#E69F00',
@@ -31,10 +31,10 @@ export const CLASS_COLORS: readonly string[] = [
   '#666666',
 ];
 
-/** What each model is drawn in, the same in every picture. */
+/** The colour of each model, the same in all pictures. */
 export const MODEL_COLORS = { previous: COLOR.blue, current: '#7A7A7A', aligned: COLOR.vermillion } as const;
 
-/** The look of every picture: white, few lines, left-aligned title with a quieter subtitle. */
+/** The style of all pictures: white, few lines, a left-aligned title and a less prominent subtitle. */
 export const THEME: Config = {
   font: FONT,
   background: '#FFFFFF',

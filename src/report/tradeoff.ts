@@ -1,25 +1,26 @@
 import { EliError } from '../errors.ts';
-import type { PictureSpec } from './picture.ts';
+import { axisOver, colorBy, type PictureSpec } from './picture.ts';
 import { COLOR } from './theme.ts';
 
 const SIDE = 300;
-/** Upper end of both axes: above 100 %, so that a mark there and its label stand free. */
+/** Upper end of both axes: above 100 %, which leaves room for a mark at 100 % and its label. */
 const TOP = 108;
+const TICKS = [0, 20, 40, 60, 80, 100];
 
-/** Accuracies without labels in %, of the old task's samples and of the current one's. */
+/** Accuracies without labels in %, on the old task's samples and on the current task's. */
 export interface TradeoffPoint {
   readonly old: number;
   readonly new: number;
 }
 
-/** A gate as its threshold moves, and where its threshold was put. */
+/** The points of a gate as its threshold moves, and the point of the threshold chosen. */
 export interface TradeoffCurve {
   readonly name: string;
   readonly points: readonly TradeoffPoint[];
   readonly chosen: TradeoffPoint;
 }
 
-/** One way of aligning: its gates as lines, what does without a gate as marks. */
+/** One way of aligning: its gates as curves, policies without a gate as marks. */
 export interface TradeoffPanel {
   readonly title: string;
   readonly curves: readonly TradeoffCurve[];
@@ -31,31 +32,27 @@ const POINT = { type: 'point', opacity: 1, strokeWidth: 1.5 } as const;
 
 /**
  * What each way of deciding on alignment costs the current task and gives the old one: accuracy without labels on the
- * old task's test samples against that on the current task's, a panel for each way of aligning. Lines are gates as
- * their threshold moves, the filled circle is where it was put from current-task data alone. A line of text each in
- * `subtitle`.
+ * old task's test samples against that on the current task's, a panel for each way of aligning. A line is a gate as
+ * its threshold moves, a filled circle the threshold chosen from current-task data alone.
  *
- * @throws EliError ARGUMENT without a panel, or a panel without anything in it
+ * @param subtitle its lines
+ * @throws EliError ARGUMENT without a panel, or for a panel with neither curves nor marks
  */
 export function tradeoffSpec(panels: readonly TradeoffPanel[], subtitle: string[] = []): PictureSpec {
   if (panels.length === 0 || panels.some((panel) => panel.curves.length + panel.marks.length === 0)) {
     throw new EliError('ARGUMENT', 'A trade-off needs at least one panel, and each panel a curve or a mark');
   }
   const gates = [...new Set(panels.flatMap((panel) => panel.curves.map((curve) => curve.name)))];
-  const color = {
-    field: 'name',
-    type: 'nominal' as const,
-    scale: { domain: gates, range: gates.map((_, i) => COLORS[i % COLORS.length]!) },
-    legend: {
-      title: 'aligned where this gate says old',
-      titleLimit: 0,
-      orient: 'bottom' as const,
-      columns: 2,
-      symbolType: 'stroke',
-      symbolStrokeWidth: 2.5,
-      symbolOpacity: 1,
-    },
-  };
+  const colors = gates.map((_, i) => COLORS[i % COLORS.length]!);
+  const color = colorBy('name', gates, colors, {
+    title: 'aligned where this gate says old',
+    titleLimit: 0,
+    orient: 'bottom',
+    columns: 2,
+    symbolType: 'stroke',
+    symbolStrokeWidth: 2.5,
+    symbolOpacity: 1,
+  });
   return {
     title: { text: 'Deciding without labels which samples to align', subtitle },
     spacing: 44,
@@ -69,12 +66,8 @@ export function tradeoffSpec(panels: readonly TradeoffPanel[], subtitle: string[
   };
 }
 
-const axis = (field: string, task: string) => ({
-  field,
-  type: 'quantitative' as const,
-  scale: { domain: [0, TOP], nice: false },
-  axis: { title: `${task} task, accuracy without labels (%)`, values: [0, 20, 40, 60, 80, 100] },
-});
+const axis = (field: string, task: string) =>
+  axisOver(field, [0, TOP], { title: `${task} task, accuracy without labels (%)`, values: TICKS });
 const PLACE = { x: axis('new', 'current'), y: axis('old', 'old') };
 
 function curveLayers<Color extends object>(curves: readonly TradeoffCurve[], color: Color) {
@@ -110,7 +103,7 @@ function markLayers(marks: TradeoffPanel['marks']) {
   ];
 }
 
-/** Where a mark's label stands free: above it near the upper right corner, where the lines bend, else below it. */
+/** Keeps a mark's label off the lines: above it on the right half, where they bend, else below it. */
 function labelPlace(mark: TradeoffPoint): { align: 'left' | 'right'; dx: number; dy: number } {
   return mark.new > TOP / 2
     ? { align: 'right', dx: 8, dy: -13 }

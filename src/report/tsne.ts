@@ -2,17 +2,17 @@ import { setImmediate } from 'node:timers/promises';
 import { EliError } from '../errors.ts';
 
 export interface TsneOptions {
-  /** The same seed on the same Node version gives the same picture; 1 unless told. */
+  /** The same seed gives the same picture on the same Node version. Default 1. */
   seed?: number;
-  /** Gradient steps, 500 unless told. */
+  /** Gradient steps, default 500. */
   iterations?: number;
 }
 
 /**
- * Places `points` [n, d] in the plane by t-SNE and returns the places [n, 2], row-major. Exact, so time and memory
- * grow with n². Other work of the process gets a turn every few steps.
+ * Places `points` [n, d] in the plane by exact t-SNE and returns the places [n, 2], row-major. Time and memory grow
+ * with n². Yields to the event loop every few steps.
  *
- * @throws EliError SHAPE when `points` has not n × d values or n < 4, NON_FINITE for a value that is not a number
+ * @throws EliError SHAPE when `points` does not have n × d values or n < 4, NON_FINITE for a value that is not finite
  */
 export async function tsne(
   points: Float32Array,
@@ -40,9 +40,5 @@ export async function tsne(
   let places = rows;
   let done = 0;
   for (places of model.generator(options.iterations ?? 500)) if (++done % 10 === 0) await setImmediate();
-  const flat = new Float32Array(2 * n);
-  places.forEach((place, i) => {
-    flat.set(place, 2 * i);
-  });
-  return flat;
+  return Float32Array.from(places.flatMap((place) => [...place]));
 }

@@ -69,17 +69,13 @@ export function zeros(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tenso
 
 /** Sets every element of a contiguous tensor to `value`. */
 export function fill(target: Tensor, value: number): void {
-  const bits = target.dtype === 'f32' ? new Uint32Array(new Float32Array([value]).buffer)[0]! : value >>> 0;
-  const half = target.dtype === 'f16';
-  launch1d(target.engine, 'elementwise/fill.wgsl', target.size, {
+  const { dtype, size, offset } = target;
+  const bits = dtype === 'f32' ? new Uint32Array(Float32Array.of(value).buffer)[0]! : value >>> 0;
+  const half = dtype === 'f16' ? halvesToFloats(floatsToHalves([value]))[0]! : 0;
+  launch1d(target.engine, 'elementwise/fill.wgsl', size, {
     storages: [target.storage],
-    overrides: { HALF: half ? 1 : 0 },
-    consts: movedAs(target.dtype),
-    params: {
-      n: target.size,
-      offset: target.offset,
-      bits,
-      value: half ? halvesToFloats(floatsToHalves([value]))[0]! : 0,
-    },
+    overrides: { HALF: dtype === 'f16' ? 1 : 0 },
+    consts: movedAs(dtype),
+    params: { n: size, offset, bits, value: half },
   });
 }

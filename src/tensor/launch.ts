@@ -1,17 +1,17 @@
-import type { Engine } from '../gpu/engine.ts';
+import type { Engine, Launch } from '../gpu/engine.ts';
 
-/** Workgroup size of kernels with one invocation an element. */
+/** Workgroup size of kernels with one invocation per element. */
 const WORKGROUP = 64;
 
 /**
- * Launches a kernel with one invocation an element over as many dimensions of workgroups as the limits ask for. The
+ * Launches a kernel with one invocation per element, over as many dimensions of workgroups as the limits require. The
  * kernel finds its element with `flat_index` of lib/index.wgsl.
  */
 export function launch1d(
   engine: Engine,
   file: string,
   invocations: number,
-  launch: Omit<Parameters<Engine['run']>[1], 'groups'>,
+  launch: Omit<Launch, 'groups'>,
 ): void {
   const groups = Math.ceil(invocations / WORKGROUP);
   const x = Math.min(groups, 32768);

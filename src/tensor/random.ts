@@ -2,18 +2,18 @@ import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { empty, launch1d } from './create.ts';
 import type { Shape } from './shape.ts';
-import { type DType, Tensor } from './tensor.ts';
+import { Tensor } from './tensor.ts';
 
 /**
- * Which random numbers: they depend on these three and the element's index only (Philox4x32-10, counter-based), so
- * no generator has a state to save.
+ * Which random numbers: they depend only on these three and the element's index (counter-based Philox4x32-10), so there
+ * is no generator state to save.
  */
 export interface RandomSource {
   /** Whole number from 0 to 2^53. */
   readonly seed: number;
   /** Separates uses of one seed: 0 to 2^32 − 1. */
   readonly stream?: number;
-  /** Separates draws within a stream; a u32 tensor of one element is read on the device when the kernel runs. */
+  /** Separates draws within a stream; a u32 tensor of one element is read when the kernel runs. */
   readonly step?: number | Tensor;
 }
 
@@ -24,7 +24,7 @@ export function checkSeed(seed: number): void {
   }
 }
 
-/** What shaders/random/random.wgsl makes, by its override KIND. */
+/** The distributions of shaders/random/random.wgsl, by its override KIND. */
 export const RANDOM_CODES = { bits: 0, uniform: 1, normal: 2 } as const;
 
 function draw(
@@ -35,35 +35,28 @@ function draw(
   low: number,
   high: number,
 ): Tensor {
-  checkSeed(source.seed);
-  const dtype: DType = kind === 'bits' ? 'u32' : 'f32';
-  const y = empty(engine, shape, dtype);
-  const stepTensor = source.step instanceof Tensor ? source.step : undefined;
-  // Without a counter on the device the binding still needs a buffer other than y.
-  const placeholder = stepTensor ?? empty(engine, [1], 'u32');
+  const { seed, stream = 0, step = 0 } = source;
+  checkSeed(seed);
+  const y = empty(engine, shape, kind === 'bits' ? 'u32' : 'f32');
+  const stepped = step instanceof Tensor;
+  // Without a step on the device the binding still needs a buffer other than y.
+  const counter = stepped ? step : empty(engine, [1], 'u32');
+  const [seed_low, seed_high] = [seed >>> 0, Math.floor(seed / 2 ** 32)];
   launch1d(engine, 'random/random.wgsl', Math.ceil(y.size / 4), {
-    storages: [placeholder.storage, y.storage],
-    overrides: { KIND: RANDOM_CODES[kind], STEPPED: stepTensor === undefined ? 0 : 1 },
-    params: {
-      n: y.size,
-      stream: source.stream ?? 0,
-      step: typeof source.step === 'number' ? source.step : 0,
-      seed_low: source.seed >>> 0,
-      seed_high: Math.floor(source.seed / 2 ** 32),
-      low,
-      high,
-    },
+    storages: [counter.storage, y.storage],
+    overrides: { KIND: RANDOM_CODES[kind], STEPPED: stepped ? 1 : 0 },
+    params: { n: y.size, stream, step: stepped ? 0 : step, seed_low, seed_high, low, high },
   });
-  if (stepTensor === undefined) placeholder.dispose();
+  if (!stepped) counter.dispose();
   return y;
 }
 
-/** 32 random bits an element, u32: the same on every adapter and on the CPU. */
+/** 32 random bits per element, u32: the same on every adapter and on the CPU. */
 export function randomBits(engine: Engine, shape: Shape, source: RandomSource): Tensor {
   return draw(engine, 'bits', shape, source, 0, 0);
 }
 
-/** Uniform in [low, high), f32. With low 0 and high 1 the bits are the same on every adapter and on the CPU. */
+/** Uniform in [low, high), f32. In [0, 1) the bits are the same on every adapter and on the CPU. */
 export function randomUniform(engine: Engine, shape: Shape, source: RandomSource, low = 0, high = 1): Tensor {
   return draw(engine, 'uniform', shape, source, low, high);
 }
@@ -117,7 +110,7 @@ export function permutation(
   let block = new Uint32Array(4);
   for (let i = n - 1, drawn = 0; i > 0; i--, drawn++) {
     if (drawn % 4 === 0) block = philox([drawn / 4, source.step ?? 0, source.stream ?? 0, 0], source.seed);
-    // 32 bits onto 0..i by multiplication: the bias is below i / 2^32.
+    // Maps 32 bits to 0 … i by multiplication: the bias is below i / 2^32.
     const j = Math.floor((block[drawn % 4]! / 2 ** 32) * (i + 1));
     [order[i], order[j]] = [order[j]!, order[i]!];
   }

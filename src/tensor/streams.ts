@@ -1,6 +1,6 @@
 /**
- * Random streams by use: a seed serves many uses, and each draws from its own streams. An `Initializer` takes one
- * stream after the other from its first on.
+ * Random streams by use: one seed serves many uses, and each has separate streams. An `Initializer` takes consecutive
+ * streams from its first one.
  */
 export const STREAM = {
   /** Order of the samples in the two tasks of the MNIST experiment. */
@@ -11,13 +11,13 @@ export const STREAM = {
   /** Augmentation of images, and standalone affine maps. */
   augmentation: 200,
   affineMaps: 201,
-  /** Order of the pairs that an aligner learns from, and of the images that a transform gate learns from. */
+  /** Order of the pairs of an aligner, and of the images of a transform gate. */
   alignerOrder: 1000,
   transformsOrder: 1001,
-  /** First weights of an energy model, and of the network of a transform gate. */
+  /** Initial weights of an energy model, and of the network of a transform gate. */
   energy: 2000,
   transforms: 3000,
-  /** Choice of the pairs that `eli align fit` takes from a file, and the split of the rows that `eli align gate` takes. */
+  /** Choice of pairs by `eli align fit`, and split of rows by `eli align gate`. */
   pairs: 3000,
   gateSplit: 3001,
 } as const;

@@ -5,24 +5,19 @@ import type { Storage } from '../gpu/storage.ts';
 import { launch1d } from './launch.ts';
 import { denseStrides, type Shape, showShape, sizeOf } from './shape.ts';
 
-/** f16 is a way to store real numbers: kernels compute with them in f32. It needs the feature shader-f16. */
+/** f16 only stores real numbers: kernels compute in f32. It needs the feature shader-f16. */
 export type FloatDType = 'f32' | 'f16';
 /** Element types of tensors. */
 export type DType = FloatDType | 'i32' | 'u32';
 
-/** What tensors are read as; f16 becomes f32 on the way, which is exact. */
-export interface TypedArrays {
-  f32: Float32Array<ArrayBuffer>;
-  f16: Float32Array<ArrayBuffer>;
-  i32: Int32Array<ArrayBuffer>;
-  u32: Uint32Array<ArrayBuffer>;
-}
+/** The elements of a tensor on the CPU; f16 becomes float32, which is exact. */
+type Elements = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 export const ARRAY_OF = { f32: Float32Array, f16: Float32Array, i32: Int32Array, u32: Uint32Array } as const;
 
 export const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4, u32: 4 };
 
-/** Copies to and from a device come in multiples of this many bytes. */
+/** Copies to and from a device are multiples of this many bytes. */
 const WORD = 4;
 
 export interface TensorInit {
@@ -35,8 +30,8 @@ export interface TensorInit {
 }
 
 /**
- * A view of a GPU buffer: shape, strides and offset in elements. Views share storage; the buffer goes back to the
- * pool when the last of them is disposed.
+ * A view of a GPU buffer: shape, strides and offset in elements. Views share storage; the buffer returns to the pool
+ * when the last of them is disposed.
  */
 export class Tensor {
   readonly engine: Engine;
@@ -44,7 +39,7 @@ export class Tensor {
   readonly strides: readonly number[];
   readonly dtype: DType;
   readonly size: number;
-  /** Whether gradients with respect to this tensor are wanted (leaves), or flow through it (results). */
+  /** Whether gradients with respect to this tensor are wanted (leaves) or flow through it (results). */
   requiresGrad = false;
   #storage: Storage<Engine>;
   #offset: number;
@@ -100,12 +95,12 @@ export class Tensor {
       throw gone('the captured program of this tensor', 'dispose the program when its results are read');
   }
 
-  /** Another view of the same elements; it keeps the storage alive by itself. */
+  /** Another view of the same storage, which it keeps alive. */
   view(shape: Shape, strides: readonly number[], offset: number): Tensor {
     return new Tensor({ storage: this.storage.retain(), shape, strides, offset, dtype: this.dtype });
   }
 
-  /** Moves this tensor to another place (a flat buffer of all parameters, say); its values must be there already. */
+  /** Moves this tensor to another storage, such as a flat buffer of all parameters, that already has its values. */
   rebind(storage: Storage<Engine>, offset: number): void {
     this.#alive();
     this.#storage.release();
@@ -127,17 +122,17 @@ export class Tensor {
       this.#writeHalves(floatsToHalves(data));
       return;
     }
-    const bytes =
-      data instanceof ARRAY_OF[this.dtype] ? (data as TypedArrays[DType]) : ARRAY_OF[this.dtype].from(data);
+    const bytes = data instanceof ARRAY_OF[this.dtype] ? (data as Elements) : ARRAY_OF[this.dtype].from(data);
     this.engine.write(this.#storage, this.#offset * ELEMENT_BYTES[this.dtype], bytes);
   }
 
-  /** Whole words are written as they are; a half next to one of another tensor in its word goes by a kernel. */
+  /** Whole words are written directly; where a word is shared with another tensor, a kernel writes the halves. */
   #writeHalves(halves: Uint16Array<ArrayBuffer>): void {
     const { engine } = this;
+    const n = halves.length;
     const start = 2 * this.#offset;
     const end = start + halves.byteLength;
-    const words = new Uint16Array(2 * Math.ceil(halves.length / 2));
+    const words = new Uint16Array(2 * Math.ceil(n / 2));
     words.set(halves);
     if (start % WORD === 0 && (end % WORD === 0 || end >= this.#storage.bytes)) {
       engine.write(this.#storage, start, words);
@@ -145,27 +140,20 @@ export class Tensor {
     }
     const whole = engine.allocate(words.byteLength);
     engine.write(whole, 0, words);
-    launch1d(engine, 'elementwise/copy.wgsl', halves.length, {
+    launch1d(engine, 'elementwise/copy.wgsl', n, {
       storages: [whole, this.#storage],
       overrides: { RANK: 1 },
       consts: { Element: 'f16' },
-      params: {
-        shape: [halves.length],
-        stride_x: [1],
-        stride_y: [1],
-        n: halves.length,
-        offset_x: 0,
-        offset_y: this.#offset,
-      },
+      params: { shape: [n], stride_x: [1], stride_y: [1], n, offset_x: 0, offset_y: this.#offset },
     });
     whole.release();
   }
 
   /**
-   * The elements in row-major order, after everything recorded so far has run; those of f16 as float32.
+   * The elements in row-major order, after everything recorded so far has run; f16 as float32.
    * @throws EliError of any earlier failure of the device.
    */
-  async read(): Promise<Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>> {
+  async read(): Promise<Elements> {
     this.#alive();
     const span = 1 + this.shape.reduce((sum, n, i) => sum + (n - 1) * this.strides[i]!, 0);
     const element = ELEMENT_BYTES[this.dtype];
@@ -198,7 +186,7 @@ export class Tensor {
     return (await this.read())[0]!;
   }
 
-  /** Frees the tensor; its buffer goes back to the pool when no view of it is left. */
+  /** Frees the tensor; its buffer returns to the pool when no view of it is left. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -217,7 +205,7 @@ export class Tensor {
   }
 }
 
-function gather<T extends TypedArrays[DType]>(raw: T, shape: Shape, strides: readonly number[]): T {
+function gather<T extends Elements>(raw: T, shape: Shape, strides: readonly number[]): T {
   const out = new (raw.constructor as new (n: number) => T)(sizeOf(shape));
   const index = new Array<number>(shape.length).fill(0);
   let at = 0;
@@ -248,7 +236,7 @@ export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === 'f32' || dtype === 'f16';
 }
 
-/** The one dtype of operands that are real numbers. @throws EliError `DTYPE` when they are not, or differ. */
+/** The common dtype of real operands. @throws EliError `DTYPE` when they are not real, or their dtypes differ. */
 export function floatDType(op: string, ...tensors: readonly Tensor[]): FloatDType {
   const { dtype } = tensors[0]!;
   if (!isFloat(dtype)) throw new EliError('DTYPE', `${op} needs f32 or f16, got ${tensors[0]!.toString()}`);
@@ -261,26 +249,24 @@ export function floatDType(op: string, ...tensors: readonly Tensor[]): FloatDTyp
   return dtype;
 }
 
-/** The launch consts for storage aliases of a shader, which are f32 in its file. */
+/** The launch consts for storage aliases that are f32 in the shader file. */
 export function storedAs(types: Readonly<Record<string, DType>>): Readonly<Record<string, DType>> {
   return Object.fromEntries(Object.entries(types).filter(([, dtype]) => dtype !== 'f32'));
 }
 
-/** The launch consts for a shader that moves elements as they are, through `alias Element = u32`. */
+/** The launch consts for a shader that moves elements unchanged, through `alias Element = u32`. */
 export function movedAs(dtype: DType): Readonly<Record<string, 'f16'>> {
   return dtype === 'f16' ? { Element: 'f16' } : {};
 }
 
-/** The one engine of all operands. @throws EliError `WRONG_ENGINE` when they come from different ones. */
+/** The common engine of all operands. @throws EliError `WRONG_ENGINE` when they come from different ones. */
 export function engineOf(op: string, tensors: readonly Tensor[]): Engine {
   for (const tensor of tensors) refusePromise(`${op}: an operand`, tensor);
-  const engine = tensors[0]!.engine;
-  for (const tensor of tensors) {
-    if (tensor.engine !== engine) {
-      throw new EliError('WRONG_ENGINE', `${op}: its operands live on different engines`, {
-        hint: 'read one of them and create it on the other engine',
-      });
-    }
+  const { engine } = tensors[0]!;
+  if (tensors.some((tensor) => tensor.engine !== engine)) {
+    throw new EliError('WRONG_ENGINE', `${op}: its operands live on different engines`, {
+      hint: 'read one of them and create it on the other engine',
+    });
   }
   return engine;
 }

@@ -1,23 +1,23 @@
 import { noGrad } from '../autograd/tape.ts';
 import type { Module } from '../nn/module.ts';
 import { rangeTensor } from './features.ts';
-import type { LabelledSamples, TrainingSamples } from './labelled-samples.ts';
-import { inPrecision, type Precision } from './precision.ts';
+import { inPrecision, type Precision } from './objective.ts';
+import type { LabelledSamples, TrainingSamples } from './samples.ts';
 
 /** How well a classifier does on a set of samples. */
 export interface Evaluation {
   /** Mean cross-entropy. */
   readonly loss: number;
-  /** Share of samples, in %, whose label has the largest output, and is among the five largest. */
+  /** Percentage of samples whose label has the largest output, and one of the five largest. */
   readonly top1: number;
   readonly top5: number;
-  /** Counts [classes, classes]: samples of the row's class that were taken for the column's. */
+  /** Counts [classes, classes]: samples of the row's class that were classified as the column's. */
   readonly confusion: readonly number[][];
 }
 
 /**
- * Evaluates a classifier on all samples, in evaluation mode and without augmentation; its mode is restored after. The
- * measures are taken in float64 on the CPU. Of equal outputs the one of the smaller class counts as larger.
+ * Evaluates a classifier on all samples, in evaluation mode and without augmentation; its mode is restored afterwards.
+ * The measures are computed in float64 on the CPU. Among equal outputs, that of the smaller class ranks first.
  */
 export async function evaluate(
   model: Module,

@@ -3,9 +3,9 @@ import type { Engine } from '../gpu/engine.ts';
 import { copyInto } from '../ops/views.ts';
 import { empty, tensor } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { TrainingSamples } from './labelled-samples.ts';
+import type { TrainingSamples } from './samples.ts';
 
-/** TrainingSamples that a launch takes. */
+/** Samples per launch. */
 const CHUNK = 4096;
 
 /** u32 [end − first] on the device: first, first + 1, …, end − 1. */
@@ -17,8 +17,8 @@ export function rangeTensor(engine: Engine, first: number, end: number): Tensor 
 }
 
 /**
- * What `map` makes of the inputs of all samples, not augmented, in their order: [count, …] off the tape, kept until
- * disposed. `map` takes inputs [n, …] to [n, d]: the pooled features of a network, or the inputs themselves.
+ * `map` of the inputs of all samples in their order, without augmentation: [count, …], not recorded, kept until
+ * disposed. `map` takes inputs [n, …] to [n, d], such as the pooled features of a network.
  */
 export function forAllSamples(
   engine: Engine,

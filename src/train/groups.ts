@@ -2,15 +2,14 @@ import type { Module } from '../nn/module.ts';
 import type { ParameterGroup } from '../optim/optimizer.ts';
 
 /**
- * A module's parameters in two groups, as is usual: weight decay for weights of two and more dimensions, none for
- * biases, scales and the parameters of normalisation.
+ * A module's parameters in the two usual groups: weight decay for weights of two or more dimensions, none for biases,
+ * scales and the parameters of normalisation.
  */
 export function decayGroups(model: Module): ParameterGroup[] {
   const parameters = model.parameters();
-  const decayed = parameters.filter((p) => p.rank > 1);
-  const free = parameters.filter((p) => p.rank <= 1);
-  return [
-    ...(decayed.length > 0 ? [{ parameters: decayed }] : []),
-    ...(free.length > 0 ? [{ parameters: free, weightDecay: 0 }] : []),
+  const groups: ParameterGroup[] = [
+    { parameters: parameters.filter((p) => p.rank > 1) },
+    { parameters: parameters.filter((p) => p.rank <= 1), weightDecay: 0 },
   ];
+  return groups.filter((group) => group.parameters.length > 0);
 }

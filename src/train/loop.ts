@@ -4,74 +4,70 @@ import type { Program } from '../gpu/program.ts';
 import { checkNumerics } from '../ops/check-numerics.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { zeros } from '../tensor/create.ts';
+import type { RandomSource } from '../tensor/random.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { BatchOrder } from './order.ts';
 
-/** What a recorded step finds on the device, so that its replays need nothing from the CPU. */
+/** What a recorded step reads and writes on the device, so that its replays need nothing from the CPU. */
 export interface StepBuffers {
   /** Sample indices of the minibatches, u32 [window · batch]: those of step k begin at (k mod window) · batch. */
   readonly order: Tensor;
-  /** u32 [2]: the step, and room for kernels that run after the step has been counted. */
+  /** u32 [2]: the step, and space for kernels that run after it was incremented. */
   readonly counter: Tensor;
-  /** u32 [1]: the step alone, for what draws random numbers by it. */
+  /** u32 [1]: the step alone, for random numbers. */
   readonly step: Tensor;
   /** f32 [window]: the loss of step k belongs at k mod window. */
   readonly losses: Tensor;
   readonly batch: number;
 }
 
-/** An optimiser whose learning rate changes with the step. */
-export interface RateChange {
-  readonly optimizer: Optimizer;
-  /** Learning rate of step k = 0, 1, … */
-  readonly rate: (step: number) => number;
-}
-
-export interface LoopOptions {
+interface LoopOptions {
+  /** Number of samples. */
   readonly samples: number;
-  /** Samples of a step; the last incomplete minibatch of an epoch is dropped. */
+  /** Samples per step; the last incomplete minibatch of an epoch is dropped. */
   readonly batch: number;
-  /** Random numbers of the order of the samples; each epoch has its own. */
-  readonly random: { readonly seed: number; readonly stream: number };
+  /** For the order of the samples, which is new in each epoch. */
+  readonly random: Omit<RandomSource, 'step'>;
   /** Sample indices of all minibatches in turn, u32 [steps · batch], instead of shuffled epochs. */
   readonly order?: Uint32Array | undefined;
-  /** Records one step, which ends with its loss stored and the step counted, as `logStep` does. */
+  /** Records one step, which ends by storing its loss and incrementing the step, as `logStep` does. */
   readonly record: (buffers: StepBuffers) => void;
-  readonly rates?: readonly RateChange[];
+  /** Learning rates of step k = 0, 1, …; an optimiser without one keeps its own. */
+  readonly rates?: readonly { optimizer: Optimizer; rate?: ((step: number) => number) | undefined }[];
   /** The error for a loss that is not finite. */
   readonly nonFinite: (loss: number, step: number) => EliError;
-  /** Look at what every op makes, step by step, and stop at the first NaN or infinity: slow. Default false. */
+  /** Check the result of every op, step by step, and stop at the first NaN or infinity: slow. Default false. */
   readonly checkNumerics?: boolean;
 }
 
 /** How a training run is followed and stopped. */
 export interface RunHooks {
-  /** Ends the run early; it is looked at several times a second. */
+  /** Ends the run early; it is checked several times a second. */
   readonly signal?: AbortSignal | undefined;
-  /** Told several times a second how many steps of this run are done, and the last one's loss. */
+  /** Called several times a second with the steps of this run that are done, and the last one's loss. */
   readonly onProgress?: ((done: number, loss: number) => void) | undefined;
 }
 
-/** Steps whose minibatches and losses the device holds at most, and indices that it holds at most. */
+/** Most steps whose minibatches and losses the device holds, and most sample indices that it holds. */
 const MAX_WINDOW = 1024;
 const MAX_INDICES = 2 ** 20;
-/** Milliseconds that the steps handed over at once should take: two such pieces are under way at a time. */
+/** Milliseconds that a piece (the steps submitted at once) should take; two pieces are in flight at a time. */
 const PIECE = 200;
 
-/** Steps that were submitted, with their losses to come. */
+/** Submitted steps, with their losses to come. */
 interface Piece {
   readonly count: number;
   readonly losses: Promise<Float32Array>;
 }
 
 /**
- * The training loop: one step, captured once, is replayed. Minibatches are taken by index on the device, and only losses
- * come back, while the next steps are already under way. How steps are divided into pieces has no effect on the results.
+ * The training loop: one step is captured and replayed. Minibatches are taken by index on the device, and only losses
+ * come back, while the next steps are already running. How steps are divided into pieces does not affect the results.
  */
 export class TrainingLoop {
   readonly batchesPerEpoch: number;
   readonly buffers: StepBuffers;
-  /** Bytes on the device that belong to the captured step. */
+  /** Bytes of the captured step on the device. */
   readonly stepBytes: number = 0;
   readonly #engine: Engine;
   readonly #options: LoopOptions;
@@ -80,7 +76,7 @@ export class TrainingLoop {
   /** The captured step, unless ops are checked one by one. */
   readonly #program: Program<void> | undefined;
   #step = 0;
-  /** Steps of a piece. */
+  /** Steps per piece. */
   #piece = 1;
 
   /** @throws EliError `CONFIG` when a minibatch is larger than the samples. */
@@ -120,25 +116,23 @@ export class TrainingLoop {
     return this.#step;
   }
 
-  /** Goes on with step k. */
+  /** Continues with step k. */
   set step(step: number) {
     this.#step = step;
     this.buffers.counter.write([step, step]);
   }
 
   /**
-   * Does the next `count` steps and returns their losses: fewer when `signal` is aborted meanwhile.
+   * Runs the next `count` steps and returns their losses: fewer if `signal` is aborted meanwhile.
    * @throws EliError `NON_FINITE` for a loss that is not finite, and what the device reports.
    */
   async run(count: number, hooks: RunHooks = {}): Promise<Float32Array<ArrayBuffer>> {
     const losses = new Float32Array(count);
-    const pieces: Piece[] = [];
     const first = this.#step;
     let submitted = 0;
     let done = 0;
     let time = performance.now();
-    const finish = async (): Promise<void> => {
-      const piece = pieces.shift()!;
+    const finish = async (piece: Piece): Promise<void> => {
       const values = await piece.losses;
       losses.set(values, done);
       this.#checkLosses(values, first + done);
@@ -148,23 +142,25 @@ export class TrainingLoop {
       time = now;
       hooks.onProgress?.(done, values.at(-1)!);
     };
+    let previous: Piece | undefined;
     while (submitted < count && hooks.signal?.aborted !== true) {
       const piece = await this.#submit(count - submitted);
-      pieces.push(piece);
       submitted += piece.count;
-      if (pieces.length > 1) await finish();
+      if (previous !== undefined) await finish(previous);
+      previous = piece;
     }
-    while (pieces.length > 0) await finish();
+    if (previous !== undefined) await finish(previous);
     return losses.subarray(0, done);
   }
 
-  /** Hands a piece of at most `most` steps to the device. */
+  /** Submits a piece of at most `most` steps. */
   async #submit(most: number): Promise<Piece> {
     const { batch, order: given, rates = [] } = this.#options;
     const { order, losses } = this.buffers;
     const place = this.#step % this.#window;
     let count = Math.min(most, this.#piece, this.#window - place);
     for (const { optimizer, rate } of rates) {
+      if (rate === undefined) continue;
       // A piece has one learning rate.
       const now = rate(this.#step);
       let same = 1;
@@ -181,7 +177,7 @@ export class TrainingLoop {
     const read = this.#engine
       .read(losses.storage, 4 * place, 4 * count)
       .then((bytes) => new Float32Array(bytes));
-    // An error is thrown where its piece is awaited; after one, no other piece is.
+    // An error is thrown where its piece is awaited; later pieces are not awaited then.
     read.catch(() => undefined);
     return { count, losses: read };
   }
@@ -203,7 +199,7 @@ export class TrainingLoop {
     if (bad !== -1) throw this.#options.nonFinite(losses[bad]!, first + bad);
   }
 
-  /** Chooses the size of the next pieces: at most twice as many steps, of about the time that a piece should take. */
+  /** Adapts the steps per piece to the time that a piece should take; they at most double. */
   #adapt(count: number, milliseconds: number): void {
     const fitting = Math.floor((count * PIECE) / Math.max(milliseconds, 1e-3));
     this.#piece = Math.max(1, Math.min(fitting, 2 * this.#piece, this.#window));

@@ -1,11 +1,24 @@
 import type { Module } from '../nn/module.ts';
+import { cast } from '../ops/core/cast.ts';
 import { toFloat } from '../ops/gather.ts';
 import { crossEntropy } from '../ops/loss.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { LabelledSamples, TrainingSamples } from './labelled-samples.ts';
-import { inPrecision, type Precision } from './precision.ts';
+import type { LabelledSamples, TrainingSamples } from './samples.ts';
 
-/** A minibatch on the device. What an objective does not ask for is not computed. */
+/**
+ * What a network computes with: f32, or f16 activations and gradients beside f32 parameters, statistics and losses. Sums
+ * are f32 in both.
+ */
+export type Precision = 'f32' | 'mixed';
+
+export const PRECISIONS: readonly Precision[] = ['f32', 'mixed'];
+
+/** Network inputs in a precision: layers compute in the dtype of their inputs. */
+export function inPrecision(precision: Precision, inputs: Tensor): Tensor {
+  return precision === 'mixed' && inputs.dtype === 'f32' ? cast(inputs, 'f16') : inputs;
+}
+
+/** A minibatch on the device. Only what an objective uses is computed. */
 export interface Batch {
   /** Network inputs [batch, …], augmented by the step. */
   readonly inputs: Tensor;
@@ -17,16 +30,11 @@ export interface Batch {
   readonly step: Tensor;
 }
 
-/** What training lowers: a minibatch → one number, made of differentiable ops. */
+/** What training minimises: a minibatch → one number, by differentiable ops. */
 export type Objective = (batch: Batch) => Tensor;
 
-/** The minibatch of some samples; inputs and labels are made when they are first asked for. */
-export function batchOf(
-  samples: TrainingSamples,
-  index: Tensor,
-  step: Tensor,
-  precision: Precision = 'f32',
-): Batch {
+/** The minibatch of some samples; inputs and labels are computed when first used. */
+export function batchOf(samples: TrainingSamples, index: Tensor, step: Tensor, precision: Precision): Batch {
   let inputs: Tensor | undefined;
   let labels: Tensor | undefined;
   return {

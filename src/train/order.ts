@@ -1,23 +1,23 @@
-import { permutation } from '../tensor/random.ts';
+import { permutation, type RandomSource } from '../tensor/random.ts';
 
 /**
- * Sample indices of minibatches in shuffled epochs whose last incomplete batch is dropped: minibatch k of the endless
- * sequence, for any k, without going through those before.
+ * Sample indices of minibatches in shuffled epochs, without their last incomplete minibatch. Any minibatch k of the
+ * endless sequence is found without going through those before.
  */
 export class BatchOrder {
   readonly #samples: number;
   readonly #batch: number;
-  readonly #random: { readonly seed: number; readonly stream: number };
+  readonly #random: Omit<RandomSource, 'step'>;
   #epoch = -1;
   #order = new Uint32Array(0);
 
-  constructor(samples: number, batch: number, random: { readonly seed: number; readonly stream: number }) {
+  constructor(samples: number, batch: number, random: Omit<RandomSource, 'step'>) {
     this.#samples = samples;
     this.#batch = batch;
     this.#random = random;
   }
 
-  /** Complete minibatches of an epoch. */
+  /** Complete minibatches per epoch. */
   get batchesPerEpoch(): number {
     return Math.floor(this.#samples / this.#batch);
   }

@@ -3,11 +3,11 @@ import { empty } from '../tensor/create.ts';
 import { checkDType, type DType, type Tensor } from '../tensor/tensor.ts';
 
 /**
- * Indices of the next minibatch: elements [step · size, (step + 1) · size) of `order` (u32), where `counter` (u32, one
- * element) holds the step on the device, so that a captured training step needs nothing from the CPU. After the last
- * whole minibatch of `order` comes its first one again.
+ * Indices of the next minibatch: elements [step · size, (step + 1) · size) of `order` (u32), where the first element of
+ * `counter` (u32) is the step, so that a captured training step needs nothing from the CPU. The last complete minibatch
+ * of `order` is followed by the first.
  *
- * @throws EliError `DTYPE` or `ARGUMENT` when `order` or `counter` is no dense u32, or `order` holds no whole minibatch
+ * @throws EliError `DTYPE` or `ARGUMENT` when `order` or `counter` is not dense u32, or `order` has no complete minibatch
  */
 export function takeBatch(order: Tensor, counter: Tensor, size: number): Tensor {
   checkDense('takeBatch', 'order', order, 'u32');
@@ -26,10 +26,10 @@ export function takeBatch(order: Tensor, counter: Tensor, size: number): Tensor 
 }
 
 /**
- * Ends a training step on the device: losses[step] = loss (one element), then the counter goes up by one. After the
- * last place of `losses` comes its first one again.
+ * Ends a training step on the device: losses[step] = loss (one element), then the counter is incremented. The last place
+ * of `losses` is followed by the first.
  *
- * @throws EliError `DTYPE` or `ARGUMENT` when a tensor is not dense, or not f32, f32 and u32
+ * @throws EliError `DTYPE` or `ARGUMENT` unless the tensors are dense f32, f32 and u32
  */
 export function logStep(loss: Tensor, losses: Tensor, counter: Tensor): void {
   checkDense('logStep', 'loss', loss, 'f32');

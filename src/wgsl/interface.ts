@@ -1,21 +1,19 @@
 import {
   type ArrayInfo,
-  type MemberInfo,
   ResourceType,
   type StructInfo,
   type TemplateInfo,
   type TypeInfo,
   type VariableInfo,
+  WgslReflect,
 } from 'wgsl_reflect/wgsl_reflect.module.js';
 import { EliError } from '../errors.ts';
-import { parseShader } from './reflect.ts';
-import type { ShaderSource } from './source.ts';
+import { originOf, type ShaderSource } from './source.ts';
 
 export type Scalar = 'f32' | 'i32' | 'u32' | 'f16';
 
-/** A number in memory. */
+/** A number in memory, at a byte offset from the start of its buffer or array element. */
 export interface Leaf {
-  /** In bytes from the start of what it is part of. */
   readonly offset: number;
   readonly scalar: Scalar;
 }
@@ -25,29 +23,51 @@ export interface FieldLayout {
   readonly leaves: readonly Leaf[];
 }
 
-/** A buffer that a kernel binds. */
-export interface BufferBinding {
+/** A buffer of group 0. */
+export interface Binding {
   readonly name: string;
   readonly binding: number;
   readonly kind: 'uniform' | 'storage';
   readonly writable: boolean;
-  /** What comes before the elements, and its size; all of it where the size is fixed. */
+  /** Bytes of a uniform, a multiple of 16; 0 for storage. */
+  readonly size: number;
+}
+
+/** A buffer with the layout of its contents. */
+export interface BufferBinding extends Binding {
+  /** What precedes the elements of a runtime-sized array, and its bytes; without such an array, everything. */
   readonly head: readonly Leaf[];
   readonly headBytes: number;
-  /** The elements of an array whose length the buffer decides. */
+  /** The elements of a runtime-sized array. */
   readonly element: { readonly leaves: readonly Leaf[]; readonly stride: number } | undefined;
-  /** Fields, where it is a struct. */
+  /** The fields of a struct. */
   readonly fields: readonly FieldLayout[] | undefined;
 }
 
-/** What an entry point of any shader binds, calls included: not only of kernels written for this engine. */
+/** What an entry point of any shader binds, directly or in the functions it calls. */
 export interface ShaderInterface {
   readonly entry: string;
-  /** Overrides that are set are ignored. */
+  /** With the default values of overrides. */
   readonly workgroup: readonly [number, number, number];
   readonly buffers: readonly BufferBinding[];
-  /** The key by which a pipeline knows an override, by its name. */
+  /** The keys of overrides in a pipeline's constants, by name. */
   readonly overrides: ReadonlyMap<string, string>;
+}
+
+/** Sections of a shader that use WGSL the reflection library cannot parse. */
+const UNREFLECTED = /^\/\/!unreflected[\s\S]*?^\/\/!reflected$/gm;
+
+/** @throws EliError `WGSL` with the line that cannot be parsed. */
+export function parseShader(source: ShaderSource): WgslReflect {
+  try {
+    // Blank lines keep the line numbers of the rest.
+    return new WgslReflect(source.code.replace(UNREFLECTED, (text) => text.replace(/.+/g, '')));
+  } catch (cause) {
+    const message = String((cause as Error).message ?? cause);
+    const line = /Line: (\d+)/.exec(message);
+    const place = line === null ? source.file : originOf(source, Number(line[1]));
+    throw new EliError('WGSL', `${place}: cannot be parsed for reflection: ${message}`, { cause });
+  }
 }
 
 /**
@@ -57,20 +77,17 @@ export interface ShaderInterface {
 export function reflectInterface(source: ShaderSource, entry?: string): ShaderInterface {
   const parsed = parseShader(source);
   const entries = parsed.entry.compute;
-  const names = entries.map(({ name }) => name).join(', ');
   const found = entry === undefined ? entries : entries.filter(({ name }) => name === entry);
+  if (entries.length === 0) {
+    throw new EliError('WGSL', `${source.file} has no compute entry point`, {
+      hint: 'mark a function with @compute @workgroup_size(…)',
+    });
+  }
   if (found.length !== 1) {
-    throw entries.length === 0
-      ? new EliError('WGSL', `${source.file} has no compute entry point`, {
-          hint: 'mark a function with @compute @workgroup_size(…)',
-        })
-      : new EliError(
-          'WGSL',
-          entry === undefined
-            ? `${source.file} has several entry points: ${names}`
-            : `${source.file} has no entry point ${entry}, but ${names}`,
-          { hint: 'choose one with --entry' },
-        );
+    const names = entries.map(({ name }) => name).join(', ');
+    const wrong =
+      entry === undefined ? `several entry points: ${names}` : `no entry point ${entry}, but ${names}`;
+    throw new EliError('WGSL', `${source.file} has ${wrong}`, { hint: 'choose one with --entry' });
   }
   const main = found[0]!;
   const buffers = main.resources.map((resource) => bufferOf(source.file, resource));
@@ -88,8 +105,11 @@ export function reflectInterface(source: ShaderSource, entry?: string): ShaderIn
   };
 }
 
-function bufferOf(file: string, resource: VariableInfo): BufferBinding {
-  const { name, binding, group, resourceType, type } = resource;
+/** @throws EliError `WGSL` for a resource that is not a buffer of group 0. */
+export function bindingOf(
+  file: string,
+  { name, binding, group, resourceType, access, type }: VariableInfo,
+): Binding {
   if (resourceType !== ResourceType.Storage && resourceType !== ResourceType.Uniform) {
     throw new EliError('WGSL', `${file}: ${name} is neither a storage buffer nor a uniform`);
   }
@@ -98,31 +118,35 @@ function bufferOf(file: string, resource: VariableInfo): BufferBinding {
       hint: 'put all bindings into group 0',
     });
   }
-  const members = type.isStruct ? (type as StructInfo).members : undefined;
-  const tail = lengthless(type) ? (type as ArrayInfo) : lastOf(members);
-  const leaves = (of: TypeInfo, at: number) => leavesOf(`${file}: ${name}`, of, at);
-  const fixed = members?.filter((member) => member.type !== tail);
+  const kind = resourceType === ResourceType.Uniform ? 'uniform' : 'storage';
   return {
     name,
     binding,
-    kind: resourceType === ResourceType.Uniform ? 'uniform' : 'storage',
-    writable: resourceType === ResourceType.Storage && resource.access !== 'read',
-    ...(tail === undefined
-      ? { head: leaves(type, 0), headBytes: type.size, element: undefined }
-      : {
-          head: (fixed ?? []).flatMap((member) => leaves(member.type, member.offset)),
-          headBytes: members?.at(-1)?.offset ?? 0,
-          element: { leaves: leaves(tail.format, 0), stride: tail.stride },
-        }),
-    fields: fixed?.map((member) => ({ name: member.name, leaves: leaves(member.type, member.offset) })),
+    kind,
+    writable: kind === 'storage' && access !== 'read',
+    size: kind === 'uniform' ? Math.ceil(type.size / 16) * 16 : 0,
   };
 }
 
-const lengthless = (type: TypeInfo): boolean => type.isArray && (type as ArrayInfo).count === 0;
-
-function lastOf(members: readonly MemberInfo[] | undefined): ArrayInfo | undefined {
-  const last = members?.at(-1)?.type;
-  return last !== undefined && lengthless(last) ? (last as ArrayInfo) : undefined;
+function bufferOf(file: string, resource: VariableInfo): BufferBinding {
+  const { name, type, members } = resource;
+  const leaves = (of: TypeInfo, at: number) => leavesOf(`${file}: ${name}`, of, at);
+  const last = members === null ? type : members.at(-1)!.type;
+  const tail = last.isArray && (last as ArrayInfo).count === 0 ? (last as ArrayInfo) : undefined;
+  const fields = members
+    ?.filter((member) => member.type !== tail)
+    .map((member) => ({ name: member.name, leaves: leaves(member.type, member.offset) }));
+  return {
+    ...bindingOf(file, resource),
+    ...(tail === undefined
+      ? { head: leaves(type, 0), headBytes: type.size, element: undefined }
+      : {
+          head: fields?.flatMap((field) => field.leaves) ?? [],
+          headBytes: members?.at(-1)?.offset ?? 0,
+          element: { leaves: leaves(tail.format, 0), stride: tail.stride },
+        }),
+    fields,
+  };
 }
 
 const SCALARS: Readonly<Record<string, Scalar>> = {
@@ -130,8 +154,11 @@ const SCALARS: Readonly<Record<string, Scalar>> = {
   ...{ f: 'f32', i: 'i32', u: 'u32', h: 'f16' },
 };
 
-/** The numbers of a type in the order in which they lie in memory. */
-function leavesOf(where: string, type: TypeInfo, at: number): Leaf[] {
+/**
+ * The numbers of a type in memory order, from byte `at`.
+ * @throws EliError `WGSL` for a type that is not made of 16-bit and 32-bit numbers.
+ */
+export function leavesOf(where: string, type: TypeInfo, at: number): Leaf[] {
   const repeat = (count: number, stride: number, of: (offset: number) => Leaf[]): Leaf[] =>
     Array.from({ length: count }, (_, i) => of(at + i * stride)).flat();
   if (type.isStruct) {
@@ -141,20 +168,19 @@ function leavesOf(where: string, type: TypeInfo, at: number): Leaf[] {
     const { count, stride, format } = type as ArrayInfo;
     return repeat(count, stride, (offset) => leavesOf(where, format, offset));
   }
-  const name = type.name;
+  const { name } = type;
   const inner = (type as TemplateInfo).format?.name;
   const [, base, columns, rows, suffix] = /^(?:(vec|mat)([234])(?:x([234]))?|atomic)?(\w*)$/.exec(name) ?? [];
   const scalar = SCALARS[inner ?? suffix ?? ''];
-  if (scalar !== undefined) {
-    const bytes = scalar === 'f16' ? 2 : 4;
-    const vector = (n: number) => (offset: number) =>
-      Array.from({ length: n }, (_, i): Leaf => ({ offset: offset + i * bytes, scalar }));
-    if (base === 'vec') return vector(Number(columns))(at);
-    // A column of three numbers takes the space of four.
-    if (base === 'mat') return repeat(Number(columns), bytes * (rows === '2' ? 2 : 4), vector(Number(rows)));
-    return vector(1)(at);
+  if (scalar === undefined) {
+    throw new EliError('WGSL', `${where} has the unsupported type ${name}`, {
+      hint: 'supported are 16-bit and 32-bit numbers, and vectors, matrices, arrays and structs of them',
+    });
   }
-  throw new EliError('WGSL', `${where} holds the type ${name}, which is not supported here`, {
-    hint: 'numbers of 16 and 32 bits are, in vectors, matrices, arrays and structs',
-  });
+  const bytes = scalar === 'f16' ? 2 : 4;
+  const numbers = (count: number, from: number): Leaf[] =>
+    Array.from({ length: count }, (_, i) => ({ offset: from + i * bytes, scalar }));
+  if (base !== 'mat') return numbers(Number(columns ?? 1), at);
+  // A column of three numbers takes the space of four.
+  return repeat(Number(columns), bytes * (rows === '2' ? 2 : 4), (from) => numbers(Number(rows), from));
 }

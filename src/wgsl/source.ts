@@ -2,8 +2,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EliError } from '../errors.ts';
+import { getOrInsert } from '../maps.ts';
 
-/** A shader as one text, and for each of its lines the file and line it came from. */
+/** An assembled shader, and for each of its lines the file and line it came from. */
 export interface ShaderSource {
   readonly file: string;
   readonly code: string;
@@ -11,33 +12,26 @@ export interface ShaderSource {
 }
 
 /**
- * Values for `const` declarations that WGSL does not allow an `override` for (lengths of private arrays), and types for
- * `alias` declarations (in which a kernel stores its data and computes).
+ * Values for `const` declarations where WGSL does not allow an `override` (lengths of private arrays), and types for
+ * `alias` declarations (the types in which a kernel stores data or computes).
  */
-export type Consts = Readonly<Record<string, number | AliasType>>;
-
-/** Types that an `alias` declaration of a shader may be given instead of the one it has. */
-export type AliasType = 'f16' | 'f32' | 'i32' | 'u32' | 'vec2f' | 'vec4f' | 'vec4u';
+export type Consts = Readonly<
+  Record<string, number | 'f16' | 'f32' | 'i32' | 'u32' | 'vec2f' | 'vec4f' | 'vec4u'>
+>;
 
 const SHADER_ROOT = new URL('../../shaders/', import.meta.url);
 const INCLUDE = /^\/\/!include\s+(\S+)\s*$/;
 const cache = new Map<string, ShaderSource>();
 
 /**
- * Loads `shaders/<file>` and puts the files it names with `//!include lib/x.wgsl` in place, each at most once.
- * `consts` replaces the value of `const NAME: type = value;` lines of the file, or the type of its `alias NAME = type;`
- * lines: the file as written is valid and is the default variant. Absolute paths are read as they are (a kernel of
- * your own); such a file may also include `./x.wgsl` that lies beside it.
+ * Loads `shaders/<file>` and inserts the files it names with `//!include lib/x.wgsl`, each at most once. `consts`
+ * replaces values of `const NAME: type = value;` and types of `alias NAME = type;` lines; the file as written is the
+ * default variant. `file` may also be an absolute path; such a file may include `./x.wgsl` next to it.
  * @throws EliError `WGSL` for a missing file or include, or a const or alias that the file does not declare.
  */
 export function loadShader(file: string, consts: Consts = {}): ShaderSource {
   const key = `${file}|${JSON.stringify(consts)}`;
-  let source = cache.get(key);
-  if (source === undefined) {
-    source = replaceConsts(assemble(file), consts);
-    cache.set(key, source);
-  }
-  return source;
+  return getOrInsert(cache, key, () => replaceConsts(assemble(file), consts));
 }
 
 function assemble(file: string): ShaderSource {
@@ -55,19 +49,16 @@ function assemble(file: string): ShaderSource {
         isAbsolute(name) ? {} : { hint: 'paths are relative to the shaders/ folder of the package' },
       );
     }
-    readFileSync(path, 'utf8')
-      .split('\n')
-      .forEach((text, index) => {
-        const include = INCLUDE.exec(text);
-        if (include !== null) {
-          const included = include[1]!;
-          const beside = /^\.\.?\//.test(included) && isAbsolute(name);
-          visit(beside ? resolve(dirname(name), included) : included, `${name}:${index + 1}`);
-          return;
-        }
+    for (const [index, text] of readFileSync(path, 'utf8').split('\n').entries()) {
+      const included = INCLUDE.exec(text)?.[1];
+      if (included === undefined) {
         lines.push(text);
         origin.push({ file: name, line: index + 1 });
-      });
+      } else {
+        const beside = /^\.\.?\//.test(included) && isAbsolute(name);
+        visit(beside ? resolve(dirname(name), included) : included, `${name}:${index + 1}`);
+      }
+    }
   };
   visit(file, '');
   return { file, code: lines.join('\n'), origin };
@@ -88,12 +79,12 @@ function replaceConsts(source: ShaderSource, consts: Consts): ShaderSource {
     const suffix = isType ? '' : match[2] === 'u32' ? 'u' : match[2] === 'i32' ? 'i' : 'f';
     code = code.replace(declaration, `${match[1]}${value}${suffix};`);
   }
-  // On the first line, so that lines keep their numbers.
+  // On the first line, so that line numbers stay the same.
   if (Object.values(consts).includes('f16')) code = `enable f16; ${code}`;
   return { ...source, code };
 }
 
-/** Where line `line` (from 1) of the assembled text stands in the shader files. */
+/** The shader file and line that line `line` (from 1) of the assembled text came from. */
 export function originOf(source: ShaderSource, line: number): string {
   const place = source.origin[line - 1];
   return place === undefined ? `${source.file}:${line}` : `${place.file}:${place.line}`;

@@ -5,16 +5,16 @@ import { tensor } from '../../tensor/create.ts';
 import { bitsAt } from '../../tensor/random.ts';
 import { withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { cholesky, invertLower } from '../cholesky.ts';
+import { addRidge, cholesky, invertLower, transposed } from '../cholesky.ts';
 import { meanRow, scatter } from '../moments.ts';
 
-/** Rows a covariance is taken from at most, evenly spread: more change the leading subspace little. */
+/** Most rows that a covariance is taken from, evenly spread: more would hardly change the leading subspace. */
 const ROWS = 2048;
-/** Columns beyond those wanted, and power iterations: what randomised PCA takes (Halko et al., 2011). */
+/** Extra columns and power iterations, as usual in randomised PCA (Halko et al., 2011). */
 const OVERSAMPLE = 10;
 const ITERATIONS = 4;
 
-/** An affine map to fewer dimensions: x ↦ (x − mean) B with B [p, k] of orthonormal columns. */
+/** An affine map to fewer dimensions: x ↦ (x − mean) B, where B [p, k] has orthonormal columns. */
 export interface Basis {
   /** [p] */
   readonly mean: Float32Array<ArrayBuffer>;
@@ -22,7 +22,7 @@ export interface Basis {
   readonly columns: Float32Array<ArrayBuffer>;
 }
 
-/** x [n, p] → [n, k]. Without a basis x itself. */
+/** x [n, p] → [n, k]; x itself without a basis. */
 export function project(x: Tensor, basis: Basis | undefined): Tensor {
   if (basis === undefined) return x;
   const { engine } = x;
@@ -36,9 +36,9 @@ export function project(x: Tensor, basis: Basis | undefined): Tensor {
 }
 
 /**
- * A basis of the subspace of the k leading principal components of x [n, p], by power iterations of a random start.
- * The columns span that subspace, they are not the components: Gaussians do not see the difference. `undefined` when
- * k ≥ p, where nothing is to be left out.
+ * A basis of the subspace of the k leading principal components of x [n, p], by power iteration from a random start. The
+ * columns span that subspace but are not the components themselves, which makes no difference to Gaussians. `undefined`
+ * when k ≥ p, where nothing is left out.
  */
 export async function pcaBasis(x: Tensor, k: number): Promise<Basis | undefined> {
   const [n, p] = x.shape as [number, number];
@@ -60,7 +60,7 @@ function leadingSubspace(matrix: Float64Array, p: number, k: number): Float32Arr
     (_, i) => bitsAt({ seed: 1, stream: 0 }, i) / 2 ** 32 - 0.5,
   );
   for (let i = 0; i < ITERATIONS; i++) q = orthonormal(multiply(matrix, q, p, p, wide), p, wide);
-  // Of the wider subspace the k directions that matter: again by power iterations, now in `wide` dimensions.
+  // The k leading directions of the wider subspace: by power iteration again, now in `wide` dimensions.
   const inside = multiply(transposed(q, p, wide), multiply(matrix, q, p, p, wide), wide, p, wide);
   let r = Float64Array.from({ length: wide * k }, (_, i) => (i % k === Math.floor(i / k) ? 1 : 0));
   for (let i = 0; i < 50; i++) r = orthonormal(multiply(inside, r, wide, wide, k), wide, k);
@@ -85,20 +85,13 @@ function multiply(
   return c;
 }
 
-function transposed(a: Float64Array, m: number, n: number): Float64Array<ArrayBuffer> {
-  return Float64Array.from({ length: m * n }, (_, i) => a[(i % m) * n + Math.floor(i / m)]!);
-}
-
-/** A with orthonormal columns of the same span, by Cholesky: Q = A L⁻ᵀ for AᵀA = L Lᵀ; twice, for accuracy. */
+/** Orthonormal columns with the span of A's, by Cholesky: Q = A L⁻ᵀ for AᵀA = L Lᵀ; twice, for accuracy. */
 function orthonormal(a: Float64Array<ArrayBuffer>, m: number, n: number): Float64Array<ArrayBuffer> {
   let q = a;
   for (let pass = 0; pass < 2; pass++) {
     const gram = multiply(transposed(q, m, n), q, n, m, n);
-    let trace = 0;
-    for (let i = 0; i < n; i++) trace += gram[i * n + i]!;
-    for (let i = 0; i < n; i++) gram[i * n + i]! += (trace * 1e-14) / n;
-    const inverse = invertLower(cholesky(gram, n), n);
-    q = multiply(q, transposed(inverse, n, n), m, n, n);
+    addRidge(gram, n, 1e-14, 0);
+    q = multiply(q, transposed(invertLower(cholesky(gram, n), n), n, n), m, n, n);
   }
   return q;
 }

@@ -1,98 +1,64 @@
 import { brief, EliError, isRecord } from '../../errors.ts';
-import {
-  readSafetensors,
-  type Safetensors,
-  type SafetensorsInput,
-  writeSafetensors,
-} from '../../files/safetensors.ts';
-import { gateFromState } from './all.ts';
-import type { Gate } from './gate.ts';
+import { readFormat } from '../../files/formats.ts';
+import { type Safetensors, type SafetensorsInput, writeSafetensors } from '../../files/safetensors.ts';
+import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
+import { GATES, type GateClass } from './all.ts';
+import type { Gate, GateState } from './gate.ts';
 
-/** A gate as a safetensors file holds it: tensors with a prefix, and one line of metadata. */
-export interface EncodedGate {
-  readonly tensors: Record<string, SafetensorsInput>;
-  readonly metadata: Record<string, string>;
-}
-
-const KEY = 'gate';
+const FORMAT = 'eli-webgpu gate';
+/** Prefix of the tensors of a gate; those of its parts follow it with their number. */
+const PREFIX = 'gate.';
+/** Most levels of sums of sums. */
+const MAX_DEPTH = 4;
 
 /** A gate in the metadata of a file. */
-interface GateRecord {
-  readonly kind: string;
-  /** A threshold of a gate that was not calibrated is null: JSON has no NaN. */
+interface GateRecord extends Omit<GateState, 'tensors'> {
+  readonly kind: keyof typeof GATES;
+  /** Null in a gate that was not calibrated: JSON has no NaN. */
   readonly threshold: number | null;
-  readonly settings: Record<string, unknown>;
   readonly parts?: readonly GateRecord[];
 }
 
-/** A gate for a safetensors file, beside whatever else is in it: tensors `gate.…`, metadata `gate`. */
-export function encodeGate(gate: Gate): EncodedGate {
+/** Writes a gate to a safetensors file, atomically. @throws EliError `FILE`, `ARGUMENT` before `fit` */
+export async function saveGate(path: string, gate: Gate): Promise<void> {
   const tensors: Record<string, SafetensorsInput> = {};
-  const record = encode(gate, `${KEY}.`, tensors);
-  return { tensors, metadata: { [KEY]: JSON.stringify(record) } };
+  const record = encode(gate, PREFIX, tensors);
+  await writeSafetensors(path, tensors, { format: FORMAT, gate: JSON.stringify(record) });
 }
 
 function encode(gate: Gate, prefix: string, into: Record<string, SafetensorsInput>): GateRecord {
   const { kind, settings, tensors } = gate.state();
-  for (const [name, entry] of Object.entries(tensors)) into[prefix + name] = entry;
+  Object.assign(into, stateToTensors(tensors, prefix));
   const threshold = Number.isNaN(gate.threshold) ? null : gate.threshold;
   const parts = gate.parts?.map((part, i) => encode(part, `${prefix}${i}.`, into));
-  return { kind, threshold, settings: { ...settings }, ...(parts && { parts }) };
+  return { kind: kind as GateRecord['kind'], threshold, settings, ...(parts && { parts }) };
 }
 
-/** The gate in a file, `undefined` where there is none. @throws EliError `FORMAT` when it is not complete */
-export function decodeGate(file: Safetensors): Gate | undefined {
-  const text = file.metadata[KEY];
-  if (text === undefined) return undefined;
-  try {
-    return decode(JSON.parse(text), `${KEY}.`, file.tensors);
-  } catch (cause) {
-    throw new EliError('FORMAT', `the gate is not complete: ${(cause as Error).message}`, { cause });
-  }
+/** Reads a gate that `saveGate` wrote. @throws EliError `FILE`, or `FORMAT` naming the file and what is wrong */
+export function loadGate(path: string): Promise<Gate> {
+  return readFormat(path, {
+    [FORMAT]: ({ tensors, metadata }) => decode(JSON.parse(metadata.gate ?? 'null'), PREFIX, tensors, 0),
+  });
 }
 
-/** Sums of sums of sums: no gate is made of more. */
-const MAX_DEPTH = 4;
+function decode(record: unknown, prefix: string, all: Safetensors['tensors'], depth: number): Gate {
+  checkRecord(record, depth);
+  const parts = record.parts?.map((part, i) => decode(part, `${prefix}${i}.`, all, depth + 1)) ?? [];
+  const made: GateClass = GATES[record.kind];
+  const gate = made.fromState({ ...record, tensors: stateFromTensors(all, prefix) }, parts);
+  gate.threshold = record.threshold ?? Number.NaN;
+  return gate;
+}
 
 function checkRecord(record: unknown, depth: number): asserts record is GateRecord {
   const { kind, threshold, settings, parts } = isRecord(record) ? record : {};
+  const known = typeof kind === 'string' && Object.hasOwn(GATES, kind);
   const bad =
-    (!isRecord(record) && `${brief(record)} is not an object`) ||
-    (typeof kind !== 'string' && `its kind is ${brief(kind)}`) ||
+    (!isRecord(record) && `its description is ${brief(record)}, not an object`) ||
+    (!known && `there is no kind of gate ${brief(kind)}, known: ${Object.keys(GATES).join(', ')}`) ||
     (threshold !== null && !Number.isFinite(threshold) && `its threshold is ${brief(threshold)}`) ||
     (!isRecord(settings) && `its settings are ${brief(settings)}`) ||
     (parts !== undefined && !Array.isArray(parts) && `its parts are ${brief(parts)}`) ||
     (depth > MAX_DEPTH && `it is a sum of sums ${depth} deep`);
   if (bad) throw new EliError('FORMAT', bad);
-}
-
-function decode(record: unknown, prefix: string, all: Safetensors['tensors'], depth = 0): Gate {
-  checkRecord(record, depth);
-  const tensors = Object.fromEntries(
-    Object.entries(all)
-      .filter(([name]) => name.startsWith(prefix))
-      .map(([name, entry]) => [name.slice(prefix.length), entry]),
-  );
-  const parts = record.parts?.map((part, i) => decode(part, `${prefix}${i}.`, all, depth + 1));
-  return gateFromState({ ...record, threshold: record.threshold ?? Number.NaN, tensors }, parts);
-}
-
-/** Writes a gate to a safetensors file of its own, atomically. @throws EliError `FILE` */
-export async function saveGate(path: string, gate: Gate): Promise<void> {
-  const { tensors, metadata } = encodeGate(gate);
-  await writeSafetensors(path, tensors, { format: 'eli-webgpu gate', ...metadata });
-}
-
-/** Reads a gate that `saveGate` wrote. @throws EliError `FILE`, or `FORMAT` naming the file and what is wrong */
-export async function loadGate(path: string): Promise<Gate> {
-  const file = await readSafetensors(path);
-  let gate: Gate | undefined;
-  try {
-    gate = decodeGate(file);
-  } catch (cause) {
-    throw new EliError('FORMAT', `${path}: ${(cause as Error).message}`, { cause });
-  }
-  if (gate === undefined)
-    throw new EliError('FORMAT', `${path} holds no gate`, { hint: 'make one with eli align gate' });
-  return gate;
 }

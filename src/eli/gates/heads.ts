@@ -7,21 +7,21 @@ import { Gate, type GateBatch, type GateState, need } from './gate.ts';
 
 /** A gate that learns nothing but its threshold. */
 abstract class FixedGate extends Gate {
+  /** The gate with this state. */
+  static fromState(this: new () => FixedGate): Gate {
+    return new this();
+  }
+
   override async fit(): Promise<void> {}
 
   override state(): GateState {
-    return { kind: this.name, threshold: this.threshold, settings: {}, tensors: {} };
+    return { kind: this.name, settings: {}, tensors: {} };
   }
 }
 
 /** f(z) = −E(z) of the current latents: the aligner's energy is low where the previous model had its latents. */
 export class EnergyGate extends FixedGate {
   readonly name = 'energy';
-
-  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
-  static fromState(): EnergyGate {
-    return new EnergyGate();
-  }
 
   override async score(batch: GateBatch): Promise<Float32Array> {
     return (await need(this.name, batch, 'energy').readFloats()).map((energy) => -energy);
@@ -31,11 +31,6 @@ export class EnergyGate extends FixedGate {
 /** 1 − max softmax of the new head on the current latents (Hendrycks and Gimpel, ICLR 2017). */
 export class ConfidenceGate extends FixedGate {
   readonly name = 'confidence';
-
-  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
-  static fromState(): ConfidenceGate {
-    return new ConfidenceGate();
-  }
 
   override score(batch: GateBatch): Promise<Float32Array> {
     const logits = need(this.name, batch, 'newLogits');
@@ -49,11 +44,6 @@ export class ConfidenceGate extends FixedGate {
  */
 export class HeadsGate extends FixedGate {
   readonly name = 'heads';
-
-  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
-  static fromState(): HeadsGate {
-    return new HeadsGate();
-  }
 
   override score(batch: GateBatch): Promise<Float32Array> {
     const before = need(this.name, batch, 'oldLogits');

@@ -8,10 +8,10 @@ import type { LatentMap } from '../maps/map.ts';
 import { checkLatentSize, maxRows, type RowHooks, readRows } from '../rows.ts';
 import type { Gate } from './gate.ts';
 
-/** Share of the rows that are held out to calibrate. */
+/** Share of the rows held out to calibrate. */
 const HELD_OUT = 0.2;
 
-/** How `learnGate` splits and calibrates. */
+/** How `learnGate` splits the rows and calibrates. */
 export interface LearnGateOptions extends RowHooks {
   /** Share of current-task latents to leave as they are. */
   readonly quantile: number;
@@ -20,8 +20,8 @@ export interface LearnGateOptions extends RowHooks {
 }
 
 /**
- * Fits and calibrates a gate that looks at nothing but latents (an `EnergyGate`, a `NoveltyGate` of latents) with a file
- * of current-task latents by the current model. The file is read twice: `onProgress` counts to 2 · rows.
+ * Fits and calibrates a gate that needs only latents (an `EnergyGate`, or a `NoveltyGate` of latents) on a file of the
+ * current model's latents of current-task data. The file is read twice: `onProgress` counts to 2 · rows.
  * @returns how many latents were held out to calibrate
  * @throws EliError `SHAPE` for latents of another size or too few, `ABORTED`, and what the gate throws
  */
@@ -30,7 +30,7 @@ export async function learnGate(
   gate: Gate,
   current: LatentSource,
   map: LatentMap,
-  { quantile, seed = 1, signal, onProgress }: LearnGateOptions,
+  { quantile, seed = 1, ...hooks }: LearnGateOptions,
 ): Promise<number> {
   checkSeed(seed);
   checkLatentSize(current, map);
@@ -39,13 +39,13 @@ export async function learnGate(
   const held = Math.round(HELD_OUT * order.length);
   if (held < 1 || order.length - held < 2) {
     throw new EliError('SHAPE', `${current.name} has ${rows} rows, too few to learn a gate from`, {
-      hint: 'give more latents of the current task, some hundreds at least',
+      hint: 'give more latents of the current task, a few hundred at least',
     });
   }
   for (const [i, part] of [order.subarray(held), order.subarray(0, held)].entries()) {
     const latents = await readRows(engine, current, part.slice().sort(), {
-      ...(signal && { signal }),
-      onProgress: (done) => onProgress?.(i * rows + done),
+      ...hooks,
+      onProgress: (done) => hooks.onProgress?.(i * rows + done),
     });
     await withScope(engine, async (scope) => {
       scope.add(latents);

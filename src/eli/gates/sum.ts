@@ -1,12 +1,11 @@
 import { brief, EliError } from '../../errors.ts';
-import { type SafetensorsEntry, type SafetensorsInput, toFloat32 } from '../../files/safetensors.ts';
-import { Gate, type GateBatch, type GateData, type GateState, quantileOf } from './gate.ts';
-import { fitted } from './novelty.ts';
+import { stateTensor } from '../../nn/state-file.ts';
+import { fitted, Gate, type GateBatch, type GateData, type GateState, quantileOf } from './gate.ts';
 
 /**
- * How scores of different gates are made comparable, by what held-out current-task data scores: `z` subtracts their
- * mean and divides by their standard deviation; `fisher` takes −log of the p-value, the share of held-out samples that
- * score higher (Fisher's method of combining tests), which heavy tails do not upset.
+ * How scores of different gates are made comparable, using the scores of held-out current-task data: `z` subtracts their
+ * mean and divides by their standard deviation; `fisher` takes −log of the p-value, the share of held-out samples with a
+ * higher score (Fisher's method of combining tests), which is robust to heavy tails.
  */
 export type Combine = 'z' | 'fisher';
 
@@ -15,7 +14,7 @@ export class SumGate extends Gate {
   readonly name: string;
   override readonly parts: readonly Gate[];
   readonly combine: Combine;
-  /** Scores of the held-out data of each part, in order. */
+  /** Scores of the held-out data by each part, sorted. */
   #heldOut: Float32Array<ArrayBuffer>[] | undefined;
 
   constructor(parts: readonly Gate[], combine: Combine = 'fisher') {
@@ -26,17 +25,13 @@ export class SumGate extends Gate {
     this.name = parts.map((part) => part.name).join(' + ') + (combine === 'z' ? ' (z)' : '');
   }
 
-  /** The gate that `state` described, of its parts, all but its threshold. @throws EliError `FORMAT` */
+  /** The gate with this state and these parts. @throws EliError `FORMAT` */
   static fromState({ settings, tensors }: GateState, parts: readonly Gate[]): SumGate {
     const { combine } = settings;
     if (combine !== 'z' && combine !== 'fisher')
       throw new EliError('FORMAT', `combine is ${brief(combine)}, must be z or fisher`);
     const gate = new SumGate(parts, combine);
-    gate.#heldOut = parts.map((_, i) => {
-      const entry = tensors[`held_out.${i}`];
-      if (entry === undefined) throw new EliError('FORMAT', `the gate's tensor held_out.${i} is missing`);
-      return toFloat32(entry as SafetensorsEntry);
-    });
+    gate.#heldOut = parts.map((_, i) => stateTensor('sum of gates', tensors, `held_out.${i}`));
     return gate;
   }
 
@@ -44,7 +39,7 @@ export class SumGate extends Gate {
     for (const part of this.parts) await part.fit(data);
   }
 
-  /** Takes the scales of the parts from the held-out data, then the threshold of the sum and of every part. */
+  /** Sets the scales of the parts, the threshold of every part, and that of the sum, from held-out data. */
   override async calibrate(heldOut: GateBatch, quantile: number): Promise<void> {
     const scores: Float32Array[] = [];
     for (const part of this.parts) {
@@ -67,7 +62,7 @@ export class SumGate extends Gate {
 
   /** Scores of the parts on the same samples → their sum. */
   #sum(scores: readonly Float32Array[]): Float32Array {
-    const heldOut = fitted(`${this.name} (not calibrated)`, this.#heldOut);
+    const heldOut = fitted(this.name, this.#heldOut, 'calibrated');
     const total = new Float32Array(scores[0]!.length);
     scores.forEach((values, i) => {
       const scale = this.combine === 'z' ? standard(heldOut[i]!) : surprise(heldOut[i]!);
@@ -76,13 +71,12 @@ export class SumGate extends Gate {
     return total;
   }
 
-  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
-    const tensors: Record<string, SafetensorsInput> = {};
-    fitted(`${this.name} (not calibrated)`, this.#heldOut).forEach((data, i) => {
-      tensors[`held_out.${i}`] = { dtype: 'F32', shape: [data.length], data };
-    });
-    return { kind: 'sum', threshold: this.threshold, settings: { combine: this.combine }, tensors };
+    const heldOut = fitted(this.name, this.#heldOut, 'calibrated');
+    const tensors = Object.fromEntries(
+      heldOut.map((data, i) => [`held_out.${i}`, { shape: [data.length], data }]),
+    );
+    return { kind: 'sum', settings: { combine: this.combine }, tensors };
   }
 }
 

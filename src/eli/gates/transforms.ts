@@ -2,12 +2,11 @@ import { detach } from '../../autograd/tape.ts';
 import { type ConfigOf, ConfigTable, number, numbers, whole } from '../../config.ts';
 import { brief, EliError } from '../../errors.ts';
 import { wholeNumber } from '../../files/json.ts';
-import type { Safetensors } from '../../files/safetensors.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { Initializer } from '../../nn/init.ts';
 import { Activation, Linear, Sequential } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
-import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
+import { stateTensor } from '../../nn/state-file.ts';
 import { mul } from '../../ops/binary.ts';
 import { gather } from '../../ops/gather.ts';
 import { oneHot } from '../../ops/loss.ts';
@@ -16,20 +15,21 @@ import { logSoftmax, logSumExp } from '../../ops/softmax.ts';
 import { affine, relu } from '../../ops/unary.ts';
 import { contiguous, copyInto, reshape, slice, transpose } from '../../ops/views.ts';
 import { adam } from '../../optim/optimizer.ts';
+import { cosineRate } from '../../optim/schedules.ts';
 import { empty, tensor } from '../../tensor/create.ts';
+import { withScope } from '../../tensor/scope.ts';
 import { STREAM } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { rangeTensor } from '../../train/features.ts';
-import type { TrainingSamples } from '../../train/labelled-samples.ts';
+import type { TrainingSamples } from '../../train/samples.ts';
 import { Trainer } from '../../train/trainer.ts';
 import { readOnce } from '../moments.ts';
-import { Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
-import { fitted } from './novelty.ts';
+import { fitted, Gate, type GateBatch, type GateData, type GateState, need } from './gate.ts';
 
 const SETTINGS = new ConfigTable('transforms setting', {
   /** p = side². */
-  side: whole('side of the square grey images that the inputs are', { default: 28, from: 1 }),
-  pool: whole('images are averaged over squares of so many pixels a side first', { default: 2, from: 1 }),
+  side: whole('side of the square grey images', { default: 28, from: 1 }),
+  pool: whole('side of the squares that images are averaged over first', { default: 2, from: 1 }),
   hidden: {
     ...numbers('units of the hidden layers', { default: [256, 64] }),
     accepts: (value): value is readonly number[] =>
@@ -37,26 +37,26 @@ const SETTINGS = new ConfigTable('transforms setting', {
     must: 'a list of whole numbers from 1',
   },
   steps: whole('training steps', { default: 3000, from: 1 }),
-  batch: whole('images of a step, each in all eight transforms', { default: 32, from: 1 }),
+  batch: whole('images per step, each in all eight transforms', { default: 32, from: 1 }),
   /** It falls to zero along a cosine. */
-  learningRate: number("Adam's learning rate at first", { default: 3e-3, from: 0, to: 1e3 }),
-  seed: whole('seed of weights and order', { default: 1, from: 0 }),
+  learningRate: number("Adam's initial learning rate", { default: 3e-3, from: 0, to: 1e3 }),
+  seed: whole('seed of weights and sample order', { default: 1, from: 0 }),
 });
 
 /** How the network of a transform gate is trained; every setting has a default. */
 export interface TransformSettings extends ConfigOf<typeof SETTINGS> {}
 
-/** Rotations by 0, 90, 180 and 270 degrees, and the same of the mirrored image. */
+/** Rotations by 0, 90, 180 and 270 degrees, of the image and of its mirror image. */
 const TRANSFORMS = 8;
 /** Steps between changes of the learning rate. */
 const RATE_STEPS = 100;
-/** Images a launch scores. */
+/** Images scored per launch. */
 const ROWS = 1024;
 
 /**
- * G: how badly a network trained on the current task's images tells which of eight transforms was applied to this one:
- * −mean_k log p(k | T_k x) (Golan and El-Yaniv, NeurIPS 2018). With labels it tells class and transform together,
- * which makes it know the classes' looks better; the score asks for the transform alone.
+ * G: how badly a network trained on the current task's images recognises which of eight transforms was applied to an
+ * image: −mean_k log p(k | T_k x) (Golan and El-Yaniv, NeurIPS 2018). With labels it is trained to predict class and
+ * transform together, which teaches it more about the classes; the score uses the transform alone.
  */
 export class TransformGate extends Gate {
   readonly name = 'transforms';
@@ -64,7 +64,7 @@ export class TransformGate extends Gate {
   #classes = 1;
   #weights: StateDict | undefined;
 
-  /** @throws EliError `CONFIG` naming the setting that is wrong, or for a side that the pool does not divide. */
+  /** @throws EliError `CONFIG` naming the wrong setting, or for a pool that does not divide the side */
   constructor(settings: Partial<TransformSettings> = {}) {
     super();
     this.settings = SETTINGS.complete(settings);
@@ -74,13 +74,13 @@ export class TransformGate extends Gate {
     }
   }
 
-  /** The gate that `state` described, all but its threshold. @throws EliError `FORMAT` */
+  /** The gate with this state. @throws EliError `FORMAT` */
   static fromState({ settings, tensors }: GateState): TransformGate {
     const { classes, ...rest } = settings as unknown as { classes: number } & TransformSettings;
     const gate = new TransformGate(rest);
     gate.#classes = wholeNumber('classes', classes, 1e6);
-    gate.#weights = stateFromTensors(tensors as Safetensors['tensors'], '');
-    gate.#checkWeights(gate.#weights);
+    gate.#checkWeights(tensors);
+    gate.#weights = tensors;
     return gate;
   }
 
@@ -88,7 +88,7 @@ export class TransformGate extends Gate {
     const inputs = need(this.name, data, 'inputs');
     this.#checkImages(inputs);
     const { engine } = inputs;
-    const [n] = inputs.shape as [number, number];
+    const n = inputs.shape[0]!;
     const { batch, steps, learningRate, seed } = this.settings;
     if (n < batch)
       throw new EliError('SHAPE', `gate transforms: ${n} images are fewer than a batch of ${batch}`);
@@ -96,41 +96,24 @@ export class TransformGate extends Gate {
     if (labels.length !== n)
       throw new EliError('SHAPE', `gate transforms: ${n} images have ${labels.length} labels`);
     this.#classes = labels.reduce((a, b) => Math.max(a, b), 0) + 1;
-    const network = this.#network(engine);
-    const optimizer = adam(network.parameters(), { learningRate });
-    const kept = engine.tidy(() => ({
-      // A handle of its own: with a pool of 1 the images are the caller's.
-      images: engine.keep(detach(this.#pooled(inputs))),
-      targets: engine.keep(this.#targets(engine, labels)),
-      permutation: engine.keep(tensor(engine, permutations(this.settings.side / this.settings.pool))),
-    }));
-    const samples: TrainingSamples = {
-      count: n,
-      inputs: (index) => transformed(gather(kept.images, index), kept.permutation),
-      labels: (index) => reshape(gather(kept.targets, index), [batch * TRANSFORMS]),
-    };
-    // The rate falls along a cosine, in steps of its own.
-    const rate = (step: number): number => {
-      const done = step - (step % RATE_STEPS);
-      return learningRate * 0.5 * (1 + Math.cos((Math.PI * done) / steps));
-    };
-    let trainer: Trainer | undefined;
-    try {
-      trainer = new Trainer(network, samples, optimizer, {
-        name: 'gate transforms',
-        batch,
-        seed,
-        stream: STREAM.transformsOrder,
-        rate,
-      });
-      await trainer.run(steps);
+    const cosine = cosineRate(learningRate, steps);
+    const rate = (step: number): number => cosine(step - (step % RATE_STEPS));
+    await withScope(engine, async (scope) => {
+      const network = scope.add(this.#network(engine));
+      const optimizer = scope.add(adam(network.parameters(), { learningRate }));
+      // A separate handle: with a pool of 1 the images are the caller's.
+      const images = scope.own(() => detach(this.#pooled(inputs)));
+      const targets = scope.own(() => this.#targets(engine, labels));
+      const permutation = scope.own(() => this.#permutation(engine));
+      const samples: TrainingSamples = {
+        count: n,
+        inputs: (index) => transformed(gather(images, index), permutation),
+        labels: (index) => reshape(gather(targets, index), [batch * TRANSFORMS]),
+      };
+      const options = { name: 'gate transforms', batch, seed, stream: STREAM.transformsOrder, rate };
+      await scope.add(new Trainer(network, samples, optimizer, options)).run(steps);
       this.#weights = await network.stateDict();
-    } finally {
-      trainer?.dispose();
-      optimizer.dispose();
-      network.dispose();
-      for (const t of Object.values(kept)) t.dispose();
-    }
+    });
   }
 
   override async score(batch: GateBatch): Promise<Float32Array> {
@@ -138,33 +121,32 @@ export class TransformGate extends Gate {
     this.#checkImages(inputs);
     const { engine } = inputs;
     const weights = fitted(this.name, this.#weights);
-    const network = this.#network(engine);
-    network.loadStateDict(weights);
-    const [n] = inputs.shape as [number, number];
-    const scores = readOnce(inputs, () => {
-      const out = empty(engine, [n]);
-      const permutation = tensor(engine, permutations(this.settings.side / this.settings.pool));
-      const own = oneHot(rangeTensor(engine, 0, TRANSFORMS), TRANSFORMS);
-      for (let first = 0; first < n; first += ROWS) {
-        const end = Math.min(first + ROWS, n);
-        engine.tidy(() => {
-          const x = transformed(this.#pooled(slice(inputs, 0, first, end)), permutation);
-          const all = reshape(logSoftmax(network.forward(x)), [-1, TRANSFORMS, this.#classes]);
-          const guesses = reshape(logSumExp(all, -1), [end - first, TRANSFORMS, TRANSFORMS]);
-          const right = sum(sum(mul(guesses, own), -1), -1);
-          copyInto(affine(right, -1 / TRANSFORMS, 0), out, out.strides, first);
-        });
-      }
-      return out;
+    const n = inputs.shape[0]!;
+    return withScope(engine, (scope) => {
+      const network = scope.add(this.#network(engine));
+      network.loadStateDict(weights);
+      return readOnce(inputs, () => {
+        const out = empty(engine, [n]);
+        const permutation = this.#permutation(engine);
+        const own = oneHot(rangeTensor(engine, 0, TRANSFORMS), TRANSFORMS);
+        for (let first = 0; first < n; first += ROWS) {
+          const end = Math.min(first + ROWS, n);
+          engine.tidy(() => {
+            const x = transformed(this.#pooled(slice(inputs, 0, first, end)), permutation);
+            const all = reshape(logSoftmax(network.forward(x)), [-1, TRANSFORMS, this.#classes]);
+            const guesses = reshape(logSumExp(all, -1), [end - first, TRANSFORMS, TRANSFORMS]);
+            const right = sum(sum(mul(guesses, own), -1), -1);
+            copyInto(affine(right, -1 / TRANSFORMS, 0), out, out.strides, first);
+          });
+        }
+        return out;
+      });
     });
-    return scores.finally(() => network.dispose());
   }
 
-  /** What the gate is saved as; `fromState` makes it again. */
   override state(): GateState {
-    const tensors = stateToTensors(fitted(this.name, this.#weights), '');
-    const settings = { ...this.settings, classes: this.#classes };
-    return { kind: 'transforms', threshold: this.threshold, settings, tensors };
+    const tensors = fitted(this.name, this.#weights);
+    return { kind: 'transforms', settings: { ...this.settings, classes: this.#classes }, tensors };
   }
 
   /** @throws EliError `SHAPE` unless they are [n, side²]. */
@@ -174,9 +156,7 @@ export class TransformGate extends Gate {
     throw new EliError(
       'SHAPE',
       `gate transforms: inputs of ${p} values are not images of ${side} × ${side}`,
-      {
-        hint: 'set `side` to the images’ side',
-      },
+      { hint: "set `side` to the images' side" },
     );
   }
 
@@ -186,23 +166,16 @@ export class TransformGate extends Gate {
     return [(side / pool) ** 2, ...hidden, TRANSFORMS * this.#classes];
   }
 
-  /** What `loadStateDict` would say, but when the gate is read: there is no engine yet. */
+  /** What `loadStateDict` would say, before there is an engine. @throws EliError `FORMAT` */
   #checkWeights(weights: StateDict): void {
-    const shapes = this.#widths()
-      .slice(1)
-      .flatMap((out, i, outs) => [
-        `${2 * i}.weight [${out},${outs[i - 1] ?? this.#widths()[0]}]`,
-        `${2 * i}.bias [${out}]`,
-      ]);
-    const found = Object.entries(weights).map(([name, { shape }]) => `${name} [${shape}]`);
-    const missing = shapes.filter((text) => !found.includes(text));
-    const extra = found.filter((text) => !shapes.includes(text));
-    if (missing.length + extra.length > 0) {
-      throw new EliError(
-        'FORMAT',
-        `gate transforms: its settings need weights ${brief(missing)}, it has ${brief(extra)} instead`,
-      );
+    const [inputs, ...outputs] = this.#widths();
+    for (const [i, out] of outputs.entries()) {
+      stateTensor('transform gate', weights, `${2 * i}.weight`, [out, outputs[i - 1] ?? inputs!]);
+      stateTensor('transform gate', weights, `${2 * i}.bias`, [out]);
     }
+    const names = Object.keys(weights);
+    if (names.length === 2 * outputs.length) return;
+    throw new EliError('FORMAT', `the transform gate has more tensors than its network: ${brief(names)}`);
   }
 
   /** A fresh network of the gate's shape, kept until disposed. */
@@ -221,6 +194,11 @@ export class TransformGate extends Gate {
     });
   }
 
+  /** The transforms of pooled images, as `transformed` takes them. */
+  #permutation(engine: Engine): Tensor {
+    return tensor(engine, permutations(this.settings.side / this.settings.pool));
+  }
+
   /** Images [n, side²] → [n, (side / pool)²]. */
   #pooled(inputs: Tensor): Tensor {
     const { side, pool } = this.settings;
@@ -231,7 +209,7 @@ export class TransformGate extends Gate {
     return reshape(mean(mean(squares, 4), 2), [n, small * small]);
   }
 
-  /** What a network must say of each image in each transform: transform · classes + class, [n, transforms]. */
+  /** The network's target for each image in each transform: transform · classes + class, u32 [n, transforms]. */
   #targets(engine: Engine, labels: Uint32Array): Tensor {
     const targets = new Uint32Array(labels.length * TRANSFORMS);
     labels.forEach((label, i) => {
@@ -241,14 +219,14 @@ export class TransformGate extends Gate {
   }
 }
 
-/** Images [n, q] in all transforms, [n · transforms, q], those of one image side by side. */
+/** Images [n, q] in all transforms, [n · transforms, q]; those of one image are neighbours. */
 function transformed(images: Tensor, permutation: Tensor): Tensor {
   const [n, q] = images.shape as [number, number];
   const all = gather(contiguous(transpose(images)), permutation);
   return reshape(contiguous(transpose(all)), [n * TRANSFORMS, q]);
 }
 
-/** Of each transform the pixel that comes to each place, u32 [transforms · side²]. */
+/** For each transform, the pixel that moves to each place: u32 [transforms · side²]. */
 function permutations(side: number): Uint32Array<ArrayBuffer> {
   const out = new Uint32Array(TRANSFORMS * side * side);
   const last = side - 1;

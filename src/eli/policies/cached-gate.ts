@@ -2,8 +2,8 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { Gate, type GateBatch, type GateData, type GateState, need } from '../gates/gate.ts';
 
 /**
- * A gate that looks at the samples alone, with its scores kept by their tensor: they are the same whatever aligns the
- * latents, so they are taken once.
+ * Caches the scores of a gate that looks at the samples alone, by their tensor: they do not depend on the latent map, so
+ * they are computed once.
  */
 export class CachedGate extends Gate {
   readonly name: string;
@@ -28,8 +28,7 @@ export class CachedGate extends Gate {
     return scores;
   }
 
-  /** The state of the gate whose scores are kept. */
   override state(): GateState {
-    return { ...this.#gate.state(), threshold: this.threshold };
+    return this.#gate.state();
   }
 }

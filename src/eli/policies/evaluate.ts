@@ -1,15 +1,23 @@
+import { argmax, max } from '../../ops/reduce.ts';
+import { softmax } from '../../ops/softmax.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Gate, GateBatch, GateData } from '../gates/gate.ts';
-import type { TaskStatistics } from '../gates/statistics.ts';
-import { SumGate } from '../gates/sum.ts';
-import { answersOf } from './answers.ts';
-import { auroc, type HeadAnswers, type PolicyScores, scorePolicy, type Truth, tradeoff } from './scores.ts';
+import type { TaskStatistics } from '../gates/task-statistics.ts';
+import {
+  type Answers,
+  auroc,
+  type HeadAnswers,
+  type PolicyScores,
+  scorePolicy,
+  type Truth,
+  tradeoff,
+} from './scores.ts';
 
-/** Latents [n, d] → new tensor, their logits [n, classes]. */
+/** Latents [n, d] → logits [n, classes], a new tensor. */
 export type Head = (latents: Tensor) => Tensor;
 
-/** Samples that policies are fitted to or measured on: what they are themselves, if a gate asks, and their latents. */
+/** Samples that policies are fitted to or measured on: their latents, and the samples themselves if a gate needs them. */
 export interface PolicySamples {
   /** f32 [n, p] */
   readonly inputs?: Tensor;
@@ -17,79 +25,87 @@ export interface PolicySamples {
   readonly current: Tensor;
 }
 
-/** A latent map, or one that looks at the samples too, such as the previous model itself. */
+/** A latent map, or one that also looks at the samples, such as the previous model itself. */
 export interface SampleMap {
-  /** Current latents [n, d] → new tensor, the aligned ones [n, d]. */
+  /** Current latents [n, d] → aligned latents [n, d], a new tensor. */
   align(latents: Tensor, samples: PolicySamples): Tensor;
 }
 
 /** A gate to measure. */
 export interface GateEntry {
   readonly gate: Gate;
-  /** The statistics of the old task that it needs: its threshold is put at `statisticsQuantile`. */
+  /** The statistics of the old task that it needs, if any; its threshold is then at `statisticsQuantile`. */
   readonly statistics?: TaskStatistics;
-  /** It sees latents aligned by the reference map, whatever map the policy uses. */
+  /** Whether it sees latents aligned by the reference map, whatever map the policy uses. */
   readonly byReference?: boolean;
-  /** Whether it was chosen beforehand to be shown as the best of its kind. */
+  /** Whether it was chosen in advance to represent its kind. */
   readonly chosen?: boolean;
-  /** Whether its trade-off is measured: by default if it is chosen. */
+  /** Whether its trade-off is measured; default: `chosen`. */
   readonly drawn?: boolean;
 }
 
-/** Share of held-out current-task samples below the threshold: of gates without and with saved statistics. */
+/** Share of held-out current-task samples below the threshold, for gates without and with saved statistics. */
 export interface PolicyQuantiles {
   readonly gateQuantile: number;
   readonly statisticsQuantile: number;
 }
 
 export interface PolicyEvaluation extends PolicyQuantiles {
-  /** What moves latents back, by name, in the order of the report. */
+  /** What moves latents back, by name, in the order of the report's rows. */
   readonly maps: Readonly<Record<string, SampleMap>>;
-  /** Name of the map that gates see aligned latents of while they are fitted, and later those `byReference`. */
+  /** Name of the map whose aligned latents all gates are fitted to, and gates `byReference` are measured on. */
   readonly reference: string;
   readonly heads: { readonly old: Head; readonly new: Head };
-  /** An aligner's energy of latents [n, d] → new tensor [n], for gates that look at it. */
+  /** An aligner's energy of latents [n, d] → [n], a new tensor, for gates that need it. */
   readonly energy?: (latents: Tensor) => Tensor;
   readonly gates: readonly GateEntry[];
-  /** Current-task data that gates are fitted to, with its labels if they are known. */
+  /** Current-task data that gates are fitted to, with labels if they are known. */
   readonly fit: PolicySamples & Pick<GateData, 'labels'>;
-  /** Other current-task data, for the thresholds. */
+  /** Other current-task data, to set the thresholds. */
   readonly heldOut: PolicySamples;
   readonly test: PolicySamples;
-  /** What is true of the test samples. */
+  /** The ground truth for the test samples. */
   readonly truth: Truth;
-  /** Called with what is done next: each gate's fit, then each map. What it throws ends the evaluation. */
+  /** Called with the name of the next stage: each gate's fit, then each map. What it throws ends the evaluation. */
   readonly onStage?: (stage: string) => void;
 }
 
-/** A row of the report: one way of deciding on alignment, with one way of aligning. */
+/** A row of the report: the scores of one policy with one map. */
 export interface PolicyRow extends PolicyScores {
   /** Name of the map; `none` where nothing is aligned. */
   readonly map: string;
   /** `never`, `always`, `oracle`, or the name of a gate. */
   readonly policy: string;
-  /** Whether the gate has statistics of the old task that were saved when it was learnt. */
+  /** Whether the gate uses saved statistics of the old task. */
   readonly saved: boolean;
   readonly chosen: boolean;
   readonly auroc?: number;
 }
 
-/** Accuracies without labels as the threshold of a gate moves, in %. */
+/** Accuracies without labels, in %, as the threshold of a gate moves. */
 export interface PolicyCurve extends Pick<PolicyRow, 'map' | 'policy' | 'saved'> {
   readonly points: readonly { readonly old: number; readonly new: number }[];
 }
 
-/** What `evaluatePolicies` has measured. */
+/** What `evaluatePolicies` measured. */
 export interface PolicyResults {
   readonly rows: readonly PolicyRow[];
   readonly curves: readonly PolicyCurve[];
-  /** Bytes of saved statistics of the old task by gate. */
+  /** Size of the old task's saved statistics in bytes, by gate. */
   readonly savedBytes: Readonly<Record<string, number>>;
 }
 
+/** The answers of a head with logits [n, classes]. */
+export function answersOf(logits: Tensor): Promise<Answers> {
+  return withScope(logits.engine, async (scope) => ({
+    classes: await scope.own(() => argmax(logits)).read(),
+    probability: await scope.own(() => max(softmax(logits), -1)).readFloats(),
+  }));
+}
+
 /**
- * Measures every gate with every map, beside aligning never, always, and by the truth (`oracle`). Gates see
- * current-task data alone; the truth is looked at by the oracle and the measuring only.
+ * Measures every gate with every map, and aligning never, always, and by the ground truth (`oracle`). Gates see only
+ * current-task data; only the oracle and the measurement see the truth.
  */
 export function evaluatePolicies(evaluation: PolicyEvaluation): Promise<PolicyResults> {
   return withScope(evaluation.test.current.engine, (scope) => new Evaluator(evaluation, scope).run());
@@ -99,7 +115,7 @@ export function evaluatePolicies(evaluation: PolicyEvaluation): Promise<PolicyRe
 type Batch = PolicySamples & GateData & Required<Pick<GateBatch, 'newLogits'>>;
 type AlignedBatch = Batch & Required<Pick<GateBatch, 'aligned' | 'oldLogits'>>;
 
-/** Held-out and test samples as one map aligns them. */
+/** Held-out and test samples, aligned by one map. */
 interface MapView {
   readonly heldOut: AlignedBatch;
   readonly test: AlignedBatch;
@@ -107,7 +123,7 @@ interface MapView {
 
 class Evaluator {
   readonly #evaluation: PolicyEvaluation;
-  /** What is needed to the end; what one map makes is freed after it. */
+  /** For what is needed until the end; each map's tensors are freed after the map. */
   readonly #scope: Scope;
   readonly #rows: PolicyRow[] = [];
   readonly #curves: PolicyCurve[] = [];
@@ -161,10 +177,9 @@ class Evaluator {
     return { ...batch, aligned, oldLogits: scope.own(() => heads.old(aligned)) };
   }
 
-  /** Fits each gate once, and parts of sums as well, however many policies share it. */
+  /** Fits each gate once, parts of sums included, however many policies share it. */
   async #fitGates(data: AlignedBatch): Promise<void> {
-    const parts = (gate: Gate): readonly Gate[] =>
-      gate instanceof SumGate ? gate.parts.flatMap(parts) : [gate];
+    const parts = (gate: Gate): readonly Gate[] => gate.parts?.flatMap(parts) ?? [gate];
     for (const gate of new Set(this.#evaluation.gates.flatMap((entry) => parts(entry.gate)))) {
       this.#evaluation.onStage?.(`gate: ${gate.name}`);
       await gate.fit(data);
@@ -191,7 +206,7 @@ class Evaluator {
     this.#row(map, 'oracle', scorePolicy(answers, truth, truth.old));
   }
 
-  /** Undefined where another entry is the same policy: with the reference map, a gate by the reference and without. */
+  /** Undefined where another entry is the same policy: with the reference map, `byReference` makes no difference. */
   #nameOf({ gate, byReference }: GateEntry, map: string): string | undefined {
     const { gates, reference } = this.#evaluation;
     if (byReference !== true) return gate.name;

@@ -1,47 +1,46 @@
 import { EliError } from '../../errors.ts';
 
-/** What both heads say of each of n samples, before and after alignment. */
+/** Answers of both heads for n samples: on the current latents, and on the aligned ones. */
 export interface HeadAnswers {
-  /** Class by the old head, and its softmax probability, on the current latents: [n] each. */
   readonly oldCurrent: Answers;
   readonly oldAligned: Answers;
   readonly newCurrent: Answers;
   readonly newAligned: Answers;
 }
 
-/** Answers of one head for n samples. */
+/** Answers of one head for n samples: its classes, and their softmax probabilities, [n] each. */
 export interface Answers {
   readonly classes: ArrayLike<number>;
   readonly probability: ArrayLike<number>;
 }
 
-/** What is true of each sample; only the measuring and the oracle look at it. */
+/** The ground truth for each sample; only the measurement and the oracle see it. */
 export interface Truth {
   /** 1 for a sample of the old task, [n]. */
   readonly old: ArrayLike<number>;
-  /** Class as the head of its task numbers it, [n]. */
+  /** Class, as numbered by the head of its task, [n]. */
   readonly labels: ArrayLike<number>;
 }
 
 /** Accuracies in %. */
 export interface PolicyScores {
-  /** With the right head given: samples of the old task (or tasks), of the current one, all. The policy decides on alignment. */
+  /** With the right head given, the policy only decides on alignment: old tasks' samples, the current one's, all. */
   readonly task1: number;
   readonly task2: number;
   readonly mixed: number;
-  /** Without any label: class and task must both be right. All samples, those of the old task, of the current one. */
+  /** Without any label, class and task must both be right: all samples, the old tasks', the current one's. */
   readonly noLabel: number;
   readonly noLabelOld: number;
   readonly noLabelNew: number;
-  /** Samples whose task the policy tells right; absent where it does not tell. */
+  /** Samples whose task the policy tells correctly; absent where it does not tell one. */
   readonly gate?: number;
 }
 
 /**
- * Measures a policy. `decisions` [n] has 1 where it aligns: there the old head answers on the aligned latents, elsewhere
- * the new head on the current ones. `always` and `never` tell no task: the head that is surer (greater softmax
- * probability) answers.
- * @throws EliError `SHAPE` for decisions of another number of samples
+ * Measures a policy. `decisions` [n] is 1 where it aligns: there the old head answers on the aligned latents, elsewhere
+ * the new head on the current ones. `always` and `never` tell no task: the head with the greater softmax probability
+ * answers.
+ * @throws EliError `SHAPE` for a wrong number of decisions
  */
 export function scorePolicy(
   answers: HeadAnswers,
@@ -49,21 +48,21 @@ export function scorePolicy(
   decisions: ArrayLike<number> | 'always' | 'never',
 ): PolicyScores {
   const n = truth.labels.length;
-  if (typeof decisions !== 'string' && decisions.length !== n) {
+  const tells = typeof decisions !== 'string';
+  if (tells && decisions.length !== n)
     throw new EliError('SHAPE', `${decisions.length} decisions do not fit ${n} samples`);
-  }
   // Of the old task and of the current one: samples, and those right with the head given and without.
-  const counts = [0, 0] as [number, number];
-  const known = [0, 0] as [number, number];
-  const open = [0, 0] as [number, number];
+  const counts = [0, 0];
+  const known = [0, 0];
+  const open = [0, 0];
   let told = 0;
   for (let i = 0; i < n; i++) {
     const isOld = truth.old[i] === 1;
     const task = isOld ? 0 : 1;
-    const aligned = typeof decisions === 'string' ? decisions === 'always' : decisions[i] === 1;
+    const aligned = tells ? decisions[i] === 1 : decisions === 'always';
     const old = aligned ? answers.oldAligned : answers.oldCurrent;
     const now = aligned ? answers.newAligned : answers.newCurrent;
-    const saysOld = typeof decisions === 'string' ? old.probability[i]! > now.probability[i]! : aligned;
+    const saysOld = tells ? aligned : old.probability[i]! > now.probability[i]!;
     const right = (isOld ? old : now).classes[i] === truth.labels[i];
     counts[task]++;
     if (right) known[task]++;
@@ -78,13 +77,13 @@ export function scorePolicy(
     noLabel: percent(open[0] + open[1], n),
     noLabelOld: percent(open[0], counts[0]),
     noLabelNew: percent(open[1], counts[1]),
-    ...(typeof decisions === 'string' ? {} : { gate: percent(told, n) }),
+    ...(tells && { gate: percent(told, n) }),
   };
 }
 
 /**
- * Area under the ROC curve: the chance that a sample of the old task scores higher than one of the current task, ties
- * counting half. NaN where one of them is missing.
+ * Area under the ROC curve: the probability that a sample of the old task scores higher than one of the current task,
+ * ties counting half. NaN if there are no samples of one of them.
  */
 export function auroc(scores: ArrayLike<number>, old: ArrayLike<number>): number {
   const order = ascending(scores);
@@ -105,8 +104,8 @@ export function auroc(scores: ArrayLike<number>, old: ArrayLike<number>): number
 }
 
 /**
- * Accuracies without labels, of the old task's samples and of the current one's, while the threshold of a gate goes
- * from "all are old" to "none is": `points` pairs in %.
+ * Accuracies without labels on the old task's samples and on the current one's, in %, at `points` thresholds of a gate
+ * from "all are old" to "none is old".
  */
 export function tradeoff(
   answers: HeadAnswers,
@@ -121,7 +120,7 @@ export function tradeoff(
   let newRight = 0;
   let next = 0;
   return Array.from({ length: points }, (_, p) => {
-    // The lowest scores go to the new head, one after the other.
+    // Samples go to the new head in order of their scores.
     const end = Math.round((p / (points - 1)) * order.length);
     for (; next < end; next++) {
       const i = order[next]!;

@@ -17,27 +17,27 @@ import { gather } from '../../ops/gather.ts';
 import { mean } from '../../ops/reduce.ts';
 import { sqrt } from '../../ops/unary.ts';
 import { writeJson } from '../../report/json.ts';
-import type { Progress } from '../../report/progress.ts';
+import { type Progress, withBar } from '../../report/progress.ts';
 import { formatMeanStd, meanStd } from '../../report/stats.ts';
-import { renderTable, type TableFormat } from '../../report/table.ts';
+import { renderTable } from '../../report/table.ts';
 import { tensor } from '../../tensor/create.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { LabelledSamples } from '../../train/labelled-samples.ts';
+import type { LabelledSamples } from '../../train/samples.ts';
 import { checkpointPath } from '../checkpoint.ts';
-import { type MnistCheckpoint, readCheckpoint } from './checkpoint.ts';
+import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions } from './config.ts';
-import { accuracy, latentsOf, layerOf, TwoTasks } from './two-task.ts';
+import { accuracy, latentsOf, layerOf, type TwoTasks, twoTasks } from './two-task.ts';
 
-/** What is tried on the side of the energy, and what each changes of the original. */
+/** Variants of the energy and its chains, and how each differs from the original. */
 export const ENERGY_VARIANTS = {
   original: 'as the paper has it',
   'mean-shift': 'chains start at latents + mean(previous − current)',
   ridge: 'chains start at the ridge map of the latents',
-  'per-dimension': 'a step size of its own for each dimension: ε times the variance of the previous latents',
+  'per-dimension': 'a separate step size for each dimension: ε times the variance of the previous latents',
   'early-stop':
-    'keeps the average that takes held-out pairs nearest to their previous latents, of one every 1,000 iterations',
-  'ridge-alone': 'the ridge map without any chain (control)',
+    'of the averages every 1,000 iterations, keeps the one that brings held-out pairs closest to their previous latents',
+  'ridge-alone': 'the ridge map without a chain (control)',
 } as const;
 export type EnergyVariant = keyof typeof ENERGY_VARIANTS;
 
@@ -45,7 +45,7 @@ export type EnergyVariant = keyof typeof ENERGY_VARIANTS;
 export interface EnergyResult {
   readonly seed: number;
   readonly variant: EnergyVariant;
-  /** Task 1 on aligned latents, with head 1 as it has drifted. */
+  /** Task 1 on aligned latents, with the drifted head 1. */
   readonly task1: number;
   /** Task 2 when its latents are aligned too. */
   readonly task2Aligned: number;
@@ -60,7 +60,7 @@ export interface EnergiesRun {
 }
 
 /**
- * Learns other energies for the models of a finished run and measures them as the experiment does; writes
+ * Learns other energies for the models of a finished run and evaluates them as the experiment does; writes
  * `energy-variants.json` into the run's folder.
  * @throws EliError `RUN_FOLDER` when there is no finished run, `ABORTED`.
  */
@@ -70,39 +70,36 @@ export async function runMnistEnergies(
   run: EnergiesRun,
 ): Promise<EnergyResult[]> {
   const results = await withScope(engine, async (scope) => {
-    const sets = scope.add(new TwoTasks(engine, mnist));
+    const sets = twoTasks(engine, mnist, scope);
     const all: EnergyResult[] = [];
-    for (const folder of seedFolders(run.folder)) {
-      const finished = await finishedRun(folder, run.folder);
-      all.push(...(await withScope(engine, (own) => runSeed(engine, finished, sets, run, own))));
-    }
+    for (const folder of seedFolders(run.folder))
+      all.push(...(await withScope(engine, (own) => runSeed(engine, folder, sets, run, own))));
     return all;
   });
   await writeJson(join(run.folder, 'energy-variants.json'), results);
   return results;
 }
 
-type FinishedRun = MnistCheckpoint & Required<Pick<MnistCheckpoint, 'afterTask1' | 'aligner'>>;
-
-async function finishedRun(folder: string, out: string): Promise<FinishedRun> {
-  const checkpoint = (await readCheckpoint(folder))!;
-  const { config, afterTask1, aligner } = checkpoint;
+/** The checkpoint of a finished seed in `folder`, of the run in `out`. */
+async function finishedRun(folder: string, out: string) {
+  const { config, classifier, afterTask1, aligner } = (await readCheckpoint(folder))!;
   if (afterTask1 === undefined || aligner === undefined || aligner.iteration < config.iterations) {
     throw new EliError('RUN_FOLDER', `the run in ${folder} is not finished`, {
-      hint: `finish it first: repeat its command with --resume --out ${out}`,
+      hint: `first finish it: repeat its command with --resume --out ${out}`,
     });
   }
-  return { ...checkpoint, afterTask1, aligner };
+  return { config, classifier, afterTask1, aligner };
 }
 
 /** All variants with the models of one seed. */
 async function runSeed(
   engine: Engine,
-  { config, afterTask1, classifier, aligner }: FinishedRun,
+  folder: string,
   { train2, test1, test2 }: TwoTasks,
-  { variants, progress, signal }: EnergiesRun,
+  { folder: out, variants, progress, signal }: EnergiesRun,
   scope: Scope,
 ): Promise<EnergyResult[]> {
+  const { config, classifier, afterTask1, aligner } = await finishedRun(folder, out);
   const { seed } = config;
   const layer = (state: StateDict, name: string): Linear => scope.add(layerOf(engine, state, name));
   const [previous, current] = [layer(afterTask1, 'base'), layer(classifier.model, 'base')];
@@ -111,26 +108,24 @@ async function runSeed(
     scope.own(() => latentsOf(base, samples));
   const pairs = { previous: latents(previous, train2), current: latents(current, train2) };
   const [first, second] = [latents(current, test1), latents(current, test2)];
-  const fit: Fit = { pairs, options: alignerOptions(config), hooks: signal ? { signal } : {} };
-  const results: EnergyResult[] = [];
-  const bar = progress(`seed ${seed}`, variants.length, 'energies');
-  try {
+  const fit: Fit = { pairs, options: alignerOptions(config), hooks: { signal } };
+  return withBar(progress(`seed ${seed}`, variants.length, 'energies'), async (bar) => {
+    const results: EnergyResult[] = [];
     for (const variant of variants) {
       const result = await withScope(engine, async (own) => {
         const map = await learn(variant, fit, aligner, own);
-        const aligned = [own.own(() => map.align(first)), own.own(() => map.align(second))] as const;
-        const task1 = await accuracy(head1, aligned[0], test1.hostLabels);
-        return { seed, variant, task1, task2Aligned: await accuracy(head2, aligned[1], test2.hostLabels) };
+        const [aligned1, aligned2] = [own.own(() => map.align(first)), own.own(() => map.align(second))];
+        const task1 = await accuracy(head1, aligned1, test1.hostLabels);
+        return { seed, variant, task1, task2Aligned: await accuracy(head2, aligned2, test2.hostLabels) };
       });
       results.push(result);
       bar.update(results.length, `${variant}: task 1 at ${result.task1.toFixed(1)} %`);
     }
-  } finally {
-    bar.done();
-  }
-  return results;
+    return results;
+  });
 }
 
+/** The folder of each seed, in the order of the seeds. */
 function seedFolders(folder: string): string[] {
   if (existsSync(checkpointPath(folder))) return [folder];
   const seeds = existsSync(folder)
@@ -146,11 +141,11 @@ function seedFolders(folder: string): string[] {
     .map((name) => join(folder, name));
 }
 
-/** What variants learn from. */
+/** What the variants learn from. */
 interface Fit {
   readonly pairs: LatentPairs;
   readonly options: AlignerOptions;
-  readonly hooks: { readonly signal?: AbortSignal };
+  readonly hooks: { readonly signal: AbortSignal | undefined };
 }
 
 /** The map of a variant; it lives as long as `scope`. */
@@ -177,7 +172,7 @@ async function learn(
   }
 }
 
-/** The original in coordinates whose previous latents have variance 1: there a step of ε is one of ε σ² here. */
+/** The original in coordinates where previous latents have variance 1: a step of ε there is one of ε σ² here. */
 async function perDimension(
   { pairs: { previous, current }, options, hooks }: Fit,
   scope: Scope,
@@ -195,21 +190,20 @@ async function perDimension(
   return { align: (latents) => mul(aligner.align(div(latents, deviation)), deviation) };
 }
 
-/** Every so many pairs one is held out. */
+/** One in this many pairs is held out. */
 const HELD_OUT = 10;
 
 async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<Pick<LatentMap, 'align'>> {
   const { engine } = pairs.previous;
   const rows = holdOut(pairs.previous.shape[0]!, HELD_OUT);
-  const part = (name: keyof typeof rows): LatentPairs => {
-    const index = scope.own(() => tensor(engine, rows[name]));
+  const part = (chosen: typeof rows.fit): LatentPairs => {
+    const index = scope.own(() => tensor(engine, chosen));
     return {
       previous: scope.own(() => gather(pairs.previous, index)),
       current: scope.own(() => gather(pairs.current, index)),
     };
   };
-  const fit = part('fit');
-  const held = part('heldOut');
+  const [fit, held] = [part(rows.fit), part(rows.heldOut)];
   let best: { distance: number; state: AlignerState } | undefined;
   const full = await EnergyAligner.fit(engine, fit, options, {
     ...hooks,
@@ -228,11 +222,8 @@ async function earlyStop({ pairs, options, hooks }: Fit, scope: Scope): Promise<
   return scope.add(await EnergyAligner.fit(engine, fit, stopped, { resume: state }));
 }
 
-/** One row a variant, mean ± std over the seeds, as text. */
-export async function energiesTable(
-  results: readonly EnergyResult[],
-  format: TableFormat = 'terminal',
-): Promise<string> {
+/** A table with one row per variant: mean ± std over the seeds. */
+export function energiesTable(results: readonly EnergyResult[]): Promise<string> {
   const variants = [...new Set(results.map((r) => r.variant))];
   const cell = (variant: EnergyVariant, key: 'task1' | 'task2Aligned'): string =>
     formatMeanStd(meanStd(results.filter((r) => r.variant === variant).map((r) => r[key])), 2);
@@ -244,6 +235,5 @@ export async function energiesTable(
       { head: 'task 2 when it is aligned too', cell: (v) => cell(v, 'task2Aligned') },
     ],
     variants,
-    format,
   );
 }

@@ -5,8 +5,9 @@ import { saveAnimation } from '../../report/animation.ts';
 import { curveSpec } from '../../report/curve.ts';
 import { histogramSpec } from '../../report/histogram.ts';
 import { savePicture } from '../../report/picture.ts';
-import type { Progress } from '../../report/progress.ts';
+import { type Progress, withBar } from '../../report/progress.ts';
 import { embedLatents, scatterSpec } from '../../report/scatter.ts';
+import { withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { MnistMetrics } from './metrics.ts';
 
@@ -21,7 +22,7 @@ export interface PictureLatents {
 }
 
 /** Draws a run's four pictures into its folder: curve, t-SNE, energies, and the alignment step by step. */
-export async function saveMnistPictures(
+export function saveMnistPictures(
   folder: string,
   metrics: MnistMetrics,
   aligner: EnergyAligner,
@@ -29,21 +30,34 @@ export async function saveMnistPictures(
   labels: ArrayLike<number>,
   progress: Progress,
 ): Promise<void> {
-  const bar = progress('pictures', 4, 'pictures');
-  try {
+  const { seed, latent: d } = metrics;
+  return withBar(progress('pictures', 4, 'pictures'), async (bar) => {
     await saveCurve(folder, [metrics]);
     bar.update(1);
-    const [n, d] = latents.previous.shape as [number, number];
-    const { embedded, panels } = await embed(latents, labels, n, d, metrics.seed);
+    const { previous, current: unaligned, aligned } = await readAll(latents);
+    const sets = { n: labels.length, d, labels, afterTask1: previous, unaligned, aligned };
+    const { labels: embedded, panels } = await embedLatents(sets, { seed });
     await savePicture(join(folder, 'latents'), scatterSpec(embedded, panels, subtitle(metrics)));
     bar.update(2);
-    await saveEnergies(folder, metrics, aligner, latents);
+    const energies = await withScope(aligner.engine, (scope) => {
+      const energyOf = (of: Tensor): Tensor => scope.add(aligner.energy(of));
+      const { previous, current, aligned } = latents;
+      return readAll({
+        previous: energyOf(previous),
+        current: energyOf(current),
+        aligned: energyOf(aligned),
+      });
+    });
+    await savePicture(join(folder, 'energies'), histogramSpec(energies, { subtitle: subtitle(metrics) }));
     bar.update(3);
-    await animate(folder, metrics, aligner, latents, n, d);
+    await animate(folder, metrics, aligner, latents.current, previous);
     bar.update(4);
-  } finally {
-    bar.done();
-  }
+  });
+}
+
+async function readAll({ previous, current, aligned }: PictureLatents) {
+  const [a, b, c] = await Promise.all([previous.readFloats(), current.readFloats(), aligned.readFloats()]);
+  return { previous: a, current: b, aligned: c };
 }
 
 /** Draws the accuracy curve of one or several seeds. */
@@ -64,53 +78,28 @@ function subtitle(metrics: MnistMetrics): string {
   return `MNIST digits 0–4, latents of ${metrics.latent}, seed ${metrics.seed}`;
 }
 
-async function embed(latents: PictureLatents, labels: ArrayLike<number>, n: number, d: number, seed: number) {
-  const [afterTask1, unaligned, aligned] = await Promise.all(
-    [latents.previous, latents.current, latents.aligned].map((t) => t.readFloats()),
-  );
-  const sets = { n, d, labels, afterTask1: afterTask1!, unaligned: unaligned!, aligned: aligned! };
-  const { labels: embedded, panels } = await embedLatents(sets, { seed });
-  return { embedded, panels };
-}
-
-async function saveEnergies(
-  folder: string,
-  metrics: MnistMetrics,
-  aligner: EnergyAligner,
-  latents: PictureLatents,
-): Promise<void> {
-  const energies = [latents.previous, latents.current, latents.aligned].map((t) => aligner.energy(t));
-  const [previous, current, aligned] = await Promise.all(energies.map((e) => e.readFloats()));
-  for (const e of energies) e.dispose();
-  const spec = histogramSpec(
-    { previous: previous!, current: current!, aligned: aligned! },
-    { subtitle: subtitle(metrics) },
-  );
-  await savePicture(join(folder, 'energies'), spec);
-}
-
+/** Draws how the first of the current latents are aligned, towards the mean of their previous latents (all [n, d]). */
 async function animate(
   folder: string,
-  metrics: MnistMetrics,
+  { seed, latent: d }: MnistMetrics,
   aligner: EnergyAligner,
-  latents: PictureLatents,
-  all: number,
-  d: number,
+  current: Tensor,
+  previous: Float32Array,
 ): Promise<void> {
-  const n = Math.min(ANIMATED, all);
-  const { engine } = aligner;
-  const start = engine.tidy(() => contiguous(slice(latents.current, 0, 0, n)));
-  const chain = engine.tidy(() => aligner.alignWithTrajectory(start));
-  const points = await chain.trajectory.readFloats();
-  const previous = (await latents.previous.readFloats()).subarray(0, n * d);
-  for (const t of [start, chain.latents, chain.trajectory]) t.dispose();
+  const n = Math.min(ANIMATED, current.shape[0]!);
+  const points = await withScope(aligner.engine, (scope) => {
+    const start = scope.own(() => contiguous(slice(current, 0, 0, n)));
+    const chain = aligner.engine.tidy(() => aligner.alignWithTrajectory(start));
+    scope.add(chain.latents);
+    return scope.add(chain.trajectory).readFloats();
+  });
   const target = new Float32Array(d);
-  previous.forEach((value, i) => {
+  previous.subarray(0, n * d).forEach((value, i) => {
     target[i % d] += value / n;
   });
   const trajectory = Array.from({ length: points.length / (n * d) }, (_, t) =>
     points.subarray(t * n * d, (t + 1) * n * d),
   );
-  const samples = `${n} test images of digits 0–4 (seed ${metrics.seed}),`;
+  const samples = `${n} test images of digits 0–4 (seed ${seed}),`;
   await saveAnimation(join(folder, 'alignment'), { trajectory, n, d, target }, samples);
 }

@@ -13,12 +13,7 @@ import {
 import { fitMap } from '../../eli/maps/closed-forms.ts';
 import type { LatentMap } from '../../eli/maps/map.ts';
 import { CachedGate } from '../../eli/policies/cached-gate.ts';
-import {
-  evaluatePolicies,
-  type GateEntry,
-  type PolicyEvaluation,
-  type SampleMap,
-} from '../../eli/policies/evaluate.ts';
+import { evaluatePolicies, type GateEntry, type PolicyEvaluation } from '../../eli/policies/evaluate.ts';
 import type { Linear } from '../../nn/layers.ts';
 import { gather } from '../../ops/gather.ts';
 import { concat } from '../../ops/views.ts';
@@ -26,61 +21,51 @@ import { tensor } from '../../tensor/create.ts';
 import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { forAllSamples } from '../../train/features.ts';
-import type { LabelledSamples } from '../../train/labelled-samples.ts';
-import type { FigureNames, PolicyReport, PolicySettings, ReportKind } from '../policy-report.ts';
+import type { LabelledSamples } from '../../train/samples.ts';
+import type { PolicyReport, PolicySettings, ReportKind } from './policy-report.ts';
 import { classify, flat, latentsOf, type TwoTasks } from './two-task.ts';
 
 export interface PolicyTrial extends PolicySettings {
   readonly seed: number;
-  /** `train1` serves the saved statistics alone, which are collected while task 1 is learnt. */
-  readonly sets: Pick<TwoTasks, 'train1' | 'train2' | 'test1' | 'test2'>;
+  /** `train1` is only used for the saved statistics, which are collected while task 1 is learnt. */
+  readonly sets: TwoTasks;
   /** The previous model, its head, and the current model. */
   readonly previous: Linear;
   readonly oldHead: Linear;
   readonly current: Linear;
   readonly newHead: Linear;
   readonly aligner: Required<Pick<LatentMap, 'align' | 'energy'>>;
-  /** Settings of the transform gate other than its defaults. */
+  /** Settings of the transform gate that differ from its defaults. */
   readonly transforms?: Partial<TransformSettings>;
-  /** Called with what is being done. */
+  /** Called with the name of each stage as it begins. */
   readonly onStage?: (stage: string) => void;
 }
 
-/** How many stages `onStage` is called with. */
+/** How often `onStage` is called. */
 export const POLICY_STAGES: Readonly<Record<ReportKind, number>> = { short: 8, full: 14 };
 
-/** The heads of the report's table, and what they mean. */
-export const POLICY_FIGURES: FigureNames = {
-  task1: 'task 1',
-  task2: 'task 2',
-  mixed: 'both',
-  noLabel: '10-way',
-  gate: 'gate',
-  auroc: 'AUROC',
-};
-export const POLICY_NOTES = [
-  'task 1, task 2, both: the right head is given, the policy decides on alignment; 10-way: no label is given',
-  'the old head is the one saved after task 1 (the table above has it as it drifted in task 2)',
-  'gate: samples whose task it tells right; never, always: no task is told, the surer head answers',
-  '*: gates chosen beforehand, without and with statistics of task 1 that were saved when it was learnt',
-].join('\n');
-
-/** Every sixth training image of task 2 is kept from the gates' fits, for their thresholds. */
+/** Every sixth training image of task 2 is held out from the gates' fits, for their thresholds. */
 const HOLD_OUT = 6;
 
-/** Measures policies on one seed's models. */
+/** Measures policies with the models of one seed. */
 export function measurePolicies(trial: PolicyTrial): Promise<PolicyReport> {
-  const { seed, current, oldHead, newHead, aligner, sets, onStage } = trial;
+  const { kind, seed, previous, current, oldHead, newHead, aligner, sets, onStage } = trial;
   return withScope(current.weight.engine, async (scope) => {
     onStage?.('controls');
     const pairs = {
-      previous: scope.own(() => latentsOf(trial.previous, sets.train2)),
+      previous: scope.own(() => latentsOf(previous, sets.train2)),
       current: scope.own(() => latentsOf(current, sets.train2)),
     };
     const results = await evaluatePolicies({
       ...trial,
       ...samplesOf(trial, pairs.current, scope),
-      maps: await mapsOf(trial, pairs),
+      // The aligner and its controls; in a full report also the old model's own latents.
+      maps: {
+        ELI: aligner,
+        ridge: await fitMap('ridge', pairs),
+        'mean shift': await fitMap('mean-shift', pairs),
+        ...(kind === 'full' && { 'old model': { align: (_, { inputs }) => previous.forward(inputs!) } }),
+      },
       reference: 'ridge',
       heads: { old: (latents) => classify(oldHead, latents), new: (latents) => classify(newHead, latents) },
       energy: (latents) => aligner.energy(latents),
@@ -90,22 +75,7 @@ export function measurePolicies(trial: PolicyTrial): Promise<PolicyReport> {
   });
 }
 
-/** The aligner and its controls; in a full report, what the old model itself makes of the samples. */
-async function mapsOf(
-  { aligner, previous, kind }: PolicyTrial,
-  pairs: { previous: Tensor; current: Tensor },
-): Promise<Record<string, SampleMap>> {
-  return {
-    ELI: aligner,
-    ridge: await fitMap('ridge', pairs),
-    'mean shift': await fitMap('mean-shift', pairs),
-    ...(kind === 'full' && {
-      'old model': { align: (_: Tensor, { inputs }: { inputs?: Tensor }) => previous.forward(inputs!) },
-    }),
-  };
-}
-
-/** Training samples of task 2, whose latents are given, in two parts; test samples of task 1, then of task 2. */
+/** Training samples of task 2 (with these latents) in two parts; test samples of task 1, then of task 2. */
 function samplesOf(
   { current, sets: { train2, test1, test2 } }: PolicyTrial,
   latents: Tensor,

@@ -3,23 +3,27 @@ import type { ImageData } from '../../data/image-set.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
+import { withBar } from '../../report/progress.ts';
+import { mean } from '../../report/stats.ts';
+import { withScope } from '../../tensor/scope.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { checkLosses } from '../checkpoint.ts';
-import { loadPolicies, type PolicyReport, savePolicies } from '../policy-report.ts';
-import { checkSameConfig, RunRecord, runStages, type Stage, stoppable } from '../session.ts';
+import { runStages, type Stage, stoppable } from '../session.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions, MNIST_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
 import { measurePolicies, POLICY_STAGES } from './policies.ts';
-import { type MnistRun, MnistState } from './state.ts';
+import { loadPolicies, type PolicyReport, savePolicies } from './policy-report.ts';
+import { learntModels, type MnistRun, MnistState } from './state.ts';
 import { accuracy, taskTrainer } from './two-task.ts';
 
-/** What a run gives; `policies` where a report was asked for. */
+/** The result of a run; `policies` if a report was requested. */
 export interface MnistResult extends MnistMetrics {
   readonly policies?: PolicyReport;
 }
 
-/** In this order; training and fit go on in the middle, from the checkpoint. */
+/** Training and fit resume in the middle, from the checkpoint. */
 const STAGES: readonly Stage<MnistState>[] = [
   { name: 'task 1', done: isTrained(1), run: (state) => trainTask(state, 1) },
   { name: 'model of task 1', done: (state) => state.afterTask1 !== undefined, run: keepModel },
@@ -32,8 +36,8 @@ const STAGES: readonly Stage<MnistState>[] = [
 
 /**
  * One seed of the two-task MNIST experiment of ELI (Joseph et al., CVPR 2022, section 3.3): train on digits 0–4, then
- * on 5–9 with the same base, learn the aligner on task-2 images alone, align task-1 latents. Stopped by `signal`,
- * wherever it is, it writes a checkpoint and rejects with `RunStopped`.
+ * on 5–9 with the same base, learn the aligner on task-2 images alone, align task-1 latents. Stopped by `signal` at any
+ * point, it writes a checkpoint and rejects with `RunStopped`.
  */
 export async function runMnist(
   engine: Engine,
@@ -41,19 +45,13 @@ export async function runMnist(
   mnist: ImageData,
   run: MnistRun,
 ): Promise<MnistResult> {
-  const before = run.resume ? await readCheckpoint(run.folder) : undefined;
-  if (before !== undefined) checkSameConfig(MNIST_KEYS, run.folder, before.config, config);
-  const record = new RunRecord(run, before?.logLength ?? 0);
-  let state: MnistState | undefined;
-  try {
-    state = new MnistState(engine, config, mnist, run, record, before);
-    await runStages(STAGES, state, record);
-    const { metrics, policies } = state;
-    return policies === undefined ? metrics! : { ...metrics!, policies };
-  } finally {
-    state?.dispose();
-    record.close();
-  }
+  const { metrics, policies } = await runStages(engine, config, run, {
+    rules: MNIST_KEYS,
+    readCheckpoint,
+    begin: (parts, before) => new MnistState(parts, mnist, before),
+    stages: STAGES,
+  });
+  return policies === undefined ? metrics! : { ...metrics!, policies };
 }
 
 function isTrained(task: 1 | 2): (state: MnistState) => boolean {
@@ -61,15 +59,15 @@ function isTrained(task: 1 | 2): (state: MnistState) => boolean {
 }
 
 async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
-  const { config, run, record, epochs } = state;
+  const { config, run, epochs } = state;
   const data = task === 1 ? state.sets.train1 : state.sets.train2;
   const trainer = taskTrainer(state.net, state.optimizer, task, data, config);
   const steps = trainer.stepsPerEpoch;
   const done = (): number => epochs[task - 1]! * steps + state.losses.length;
   checkLosses(run.folder, state.losses, steps - 1);
-  const bar = run.progress(`task ${task}`, config.epochs * steps, 'steps', done());
-  try {
-    if (state.trained !== undefined) trainer.load({ ...state.trained, step: done() });
+  const work = run.progress(`task ${task}`, config.epochs * steps, 'steps', done());
+  await withBar(work, async (bar) => {
+    if (state.classifier !== undefined) trainer.load({ ...state.classifier, step: done() });
     while (!isTrained(task)(state)) {
       const first = done();
       const onProgress = (count: number, loss: number): void =>
@@ -78,19 +76,15 @@ async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
       const losses = await trainer.run(left, { signal: run.signal, onProgress });
       state.losses = [...state.losses, ...losses];
       if (state.losses.length === steps) {
-        const loss = state.losses.reduce((a, b) => a + b, 0) / steps;
         const epoch = ++epochs[task - 1]!;
+        state.event({ event: 'epoch', task, epoch, loss: mean(state.losses) });
         state.losses = [];
-        record.event({ event: 'epoch', task, epoch, loss });
       }
-      state.trained = await trainer.state();
+      state.classifier = await trainer.state();
       await state.checkpoint();
-      record.check();
+      state.check();
     }
-  } finally {
-    bar.done();
-    trainer.dispose();
-  }
+  }).finally(() => trainer.dispose());
 }
 
 async function keepModel(state: MnistState): Promise<void> {
@@ -98,15 +92,15 @@ async function keepModel(state: MnistState): Promise<void> {
 }
 
 async function fitAligner(state: MnistState): Promise<void> {
-  const { engine, config, run, record, curve, fit } = state;
-  state.takeLatents();
-  const { pairs, test } = state.latents!;
+  const { engine, config, run, scope, curve, fit } = state;
+  state.learnt = learntModels(state);
+  const { savedHead, pairs, test } = state.learnt;
   const labels = state.sets.test1.hostLabels;
-  const measured = (latents: typeof test.current) => accuracy(state.savedHead!, latents, labels);
+  const measured = (latents: Tensor) => accuracy(savedHead, latents, labels);
   if (curve.length === 0) curve.push({ iteration: 0, accuracy: await measured(test.current) });
-  const bar = run.progress('aligner', config.iterations, 'iterations', fit?.iteration ?? 0);
-  try {
-    state.aligner = await EnergyAligner.fit(engine, pairs, alignerOptions(config), {
+  const work = run.progress('aligner', config.iterations, 'iterations', fit?.iteration ?? 0);
+  const aligner = await withBar(work, (bar) =>
+    EnergyAligner.fit(engine, pairs, alignerOptions(config), {
       every: config.curveEvery,
       signal: run.signal,
       ...(fit === undefined ? {} : { resume: fit }),
@@ -117,30 +111,26 @@ async function fitAligner(state: MnistState): Promise<void> {
           aligned.dispose();
           bar.update(iteration, `loss ${loss.toFixed(3)}, task 1 at ${value.toFixed(1)} %`);
           curve.push({ iteration, accuracy: value });
-          record.event({ event: 'fit', iteration, loss, accuracy: value });
+          state.event({ event: 'fit', iteration, loss, accuracy: value });
         }
         await state.checkpoint(aligner);
-        record.check();
+        state.check();
       },
-    });
-  } finally {
-    bar.done();
-  }
+    }),
+  );
+  state.aligner = scope.add(aligner);
 }
 
 async function measure(state: MnistState): Promise<void> {
-  const { engine, config, run, record, curve } = state;
+  const { engine, config, run, curve } = state;
   const { head1, head2 } = state.net;
   const aligner = state.aligner!;
-  const savedHead = state.savedHead!;
-  const { test } = state.latents!;
+  const { savedHead, test } = state.learnt!;
   const [labels1, labels2] = [state.sets.test1.hostLabels, state.sets.test2.hostLabels];
-  const [aligned, secondAligned] = engine.tidy(() => [
-    aligner.align(test.current),
-    aligner.align(test.second),
-  ]) as [typeof test.current, typeof test.current];
-  try {
-    state.metrics = {
+  state.metrics = await withScope(engine, async (scope) => {
+    const aligned = scope.own(() => aligner.align(test.current));
+    const secondAligned = scope.own(() => aligner.align(test.second));
+    return {
       seed: config.seed,
       latent: config.latent,
       task1: await accuracy(savedHead, test.previous, labels1),
@@ -152,55 +142,48 @@ async function measure(state: MnistState): Promise<void> {
       task2Aligned: await accuracy(head2, secondAligned, labels2),
       curve,
     };
-  } finally {
-    aligned.dispose();
-    secondAligned.dispose();
-  }
+  });
   await writeJson(join(run.folder, 'metrics.json'), state.metrics);
   await aligner.save(join(run.folder, 'aligner.safetensors'));
-  record.event({ event: 'metrics', ...state.metrics });
+  state.event({ event: 'metrics', ...state.metrics });
 }
 
-async function draw({ engine, run, record, metrics, aligner, latents, sets }: MnistState): Promise<void> {
-  const { test } = latents!;
-  const aligned = engine.tidy(() => aligner!.align(test.current));
-  try {
-    const all = { ...test, aligned };
-    const labels = sets.test1.hostLabels;
-    await saveMnistPictures(run.folder, metrics!, aligner!, all, labels, stoppable(run.progress, record));
-  } finally {
-    aligned.dispose();
-  }
+function draw(state: MnistState): Promise<void> {
+  const { engine, run, metrics, aligner, sets } = state;
+  const { previous, current } = state.learnt!.test;
+  const labels = sets.test1.hostLabels;
+  return withScope(engine, (scope) => {
+    const all = { previous, current, aligned: scope.own(() => aligner!.align(current)) };
+    return saveMnistPictures(run.folder, metrics!, aligner!, all, labels, stoppable(run.progress, state));
+  });
 }
 
 async function reportPolicies(state: MnistState): Promise<void> {
-  const { config, run, record, sets } = state;
+  const { config, run, sets } = state;
+  const { previous, savedHead } = state.learnt!;
   const { seed, gateQuantile, statisticsQuantile } = config;
   const settings = { kind: run.report!, gateQuantile, statisticsQuantile };
   state.policies = run.resume ? await loadPolicies(run.folder, settings) : undefined;
   if (state.policies !== undefined) return;
-  const bar = run.progress('policies', POLICY_STAGES[settings.kind], 'stages');
-  let stages = 0;
-  try {
+  await withBar(run.progress('policies', POLICY_STAGES[settings.kind], 'stages'), async (bar) => {
+    let stages = 0;
     const measured = measurePolicies({
       ...settings,
       seed,
       sets,
-      previous: state.previous!,
-      oldHead: state.savedHead!,
+      previous,
+      oldHead: savedHead,
       current: state.net.base,
       newHead: state.net.head2,
       aligner: state.aligner!,
       onStage: (stage) => {
-        record.check();
+        state.check();
         bar.update(stages++, stage);
       },
     });
-    const report = await record.unlessStopped(measured);
+    const report = await state.unlessStopped(measured);
     bar.update(stages);
-    await savePolicies(run.folder, [report], settings, run.pictures ? { data: 'MNIST' } : undefined);
+    await savePolicies(run.folder, [report], settings, run.pictures);
     state.policies = report;
-  } finally {
-    bar.done();
-  }
+  });
 }

@@ -5,14 +5,13 @@ import { removeTemporaries } from '../../files/atomic.ts';
 import { makeFolder } from '../../files/files.ts';
 import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
-import { meanStd } from '../../report/stats.ts';
-import { type ResultRow, renderTable, resultColumns, type TableFormat } from '../../report/table.ts';
-import { type PolicyReport, savePolicies } from '../policy-report.ts';
+import { mean, meanStd } from '../../report/stats.ts';
+import { type ResultRow, renderTable, resultColumns } from '../../report/table.ts';
 import { RunStopped } from '../session.ts';
 import type { MnistConfig } from './config.ts';
-import type { MnistMetrics } from './metrics.ts';
+import { COMPARISONS, METRIC_NAMES, type MnistMetrics } from './metrics.ts';
 import { saveCurve } from './pictures.ts';
-import { MNIST_REFERENCE, referenceRows } from './reference.ts';
+import { type PolicyReport, savePolicies } from './policy-report.ts';
 import { type MnistResult, runMnist } from './run.ts';
 import type { MnistRun } from './state.ts';
 
@@ -22,8 +21,8 @@ export interface SeedsRun extends MnistRun {
 }
 
 /**
- * Runs all seeds of a config, one after the other, and writes their summary. The folder is that of the whole run; with
- * several seeds each has a folder `seed-<n>` inside. Seeds already done are run from their checkpoints.
+ * Runs all seeds of a config one after the other and writes their summary. With several seeds, each has a folder
+ * `seed-<n>` in the run's folder. Seeds that are already done are run from their checkpoints.
  */
 export async function runMnistSeeds(
   engine: Engine,
@@ -44,7 +43,7 @@ export async function runMnistSeeds(
     try {
       all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { ...run, folder, resume }));
     } catch (error) {
-      // What is resumed is the run, not the seed.
+      // The user resumes the run, not the seed.
       throw error instanceof RunStopped ? new RunStopped(run.folder) : error;
     }
   }
@@ -60,28 +59,22 @@ async function saveSummary(
   guard?.();
   if (pictures) await saveCurve(folder, all);
   const seeds = all.map(({ policies: _, ...metrics }) => metrics);
-  await writeJson(join(folder, 'metrics.json'), { seeds, summary: summaryOf(all) });
+  await writeJson(join(folder, 'metrics.json'), { seeds, summary: summaryOf(seeds) });
   const reports = policiesOf(all);
   if (reports.length === 0) return;
   const settings = { kind: report!, gateQuantile, statisticsQuantile };
-  await savePolicies(folder, reports, settings, pictures ? { data: 'MNIST' } : undefined);
+  await savePolicies(folder, reports, settings, pictures);
 }
 
-/** The reports of those runs that have one. */
+/** The policy reports of the runs that have one. */
 export function policiesOf(all: readonly MnistResult[]): PolicyReport[] {
-  return all.flatMap(({ policies }) => (policies === undefined ? [] : [policies]));
+  return all.flatMap(({ policies }) => policies ?? []);
 }
 
-function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number; std: number }> {
-  const keys = [
-    'task1',
-    'task2',
-    'unaligned',
-    'unalignedSavedHead',
-    'aligned',
-    'alignedSavedHead',
-    'task2Aligned',
-  ] as const;
+/** Mean and standard deviation of each accuracy. */
+function summaryOf(all: readonly MnistMetrics[]) {
+  const { seed: _, latent: _latent, curve: _curve, ...accuracies } = all[0]!;
+  const keys = Object.keys(accuracies) as (keyof typeof accuracies)[];
   return Object.fromEntries(
     keys.map((key) => {
       const { mean, std } = meanStd(all.map((m) => m[key]));
@@ -90,32 +83,21 @@ function summaryOf(all: readonly MnistMetrics[]): Record<string, { mean: number;
   );
 }
 
-/** Ours beside the published figure and the reference range, as text. */
-export async function mnistTable(
-  all: readonly MnistMetrics[],
-  format: TableFormat = 'terminal',
-): Promise<string> {
-  const { latent } = all[0]!;
-  const rows = referenceRows(latent).map((row): ResultRow => {
-    const { key, name, published, mean, std, min, max } = row;
-    return {
-      name,
-      ours: all.map((m) => m[key]),
-      ...(published === undefined ? {} : { published }),
-      ...(mean === undefined ? {} : { reference: { mean, std: std!, min: min!, max: max! } }),
-    };
-  });
+/** A table of the results beside the published figure and the reference range. */
+export function mnistTable(all: readonly MnistMetrics[]): Promise<string> {
+  const compared = COMPARISONS[all[0]!.latent];
+  const keys = Object.keys(METRIC_NAMES) as (keyof typeof METRIC_NAMES)[];
+  const rows = keys.map(
+    (key): ResultRow => ({ name: METRIC_NAMES[key], ours: all.map((m) => m[key]), ...compared?.[key] }),
+  );
   const columns = resultColumns(2);
-  // With several seeds the means can be compared: the reference's own spread is the yardstick.
-  if (all.length > 1 && MNIST_REFERENCE[latent] !== undefined) {
-    columns.push({
-      head: 'off by',
-      cell: (row) => {
-        if (row.reference === undefined) return undefined;
-        const off = (meanStd(row.ours).mean - row.reference.mean) / row.reference.std;
-        return `${off >= 0 ? '+' : '−'}${Math.abs(off).toFixed(2)} std`;
-      },
-    });
+  // With several seeds, the means can be compared in units of the reference's standard deviation.
+  if (all.length > 1 && compared !== undefined) {
+    const cell = ({ ours, reference }: ResultRow): string => {
+      const off = (mean(ours) - reference!.mean) / reference!.std;
+      return `${off >= 0 ? '+' : '−'}${Math.abs(off).toFixed(2)} std`;
+    };
+    columns.push({ head: 'off by', cell });
   }
-  return renderTable(columns, rows, format);
+  return renderTable(columns, rows);
 }

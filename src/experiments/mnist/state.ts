@@ -1,18 +1,18 @@
 import type { ImageData } from '../../data/image-set.ts';
 import type { EnergyAligner } from '../../eli/aligner.ts';
 import type { AlignerState } from '../../eli/fit.ts';
-import type { Engine } from '../../gpu/engine.ts';
 import type { Linear } from '../../nn/layers.ts';
 import type { StateDict } from '../../nn/module.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { LabelledSamples } from '../../train/samples.ts';
 import type { TrainerState } from '../../train/trainer.ts';
-import type { PolicyReport, ReportKind } from '../policy-report.ts';
-import type { RunOptions, RunRecord } from '../session.ts';
+import { type RunOptions, type RunParts, RunState } from '../session.ts';
 import { type CurvePoint, type MnistCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import type { MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
-import { latentsOf, layerOf, type TwoTaskNet, TwoTasks, twoTaskModel } from './two-task.ts';
+import type { PolicyReport, ReportKind } from './policy-report.ts';
+import { latentsOf, layerOf, type TwoTaskNet, type TwoTasks, twoTaskModel, twoTasks } from './two-task.ts';
 
 export interface MnistRun extends RunOptions {
   /** Whether to draw the pictures. */
@@ -21,106 +21,73 @@ export interface MnistRun extends RunOptions {
   readonly report?: ReportKind;
 }
 
-/** Latents f32 [n, d] that the stages after the training share: of task 2 by both models, and of the test images. */
-export interface MnistLatents {
-  readonly pairs: { readonly previous: Tensor; readonly current: Tensor };
-  readonly test: { readonly previous: Tensor; readonly current: Tensor; readonly second: Tensor };
-}
-
-/** How far a run has come, and what its stages hand on to one another. */
-export class MnistState {
-  readonly engine: Engine;
-  readonly config: MnistConfig;
-  readonly run: MnistRun;
-  readonly record: RunRecord;
+/** How far a run has come, and what its stages pass on to later ones. */
+export class MnistState extends RunState<MnistConfig, MnistRun> {
   readonly sets: TwoTasks;
   readonly net: TwoTaskNet;
   readonly optimizer: Optimizer;
   /** Epochs done of each task. */
-  readonly epochs: [number, number] = [0, 0];
-  /** Of the epoch under way. */
-  losses: number[] = [];
-  trained: TrainerState | undefined;
+  readonly epochs: [number, number];
+  /** Of the current epoch. */
+  losses: number[];
+  classifier: TrainerState | undefined;
   /** The network after task 1: its base is the previous model, its head 1 the saved head. */
   afterTask1: StateDict | undefined;
-  readonly curve: CurvePoint[] = [];
-  /** Where the fit of the aligner stood. */
+  readonly curve: CurvePoint[];
+  /** The fit of the aligner at the checkpoint. */
   readonly fit: AlignerState | undefined;
-  previous: Linear | undefined;
-  savedHead: Linear | undefined;
-  latents: MnistLatents | undefined;
+  learnt: ReturnType<typeof learntModels> | undefined;
   aligner: EnergyAligner | undefined;
   metrics: MnistMetrics | undefined;
   policies: PolicyReport | undefined;
 
   constructor(
-    engine: Engine,
-    config: MnistConfig,
+    parts: RunParts<MnistConfig, MnistRun>,
     mnist: ImageData,
-    run: MnistRun,
-    record: RunRecord,
-    before: MnistCheckpoint | undefined,
+    before: Partial<MnistCheckpoint> = {},
   ) {
-    this.engine = engine;
-    this.config = config;
-    this.run = run;
-    this.record = record;
-    this.sets = new TwoTasks(engine, mnist);
+    super(parts);
+    const { engine, config, scope } = parts;
+    this.sets = twoTasks(engine, mnist, scope);
     const { net, optimizer } = twoTaskModel(engine, config, this.sets.pixels);
-    this.net = net;
-    this.optimizer = optimizer;
-    if (before === undefined) return;
-    this.epochs = [...before.epochs];
-    this.losses = [...before.losses];
-    this.trained = before.classifier;
+    this.net = scope.add(net);
+    this.optimizer = scope.add(optimizer);
+    const { epochs = [0, 0], losses = [], curve = [] } = before;
+    this.epochs = [...epochs];
+    this.losses = [...losses];
+    this.curve = [...curve];
+    this.classifier = before.classifier;
     this.afterTask1 = before.afterTask1;
-    this.curve = [...before.curve];
     this.fit = before.aligner;
-    net.loadStateDict(before.classifier.model);
+    if (before.classifier !== undefined) net.loadStateDict(before.classifier.model);
   }
 
-  /** Writes where the run stands. */
+  /** Writes a checkpoint of the run. */
   async checkpoint(aligner?: EnergyAligner): Promise<void> {
-    const state = await aligner?.state();
-    await this.record.checkpoint((logLength) =>
-      writeCheckpoint(this.run.folder, {
-        config: this.config,
-        epochs: this.epochs,
-        classifier: this.trained!,
-        losses: this.losses,
-        ...(this.afterTask1 === undefined ? {} : { afterTask1: this.afterTask1 }),
-        ...(state === undefined ? {} : { aligner: state }),
-        curve: this.curve,
-        logLength,
-      }),
-    );
+    const { config, epochs, losses, afterTask1, curve } = this;
+    const fit = await aligner?.state();
+    const now = { config, epochs, classifier: this.classifier!, losses, afterTask1, aligner: fit, curve };
+    await this.saveCheckpoint((folder, logLength) => writeCheckpoint(folder, { ...now, logLength }));
   }
+}
 
-  /** Makes the layers of the previous model, and the latents. */
-  takeLatents(): void {
-    const { train2, test1, test2 } = this.sets;
-    const { base } = this.net;
-    const previous = layerOf(this.engine, this.afterTask1!, 'base');
-    this.previous = previous;
-    this.savedHead = layerOf(this.engine, this.afterTask1!, 'head1');
-    this.latents = {
-      pairs: { previous: latentsOf(previous, train2), current: latentsOf(base, train2) },
-      test: {
-        previous: latentsOf(previous, test1),
-        current: latentsOf(base, test1),
-        second: latentsOf(base, test2),
-      },
-    };
-  }
-
-  dispose(): void {
-    const latents = Object.values(this.latents ?? {}).flatMap((part) => Object.values<Tensor>(part));
-    for (const tensor of latents) tensor.dispose();
-    this.aligner?.dispose();
-    this.previous?.dispose();
-    this.savedHead?.dispose();
-    this.optimizer.dispose();
-    this.net.dispose();
-    this.sets.dispose();
-  }
+/**
+ * What the stages after the training share: the layers saved after task 1, and latents f32 [n, d], of task 2 by both
+ * models and of the test images. They belong to the state's scope.
+ */
+export function learntModels({ scope, engine, sets, net, afterTask1 }: MnistState) {
+  const { train2, test1, test2 } = sets;
+  const layer = (name: string): Linear => scope.add(layerOf(engine, afterTask1!, name));
+  const latents = (base: Linear, samples: LabelledSamples): Tensor => scope.add(latentsOf(base, samples));
+  const [previous, savedHead] = [layer('base'), layer('head1')];
+  return {
+    previous,
+    savedHead,
+    pairs: { previous: latents(previous, train2), current: latents(net.base, train2) },
+    test: {
+      previous: latents(previous, test1),
+      current: latents(net.base, test1),
+      second: latents(net.base, test2),
+    },
+  };
 }

@@ -3,60 +3,46 @@ import { wholeNumber } from '../../files/json.ts';
 import { stateFromTensors, stateToTensors } from '../../nn/state-file.ts';
 import type { EpochPoint } from '../../report/training.ts';
 import type { TrainerState } from '../../train/trainer.ts';
-import { loadCheckpoint, lossesOf, lossesToTensors, saveCheckpoint } from '../checkpoint.ts';
+import { type Checkpoint, loadCheckpoint, saveCheckpoint } from '../checkpoint.ts';
 import { type TrainConfig, trainConfig } from './config.ts';
 
-/** Where a training stands: everything it needs to resume bit for bit. */
-export interface TrainCheckpoint {
-  readonly config: TrainConfig;
+/** Everything that a training needs to resume bit for bit. */
+export interface TrainCheckpoint extends Checkpoint<TrainConfig> {
   readonly trainer: TrainerState;
   readonly points: readonly EpochPoint[];
-  /** Losses of the steps done of the epoch under way. */
-  readonly losses: readonly number[];
-  /** Lines of the log that belong to what is done. */
-  readonly logLength: number;
 }
 
 const FORMAT = 'eli-webgpu training';
 
-/** Writes a checkpoint atomically: a run that is killed keeps the one before. */
-export async function writeTrainCheckpoint(folder: string, checkpoint: TrainCheckpoint): Promise<void> {
-  const { config, trainer, points, losses, logLength } = checkpoint;
-  await saveCheckpoint(
-    folder,
-    FORMAT,
-    config,
-    { step: trainer.step, points, logLength },
-    {
-      ...stateToTensors(trainer.model, 'model.'),
-      ...stateToTensors(trainer.optimizer, 'optimizer.'),
-      ...lossesToTensors(losses),
-    },
-  );
+/** Writes a checkpoint atomically: a training that is killed keeps its previous one. */
+export function writeTrainCheckpoint(folder: string, checkpoint: TrainCheckpoint): Promise<void> {
+  const { trainer, points } = checkpoint;
+  const tensors = {
+    ...stateToTensors(trainer.model, 'model.'),
+    ...stateToTensors(trainer.optimizer, 'optimizer.'),
+  };
+  return saveCheckpoint(folder, FORMAT, checkpoint, { step: trainer.step, points }, tensors);
 }
 
 /**
- * Where the training in `folder` stands; `undefined` for one that was stopped before its first checkpoint.
+ * The checkpoint of the training in `folder`; `undefined` if it was stopped before its first.
  * @throws EliError `FILE` or `FORMAT` naming the file and what is wrong.
  */
 export function readTrainCheckpoint(folder: string): Promise<TrainCheckpoint | undefined> {
-  return loadCheckpoint(folder, FORMAT, (file, config, { step, points, logLength }) => {
+  return loadCheckpoint(folder, FORMAT, trainConfig, ({ tensors }, { step, points }) => {
     if (!Array.isArray(points)) throw new EliError('FORMAT', `points is ${brief(points)}, must be a list`);
     return {
-      config: trainConfig(config),
       trainer: {
         step: wholeNumber('step', step),
-        model: stateFromTensors(file.tensors, 'model.'),
-        optimizer: stateFromTensors(file.tensors, 'optimizer.'),
+        model: stateFromTensors(tensors, 'model.'),
+        optimizer: stateFromTensors(tensors, 'optimizer.'),
       },
       points: points.map(pointOf),
-      losses: lossesOf(file),
-      logLength: wholeNumber('logLength', logLength),
     };
   });
 }
 
-/** The point of the epoch at place i: its numbers by name; a loss that was not finite is null in JSON. */
+/** The point of epoch i + 1, from JSON, where a loss that was not finite is null. */
 function pointOf(value: unknown, i: number): EpochPoint {
   const number = (name: 'trainLoss' | 'testLoss' | 'testAccuracy'): number => {
     const found = isRecord(value) ? value[name] : undefined;

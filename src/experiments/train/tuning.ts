@@ -7,14 +7,15 @@ import { crossEntropy } from '../../ops/loss.ts';
 import type { Progress } from '../../report/progress.ts';
 import { zeros } from '../../tensor/create.ts';
 import { randomNormal } from '../../tensor/random.ts';
-import { inPrecision } from '../../train/precision.ts';
+import { withScope } from '../../tensor/scope.ts';
+import { inPrecision } from '../../train/objective.ts';
 import type { TrainConfig } from './config.ts';
 import { MODELS } from './models.ts';
 
 /**
- * Measures the variants of the kernels of one training step that the file does not know yet, and takes the fastest.
- * The step is done on a network of its own, with random images. Results differ in their last bits between variants: a
- * training that is to be resumed with the same bits needs the same file.
+ * Measures those kernel variants of one training step that the file does not list yet, and selects the fastest. The step
+ * runs on a separate network, with random images. Variants differ in the last bits of their results: a training resumes
+ * bit for bit only with the same file.
  */
 export async function tuneTraining(
   engine: Engine,
@@ -23,37 +24,26 @@ export async function tuneTraining(
   file: string,
   progress: Progress,
 ): Promise<void> {
-  const model = MODELS[config.model]!(
-    new Initializer(engine, config.seed),
-    [channels, height, width],
-    classes,
-  );
-  const step = zeros(engine, [1], 'u32');
-  model.train(true);
-  model.useStep(step);
+  const { batch, precision, seed } = config;
   let bar: ReturnType<Progress> | undefined;
+  const onProgress = (done: number, total: number, what: string): void => {
+    bar ??= progress('tuning', total, 'classes');
+    bar.update(done, what);
+  };
   try {
-    await autotune(
-      engine,
-      () => {
-        const images = randomNormal(engine, [config.batch, channels, height, width], { seed: 1 });
-        const loss = crossEntropy(
-          model.forward(inPrecision(config.precision, images)),
-          zeros(engine, [config.batch], 'u32'),
-        );
-        grad(loss, model.parameters());
-      },
-      {
-        cache: file,
-        onProgress: (done, total, what) => {
-          bar ??= progress('tuning', total, 'classes');
-          bar.update(done, what);
-        },
-      },
-    );
+    await withScope(engine, async (scope) => {
+      const init = new Initializer(engine, seed);
+      const model = scope.add(MODELS[config.model]!(init, [channels, height, width], classes));
+      model.train(true);
+      model.useStep(scope.add(zeros(engine, [1], 'u32')));
+      const step = (): void => {
+        const images = randomNormal(engine, [batch, channels, height, width], { seed: 1 });
+        const output = model.forward(inPrecision(precision, images));
+        grad(crossEntropy(output, zeros(engine, [batch], 'u32')), model.parameters());
+      };
+      await autotune(engine, step, { cache: file, onProgress });
+    });
   } finally {
     bar?.done();
-    step.dispose();
-    model.dispose();
   }
 }

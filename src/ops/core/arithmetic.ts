@@ -11,15 +11,12 @@ export const neg: (x: Tensor) => Tensor = unaryOp('neg', {
   tolerance: EXACT,
 });
 
-const affineOp = unaryOp('affine', {
-  value: (x, { alpha, beta }) => alpha * x + beta,
-  backward: (g, _x, _y, { alpha }) => mul(g, alpha),
-  scalars: { alpha: -1.7, beta: 0.3 },
-});
 /** scale · x + shift with two numbers. */
-export function affine(x: Tensor, scale: number, shift: number): Tensor {
-  return affineOp(x, { alpha: scale, beta: shift });
-}
+export const affine: (x: Tensor, scale: number, shift: number) => Tensor = unaryOp('affine', {
+  value: (x, scale, shift) => scale * x + shift,
+  backward: (g, _x, _y, scale) => mul(g, scale),
+  scalars: [-1.7, 0.3],
+});
 
 /** 1 / x. */
 export const reciprocal: (x: Tensor) => Tensor = unaryOp('reciprocal', {

@@ -1,7 +1,7 @@
 import { empty, launch1d } from '../../tensor/create.ts';
 import { broadcastShapes, sizeOf } from '../../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../../tensor/tensor.ts';
-import { defineOp, type OpCase, ROUNDING, type Tolerance } from './define.ts';
+import { caseOf, defineOp, ROUNDING, type Tolerance } from './define.ts';
 import { mapBroadcast } from './ndarray.ts';
 import { broadcastStrides, packOf, stridedParams } from './strided.ts';
 import { sumTo } from './sum.ts';
@@ -25,62 +25,53 @@ export const BINARY_CODES = {
   reluBackward: 14,
 } as const;
 
-interface Slope {
-  readonly alpha: number;
-}
-
-type Pair = readonly [(() => Tensor) | undefined, (() => Tensor) | undefined];
-
 /** One elementwise function of two operands: what the op of its name in shaders/lib/binary.wgsl means. */
-export interface BinaryFunction {
+interface BinaryFunction {
   readonly value: (a: number, b: number, slope: number) => number;
-  /** Gradients of a and b in the shape of the output (summed to theirs afterwards). Absent: piecewise constant. */
-  readonly backward?: (g: Tensor, a: Tensor, b: Tensor, y: Tensor, slope: number) => Pair;
+  /** Gradients of a and, if there is one, of b, in the shape of the output. Absent: piecewise constant. */
+  readonly backward?: (g: Tensor, a: Tensor, b: Tensor, y: Tensor, slope: number) => (() => Tensor)[];
+  /** Range of the test inputs, within the domain of the function. Default: −3 to 3. */
   readonly range?: readonly [number, number];
-  readonly tolerance?: Tolerance;
-  readonly toleranceNote?: string;
-  /** Values from a few whole numbers, so that equal operands occur. */
+  /** Test inputs are a few whole numbers, so that equal operands occur. */
   readonly ties?: boolean;
+  readonly tolerance?: Tolerance;
 }
 
 /** Defines the op of a function; the result applies it. */
 export function binaryOp(
   name: keyof typeof BINARY_CODES,
-  { value, backward, range = [-3, 3], ties = false, ...rounding }: BinaryFunction,
+  { value, backward, range = [-3, 3], ties = false, tolerance = ROUNDING }: BinaryFunction,
 ): (a: Tensor, b: Tensor, alpha?: number) => Tensor {
   const input = (shape: readonly number[]) =>
     ties
       ? { shape, values: Array.from({ length: sizeOf(shape) }, (_, i) => ((i * 7) % 5) - 2) }
       : { shape, range };
   const attrs = { alpha: 0.2 };
-  const bench = [
-    [[1 << 20], [1 << 20]],
-    [[1024, 1024], [1024]],
-  ].map((shapes) => ({ inputs: shapes.map((shape) => ({ shape, range })), attrs }));
-  const cases: OpCase<Slope>[] = [
-    { inputs: [input([129]), input([129])], attrs },
-    { inputs: [input([9, 4]), input([9, 4])], attrs },
-    { inputs: [input([7, 1, 5]), input([33, 1])], attrs },
-    { inputs: [input([1]), { ...input([3, 7]), transposed: true }], attrs },
-    // Last dimension a multiple of 4, with one operand, the other, or both of them repeated or strided along it.
-    { inputs: [input([5, 1, 8]), input([3, 1])], attrs },
-    { inputs: [{ ...input([9, 12]), transposed: true }, input([12])], attrs },
-  ];
-  const apply = defineOp<Slope>({
+  const apply = defineOp<{ readonly alpha: number }>({
     name,
-    tolerance: ROUNDING,
-    ...rounding,
     forward: ([a, b], { alpha }) => launchBinary(name, a!, b!, alpha),
     ...(backward && {
       backward: ({ grad, inputs, output, attrs: { alpha }, needs }) =>
         backward(grad, inputs[0]!, inputs[1]!, output, alpha).map((make, i) =>
-          needs[i] === true && make !== undefined ? sumTo(make(), inputs[i]!.shape) : undefined,
+          needs[i] === true ? sumTo(make(), inputs[i]!.shape) : undefined,
         ),
     }),
     reference: (xs, { alpha }) => mapBroadcast(name, xs, (a, b) => value(a!, b!, alpha)),
-    cases,
-    bench,
+    cases: [
+      caseOf(attrs, input([129]), input([129])),
+      caseOf(attrs, input([9, 4]), input([9, 4])),
+      caseOf(attrs, input([7, 1, 5]), input([33, 1])),
+      caseOf(attrs, input([1]), { ...input([3, 7]), transposed: true }),
+      // Last dimension a multiple of 4, with one operand, the other, or both of them repeated or strided along it.
+      caseOf(attrs, input([5, 1, 8]), input([3, 1])),
+      caseOf(attrs, { ...input([9, 12]), transposed: true }, input([12])),
+    ],
+    bench: [
+      caseOf(attrs, { shape: [1 << 20], range }, { shape: [1 << 20], range }),
+      caseOf(attrs, { shape: [1024, 1024], range }, { shape: [1024], range }),
+    ],
     half: true,
+    tolerance,
     cost: ([a, b], y) => ({ flops: sizeOf(y), bytes: 4 * (sizeOf(a!) + sizeOf(b!) + sizeOf(y)) }),
   });
   return (a, b, alpha = 0) => apply([a, b], { alpha });

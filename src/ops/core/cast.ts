@@ -2,7 +2,7 @@ import { EliError } from '../../errors.ts';
 import { empty, launch1d } from '../../tensor/create.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { type FloatDType, isFloat, storedAs, type Tensor } from '../../tensor/tensor.ts';
-import { defineOp, EXACT } from './define.ts';
+import { COPIES, caseOf, defineOp } from './define.ts';
 import { contiguous } from './layout.ts';
 
 const castOp = defineOp<{ dtype: FloatDType }>({
@@ -19,24 +19,22 @@ const castOp = defineOp<{ dtype: FloatDType }>({
   },
   backward: ({ grad, inputs: [x] }) => [isFloat(x!.dtype) ? cast(grad, x!.dtype) : undefined],
   reference: ([x]) => x!,
-  cases: [{ inputs: [{ shape: [129] }], attrs: { dtype: 'f32' } }],
-  bench: [{ inputs: [{ shape: [1 << 20], below: 1000 }], attrs: { dtype: 'f32' } }],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf({ dtype: 'f32' }, [129])],
+  bench: [caseOf({ dtype: 'f32' }, { shape: [1 << 20], below: 1000 })],
+  ...COPIES,
   cost: ([x]) => ({ flops: 0, bytes: 8 * sizeOf(x!) }),
 });
 
 /**
- * The numbers of x as f32 or f16; x itself where they are. To f16 they are rounded, on most adapters to the nearest,
- * and become infinite from 65,520 on; whole numbers (u32, i32) become f32, exactly up to 2^24. The gradient is cast
- * back.
+ * x converted to f32 or f16, or x itself if it has that dtype. Conversion to f16 rounds, on most adapters to nearest,
+ * and overflows to infinity from 65,520 on; whole numbers (u32, i32) are exact up to 2^24. The gradient is cast back.
  * @throws EliError `DTYPE` for f16 on an adapter without it
  */
 export function cast(x: Tensor, dtype: FloatDType): Tensor {
   return x.dtype === dtype ? x : castOp([contiguous(x)], { dtype });
 }
 
-/** @throws EliError `DTYPE` unless each of the parameters beside an x of `dtype` is f32 or of that dtype too. */
+/** @throws EliError `DTYPE` unless each parameter of an op whose x is of `dtype` is f32 or of that dtype. */
 export function checkParameters(op: string, dtype: FloatDType, parameters: readonly Tensor[]): void {
   for (const parameter of parameters) {
     if (parameter.dtype === 'f32' || parameter.dtype === dtype) continue;

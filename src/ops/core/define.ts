@@ -1,9 +1,9 @@
 import { record } from '../../autograd/tape.ts';
 import type { Shape } from '../../tensor/shape.ts';
-import { type DType, engineOf, type FloatDType, type Tensor } from '../../tensor/tensor.ts';
+import { type DType, engineOf, type Tensor } from '../../tensor/tensor.ts';
 import type { NdArray } from './ndarray.ts';
 
-/** How a test case makes one input. Values are random: uniform in `range`, or whole numbers below `below`. */
+/** One input of a test case. Its values are random: uniform in `range`, or whole numbers below `below`. */
 export interface CaseInput {
   readonly shape: Shape;
   readonly dtype?: Exclude<DType, 'f16'>;
@@ -11,7 +11,7 @@ export interface CaseInput {
   readonly below?: number;
   /** Fixed values instead, row-major. */
   readonly values?: readonly number[];
-  /** The input is given to the op as a transposed view of dense data: its last two axes swapped in memory. */
+  /** Whether the op gets a transposed view of dense data: the last two axes are swapped in memory. */
   readonly transposed?: boolean;
 }
 
@@ -31,58 +31,44 @@ export interface Tolerance {
   readonly rel: number;
 }
 
-export interface BackwardContext<A> {
-  /** Gradient of the output, in its shape. */
-  readonly grad: Tensor;
-  readonly inputs: readonly Tensor[];
-  readonly output: Tensor;
-  readonly attrs: A;
-  /** Which inputs want a gradient; work for the others can be left out. */
-  readonly needs: readonly boolean[];
-}
-
-/** Everything there is to know about an op. */
+/** The complete description of an op. */
 export interface OpDefinition<A> {
   readonly name: string;
   /** Checks shapes and dtypes, launches, returns the output. */
   readonly forward: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** Gradients of the inputs, made of ops. Absent for ops without a gradient. */
-  readonly backward?: (context: BackwardContext<A>) => readonly (Tensor | undefined)[];
-  /**
-   * Of a fused op: the same made of plainer ops, in f32. Tests hold its values and gradients against those of this,
-   * `eli bench` times both.
-   */
+  readonly backward?: (context: {
+    /** Gradient of the output, in its shape. */
+    readonly grad: Tensor;
+    readonly inputs: readonly Tensor[];
+    readonly output: Tensor;
+    readonly attrs: A;
+    /** Which inputs need a gradient; the others can be skipped. */
+    readonly needs: readonly boolean[];
+  }) => readonly (Tensor | undefined)[];
+  /** A fused op composed of plainer ones, in f32: tests compare values and gradients, `eli bench` times both. */
   readonly plain?: (inputs: readonly Tensor[], attrs: A) => Tensor;
   /** The same in float64 on the CPU, slow and obvious. */
   readonly reference: (inputs: readonly NdArray[], attrs: A) => NdArray;
-  /** Inputs that are dense when the op sees them, since its exported function makes them so: all, or those at these places. */
+  /** Inputs that the op requires to be dense, which its exported function ensures: all, or those at these positions. */
   readonly dense?: true | readonly number[];
-  /** Cases to test it with; odd sizes belong here. */
+  /** Test cases, odd sizes included. */
   readonly cases: readonly OpCase<A>[];
   readonly tolerance: Tolerance;
-  /**
-   * Whether it also takes and returns f16: for all its inputs of real numbers, or only those at these positions. Tests
-   * then run its cases in f16 as well, within `halfTolerance`.
-   */
+  /** Inputs that may be f16, and with them the output: all that are real numbers, or those at these positions. */
   readonly half?: true | readonly number[];
-  /** Of f16 results that are rounded more than once; else see `toleranceIn`. */
+  /** Tolerance of f16 results that are rounded more than once. */
   readonly halfTolerance?: Tolerance;
-  /** Why the tolerance is what it is, where it is not plain rounding. */
-  readonly toleranceNote?: string;
-  /** Cases that `eli bench` times: sizes as they occur in use. */
+  /** Cases that `eli bench` times, in realistic sizes. */
   readonly bench?: readonly OpCase<A>[];
   /** Floating-point operations and bytes moved for given input and output shapes. */
-  readonly cost?: (
-    inputs: readonly Shape[],
-    output: Shape,
-    attrs: A,
-  ) => { readonly flops: number; readonly bytes: number };
+  readonly cost?: (inputs: readonly Shape[], output: Shape, attrs: A) => { flops: number; bytes: number };
 }
 
 /** Applies an op: checks engines, launches, records on the tape. */
 export type Op<A> = (inputs: readonly Tensor[], attrs: A) => Tensor;
 
-/** An op that was applied: what it read and what it made. */
+/** One application of an op, with its inputs and output. */
 export interface Application {
   // biome-ignore lint/suspicious/noExplicitAny: ops of every attribute type
   readonly op: OpDefinition<any>;
@@ -95,8 +81,8 @@ let observer: ((application: Application) => void) | undefined;
 let depth = 0;
 
 /**
- * Calls `fn` after each op that is applied from now on, except inside other ops; `undefined` ends that. For
- * following a computation: recomputing it in float64, looking for the op that makes a NaN.
+ * Calls `fn` after each op applied from now on, except inside other ops; `undefined` stops that. For following a
+ * computation: recomputing it in float64, finding the op that produces a NaN.
  */
 export function observeOps(fn: ((application: Application) => void) | undefined): void {
   observer = fn;
@@ -131,18 +117,17 @@ export function defineOp<A>(definition: OpDefinition<A>): Op<A> {
   };
 }
 
-/** Tolerance of an op whose results are stored as f32, or as f16: those are rounded once more, by less than 2⁻¹⁰. */
-export function toleranceIn(
-  dtype: FloatDType,
-  { tolerance, halfTolerance }: { tolerance: Tolerance; halfTolerance?: Tolerance },
-): Tolerance {
-  // What is exact in f32 (copies, comparisons) has results that f16 holds.
-  if (dtype === 'f32' || tolerance === EXACT) return tolerance;
-  return halfTolerance ?? { abs: tolerance.abs + 2 ** -24, rel: tolerance.rel + 2 ** -10 };
-}
-
 /** f32 rounding of a short computation. */
 export const ROUNDING: Tolerance = { abs: 2e-6, rel: 2e-6 };
 
+/** Of exp and log: WGSL allows exp an error of 3 + 2|x| ulp, log one of 2⁻²¹ near 1. */
+export const EXP_LOG: Tolerance = { abs: 3e-6, rel: 1e-5 };
+
+/** Of pow, computed as exp(y · log x): the error of y · log x, up to 89, becomes a relative one. */
+export const POWER: Tolerance = { abs: 2e-38, rel: 3e-5 };
+
 /** No rounding at all: copies, comparisons, integer results. */
 export const EXACT: Tolerance = { abs: 0, rel: 0 };
+
+/** Properties of all ops that copy or select elements of any float type. */
+export const COPIES = { half: true, tolerance: EXACT } as const;

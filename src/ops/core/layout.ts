@@ -2,12 +2,12 @@ import { EliError } from '../../errors.ts';
 import { empty, launch1d } from '../../tensor/create.ts';
 import { denseStrides, type Shape, showShape, sizeOf } from '../../tensor/shape.ts';
 import { movedAs, type Tensor } from '../../tensor/tensor.ts';
-import { defineOp, EXACT } from './define.ts';
+import { COPIES, caseOf, defineOp } from './define.ts';
 import { ndarray } from './ndarray.ts';
 import { stridedParams } from './strided.ts';
 
-/** Copies `x` (any strides) into the place in `target` that starts at `offset` elements and has `strides`. */
-export function copyInto(x: Tensor, target: Tensor, strides: readonly number[], offset: number): void {
+/** Copies `x` (any strides) into the elements of `target` that start at `offset` and have `strides`. */
+export function copyInto(x: Tensor, target: Tensor, strides = target.strides, offset = 0): void {
   const { shape, rank, strides: walks } = stridedParams(x.shape, [x.strides, strides]);
   const [from, to] = walks as [number[], number[]];
   const place = target.offset + offset;
@@ -33,18 +33,14 @@ const contiguousOp = defineOp<null>({
   name: 'contiguous',
   forward: ([x]) => {
     const y = empty(x!.engine, x!.shape, x!.dtype);
-    copyInto(x!, y, y.strides, 0);
+    copyInto(x!, y);
     return y;
   },
   backward: ({ grad }) => [grad],
   reference: ([x]) => x!,
-  cases: [
-    { inputs: [{ shape: [7, 33], transposed: true }], attrs: null },
-    { inputs: [{ shape: [1] }], attrs: null },
-  ],
-  bench: [{ inputs: [{ shape: [1024, 1024], transposed: true }], attrs: null }],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf(null, { shape: [7, 33], transposed: true }), caseOf(null, [1])],
+  bench: [caseOf(null, { shape: [1024, 1024], transposed: true })],
+  ...COPIES,
   cost: ([x]) => ({ flops: 0, bytes: 8 * sizeOf(x!) }),
 });
 
@@ -53,7 +49,7 @@ export function contiguous(x: Tensor): Tensor {
   return x.isContiguous ? x : contiguousOp([x], null);
 }
 
-/** `x` itself when it is dense and fills its buffer from the start, else such a copy: for kernels that take no offset. */
+/** `x` itself when it is dense and at the start of its buffer, else a dense copy, for kernels that take no offset. */
 export function compact(x: Tensor): Tensor {
   return x.isContiguous && x.offset === 0 ? x : contiguousOp([x], null);
 }
@@ -72,12 +68,11 @@ const reshapeOp = defineOp<{ shape: Shape }>({
   },
   backward: ({ grad, inputs }) => [reshape(grad, inputs[0]!.shape)],
   reference: ([x], { shape }) => ndarray(shape, x!.data),
-  cases: [{ inputs: [{ shape: [6, 7] }], attrs: { shape: [3, 14] } }],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf({ shape: [3, 14] }, [6, 7])],
+  ...COPIES,
 });
 
-/** The elements in another shape; a view when `x` is dense. One dimension may be -1: it is worked out. */
+/** The elements in another shape; a view when `x` is dense. One dimension may be -1, which is inferred. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = shape.reduce((product, n) => (n === -1 ? product : product * n), 1);
   return reshapeOp([contiguous(x)], { shape: shape.map((n) => (n === -1 ? x.size / known : n)) });

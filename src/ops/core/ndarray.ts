@@ -1,6 +1,6 @@
 import { broadcastShapes, denseStrides, type Shape, sizeOf } from '../../tensor/shape.ts';
 
-/** A dense float64 array on the CPU: what the reference of every op computes with, slowly and plainly. */
+/** A dense float64 array on the CPU, for the references of ops: slow and simple. */
 export interface NdArray {
   readonly shape: Shape;
   readonly data: Float64Array;
@@ -13,16 +13,16 @@ export function ndarray(shape: Shape, data: ArrayLike<number> = new Float64Array
 /** Index along each dimension of flat element `i`. */
 export function unravel(shape: Shape, i: number): number[] {
   const strides = denseStrides(shape);
-  return shape.map((n, d) => Math.floor(i / strides[d]!) % n);
+  return shape.map((n, d) => Math.floor(i / strides[d]) % n);
 }
 
 export function ravel(shape: Shape, index: readonly number[]): number {
   const strides = denseStrides(shape);
-  return index.reduce((sum, at, d) => sum + at * strides[d]!, 0);
+  return index.reduce((sum, at, d) => sum + at * strides[d], 0);
 }
 
 export function valueAt(x: NdArray, index: readonly number[]): number {
-  return x.data[ravel(x.shape, index)]!;
+  return x.data[ravel(x.shape, index)];
 }
 
 /** New array with `fn(index)` at each index. */
@@ -35,7 +35,7 @@ export function build(shape: Shape, fn: (index: number[]) => number): NdArray {
 /** Element of `x` at `index` of an array `x` broadcasts to. */
 export function atBroadcast(x: NdArray, index: readonly number[]): number {
   const skip = index.length - x.shape.length;
-  const within = x.shape.map((n, d) => (n === 1 ? 0 : index[d + skip]!));
+  const within = x.shape.map((n, d) => (n === 1 ? 0 : index[d + skip]));
   return valueAt(x, within);
 }
 

@@ -1,8 +1,8 @@
 import type { Engine } from '../../gpu/engine.ts';
 
 /**
- * How a kernel that reduces rows is laid out: THREADS invocations work on one row, ROWS rows a workgroup. Short rows
- * get one invocation each; long ones a workgroup, unless there are rows enough to fill a software device.
+ * How a kernel that reduces rows is laid out: THREADS invocations per row, ROWS rows per workgroup. Short rows get one
+ * invocation each, long ones a workgroup unless there are enough rows to fill the device.
  */
 export function rowLayout(
   engine: Engine,

@@ -4,27 +4,21 @@ import type { Storage } from '../../gpu/storage.ts';
 import { broadcastShapes, type Shape, sameShape, showShape, withoutAxes } from '../../tensor/shape.ts';
 import { type FloatDType, floatDType, Tensor } from '../../tensor/tensor.ts';
 import { cast } from './cast.ts';
-import { defineOp, EXACT } from './define.ts';
+import { COPIES, caseOf, defineOp } from './define.ts';
 import { reshape } from './layout.ts';
 import { atBroadcast, build } from './ndarray.ts';
-import {
-  keptShape,
-  launchReduction,
-  REDUCTION,
-  type ReductionAxes,
-  reductionReference,
-} from './reduction.ts';
+import { launchReduction, REDUCTION, type ReductionAxes, reductionReference } from './reduction.ts';
 import { broadcastStrides } from './strided.ts';
 
-/** Sums over some axes, which stay as dimensions of 1. It and `expand` are the gradients of one another. */
+/** Sums over some axes, which stay as dimensions of 1. Its gradient is `expand`, and the reverse. */
 export const sumOp = defineOp<ReductionAxes>({
   name: 'sum',
   forward: ([x], { axes, dtype }) => launchReduction('sum', x!, axes, { kind: 'sum', dtype }),
   backward: ({ grad, inputs: [x] }) => [expand(cast(grad, floatDType('sum', x!)), x!.shape)],
   reference: ([x], { axes }) => reductionReference(x!, axes, 0, (sum, v) => sum + v),
   ...REDUCTION,
+  // The cases have sums of up to 9,001 numbers of size 1.
   tolerance: { abs: 2e-4, rel: 2e-6 },
-  toleranceNote: 'sums of up to 9,001 numbers of size 1 in f32',
 });
 
 const expandOp = defineOp<{ shape: Shape }>({
@@ -32,9 +26,8 @@ const expandOp = defineOp<{ shape: Shape }>({
   forward: ([x], { shape }) => x!.view(shape, broadcastStrides(x!, shape), x!.offset),
   backward: ({ grad, inputs }) => [sumTo(grad, inputs[0]!.shape)],
   reference: ([x], { shape }) => build(shape, (index) => atBroadcast(x!, index)),
-  cases: [{ inputs: [{ shape: [3, 1] }], attrs: { shape: [2, 3, 5] } }],
-  half: true,
-  tolerance: EXACT,
+  cases: [caseOf({ shape: [2, 3, 5] }, [3, 1])],
+  ...COPIES,
 });
 
 /** `x` repeated to `shape` by broadcasting. A view. */
@@ -45,12 +38,12 @@ export function expand(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : expandOp([x], { shape });
 }
 
-/** Sum over `axes`, which are dropped, as `dtype`: of f16 as f32 it is not rounded. */
+/** Sum over `axes`, which are dropped, as `dtype`: a sum of f16 taken as f32 is not rounded to f16. */
 export function sumAs(x: Tensor, axes: readonly number[], dtype: FloatDType): Tensor {
   return reshape(sumOp([x], { axes, dtype }), withoutAxes(x.shape, axes));
 }
 
-/** Sums `x` down to `shape`, the reverse of broadcasting `shape` to x's. */
+/** Sums `x` down to `shape`: the gradient of broadcasting from `shape` to that of x. */
 export function sumTo(x: Tensor, shape: Shape): Tensor {
   if (sameShape(x.shape, shape)) return x;
   const skip = x.rank - shape.length;
@@ -58,9 +51,9 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
   return reshape(sumOp([x], { axes }), shape);
 }
 
-/** Writes the sum of x over its first dimension, as `dtype`, into the start of `target`. Leaves no trace on the tape. */
+/** Writes the sum of x over its first dimension, as `dtype`, to the start of `target`. Not recorded on the tape. */
 export function sumPartsInto(x: Tensor, target: Storage<Engine>, dtype: FloatDType): void {
-  const y = new Tensor({ storage: target.retain(), shape: keptShape(x.shape, [0]), dtype });
+  const y = new Tensor({ storage: target.retain(), shape: x.shape.with(0, 1), dtype });
   launchReduction('sum', x, [0], { kind: 'sum', dtype, into: y });
   y.dispose();
 }

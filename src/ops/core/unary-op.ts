@@ -1,7 +1,7 @@
 import { empty, launch1d } from '../../tensor/create.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { floatDType, storedAs, type Tensor } from '../../tensor/tensor.ts';
-import { type CaseInput, defineOp, ROUNDING, type Tolerance } from './define.ts';
+import { type CaseInput, caseOf, defineOp, ROUNDING, type Tolerance } from './define.ts';
 import { mapped } from './ndarray.ts';
 import { packOf, stridedParams } from './strided.ts';
 
@@ -30,54 +30,49 @@ export const UNARY_CODES = {
   normalCdf: 20,
 } as const;
 
-/** Two numbers that a function may take beside its operand. */
-export interface Scalars {
-  readonly alpha: number;
-  readonly beta: number;
-}
-
 /** One elementwise function of one operand: what the op of its name in shaders/lib/unary.wgsl means. */
-export interface UnaryFunction {
-  readonly value: (x: number, scalars: Scalars) => number;
-  /** Gradient of the input. `x` is the input, `y` the output. Absent: piecewise constant. */
-  readonly backward?: (g: Tensor, x: Tensor, y: Tensor, scalars: Scalars) => Tensor;
-  /** Of a fused function: the same made of plainer ones. */
-  readonly plain?: (x: Tensor, scalars: Scalars) => Tensor;
-  /** Where test inputs lie; also how `value` is meant to be used. Default: −3 to 3. */
+interface UnaryFunction {
+  /** `alpha` and `beta` are numbers that the function may take beside its operand. */
+  readonly value: (x: number, alpha: number, beta: number) => number;
+  /** Gradient of the input `x` from the gradient `g` of the output `y`. Absent: piecewise constant. */
+  readonly backward?: (g: Tensor, x: Tensor, y: Tensor, alpha: number, beta: number) => Tensor;
+  /** A fused function composed of plainer ones. */
+  readonly plain?: (x: Tensor) => Tensor;
+  /** Range of the test inputs, within the domain of the function. Default: −3 to 3. */
   readonly range?: readonly [number, number];
-  readonly scalars?: Scalars;
+  /** `alpha` and `beta` in the tests. Default: zeros. */
+  readonly scalars?: readonly [alpha: number, beta: number];
   readonly tolerance?: Tolerance;
-  readonly toleranceNote?: string;
 }
-
-const NO_SCALARS: Scalars = { alpha: 0, beta: 0 };
 
 /** Defines the op of a function; the result applies it. */
 export function unaryOp(
   name: keyof typeof UNARY_CODES,
-  { value, backward, plain, range = [-3, 3], scalars = NO_SCALARS, ...rounding }: UnaryFunction,
-): (x: Tensor, scalars?: Scalars) => Tensor {
-  const inputs = (input: CaseInput) => ({ inputs: [{ range, ...input }], attrs: scalars });
-  const apply = defineOp<Scalars>({
+  { value, backward, plain, range = [-3, 3], scalars = [0, 0], tolerance = ROUNDING }: UnaryFunction,
+): (x: Tensor, alpha?: number, beta?: number) => Tensor {
+  const [alpha, beta] = scalars;
+  const testCase = (input: CaseInput) => caseOf({ alpha, beta }, { range, ...input });
+  const apply = defineOp<{ readonly alpha: number; readonly beta: number }>({
     name,
-    tolerance: ROUNDING,
-    ...rounding,
     forward: ([x], { alpha, beta }) => launchUnary(name, x!, alpha, beta),
     ...(backward && {
-      backward: ({ grad, inputs: [x], output, attrs }) => [backward(grad, x!, output, attrs)],
+      backward: ({ grad, inputs: [x], output, attrs: { alpha, beta } }) => [
+        backward(grad, x!, output, alpha, beta),
+      ],
     }),
-    ...(plain && { plain: ([x], scalars) => plain(x!, scalars) }),
-    reference: ([x], scalars) => mapped(x!, (v) => value(v, scalars)),
+    ...(plain && { plain: ([x]) => plain(x!) }),
+    reference: ([x], { alpha, beta }) => mapped(x!, (v) => value(v, alpha, beta)),
     cases: [
-      inputs({ shape: [129] }),
-      inputs({ shape: [9, 4] }),
-      inputs({ shape: [3, 1, 7], transposed: true }),
+      testCase({ shape: [129] }),
+      testCase({ shape: [9, 4] }),
+      testCase({ shape: [3, 1, 7], transposed: true }),
     ],
-    bench: [inputs({ shape: [1 << 20] })],
+    bench: [testCase({ shape: [1 << 20] })],
     half: true,
+    tolerance,
     cost: ([shape]) => ({ flops: sizeOf(shape!), bytes: 8 * sizeOf(shape!) }),
   });
-  return (x, given = NO_SCALARS) => apply([x], given);
+  return (x, alpha = 0, beta = 0) => apply([x], { alpha, beta });
 }
 
 function launchUnary(name: keyof typeof UNARY_CODES, x: Tensor, alpha: number, beta: number): Tensor {

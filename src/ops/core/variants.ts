@@ -10,7 +10,7 @@ export interface Operand {
   readonly dtype: FloatDType;
 }
 
-/** What a family of kernels computes: `output` from `inputs`. A family adds what else its kernels need to know. */
+/** What a family of kernels computes: `output` from `inputs`. A family adds what else its kernels need. */
 export interface Problem {
   readonly inputs: readonly (Operand | undefined)[];
   readonly output: Operand;
@@ -30,14 +30,38 @@ export interface Variant<P extends Problem> {
   readonly launch: (problem: P) => void;
 }
 
-/** Kernels that compute the same. */
+/** How a kernel cuts C: rows and columns per workgroup, and the constants that set its tile. */
+export interface Tile {
+  readonly file: string;
+  readonly rows: number;
+  readonly columns: number;
+  readonly consts?: Readonly<Record<string, number>>;
+  readonly overrides?: Readonly<Record<string, number>>;
+}
+
+/**
+ * Makes variants of one dispatch each. `tileOf` returns how the kernel cuts a problem, given the lanes of a subgroup where
+ * their number is fixed, or undefined where the kernel cannot compute it; `run` dispatches.
+ */
+export function variantsOf<P extends Problem, T extends Tile>(run: (problem: P, tile: T) => void) {
+  return (name: string, tileOf: (problem: P, lanes: number | undefined) => T | undefined): Variant<P> => {
+    const tile = (problem: P) => tileOf(problem, problem.output.storage.engine.subgroupLanes);
+    return {
+      name,
+      supports: (problem) => tile(problem) !== undefined,
+      launch: (problem) => run(problem, tile(problem)!),
+    };
+  };
+}
+
+/** Kernels that compute the same function. */
 export interface Family<P extends Problem> {
   readonly name: string;
-  /** The first is the plainest one: what the others are checked against. */
+  /** The first is the plainest: the others are checked against it. */
   readonly variants: readonly Variant<P>[];
-  /** The variant to use where nothing was measured; it supports the problem. */
+  /** The variant to use without measurements; it supports the problem. */
   readonly rule: (problem: P) => Variant<P>;
-  /** Problems of one class are best served by the same variant. */
+  /** Problems of one class are expected to have the same fastest variant. */
   readonly classOf: (problem: P) => string;
   /** Floating-point operations of a problem. */
   readonly flops: (problem: P) => number;
@@ -46,13 +70,10 @@ export interface Family<P extends Problem> {
 /** Names of the measured best variants by `family: class`, for each engine. */
 const chosen = new WeakMap<Engine, Map<string, string>>();
 
-/** The variants chosen for an engine by class of problem; what is set here is used from then on. */
+/** The variants chosen for an engine by class of problem. Entries set here apply to later launches. */
 export function choices(engine: Engine): Map<string, string> {
-  let map = chosen.get(engine);
-  if (map === undefined) {
-    map = new Map();
-    chosen.set(engine, map);
-  }
+  const map = chosen.get(engine) ?? new Map<string, string>();
+  chosen.set(engine, map);
   return map;
 }
 
@@ -65,29 +86,19 @@ type Observer = (family: Family<any>, problem: any, variant: Variant<any>) => vo
 
 let observer: Observer | undefined;
 
-/** Calls `fn` with each problem of a family that is launched from now on; `undefined` ends that. */
+/** Calls `fn` with each problem that is launched from now on; `undefined` stops it. */
 export function observeLaunches(fn: Observer | undefined): void {
   observer = fn;
 }
 
-/**
- * Launches the variant that was chosen for the problem's class, else the one of the family's rule.
- * A chosen variant that does not support this very problem is passed over.
- */
+/** Launches the variant chosen for the problem's class if it supports this problem, else that of the family's rule. */
 export function launchBest<P extends Problem>(family: Family<P>, problem: P): void {
-  const variant = bestVariant(family, problem);
+  const map = choices(problem.output.storage.engine);
+  const name = map.size > 0 ? map.get(classKey(family, problem)) : undefined;
+  const choice = family.variants.find((v) => v.name === name);
+  const variant = choice?.supports(problem) === true ? choice : family.rule(problem);
   observer?.(family, problem, variant);
   variant.launch(problem);
-}
-
-function bestVariant<P extends Problem>(family: Family<P>, problem: P): Variant<P> {
-  const map = chosen.get(problem.output.storage.engine);
-  if (map !== undefined && map.size > 0) {
-    const name = map.get(classKey(family, problem));
-    const variant = family.variants.find((v) => v.name === name);
-    if (variant?.supports(problem) === true) return variant;
-  }
-  return family.rule(problem);
 }
 
 /** `n` rounded up to a power of two: sizes of one class are at most a factor of two apart. */

@@ -1,42 +1,53 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PolicyCurve, PolicyQuantiles, PolicyResults, PolicyRow } from '../eli/policies/evaluate.ts';
-import type { PolicyScores } from '../eli/policies/scores.ts';
-import { stableJson, writeJson } from '../report/json.ts';
-import { type PictureSpec, savePicture } from '../report/picture.ts';
-import { formatMeanStd, meanStd } from '../report/stats.ts';
-import { renderTable, type TableFormat } from '../report/table.ts';
-import { type TradeoffPanel, tradeoffSpec } from '../report/tradeoff.ts';
+import type { PolicyCurve, PolicyQuantiles, PolicyResults, PolicyRow } from '../../eli/policies/evaluate.ts';
+import type { PolicyScores } from '../../eli/policies/scores.ts';
+import { stableJson, writeJson } from '../../report/json.ts';
+import { type PictureSpec, savePicture } from '../../report/picture.ts';
+import { formatMeanStd, mean, meanStd } from '../../report/stats.ts';
+import { renderTable, type TableFormat } from '../../report/table.ts';
+import { type TradeoffPanel, tradeoffSpec } from '../../report/tradeoff.ts';
 
 const REPORT_FILE = 'report.json';
 
-/** Which policies are measured: those of the short table, or all. */
+/** Which policies are measured: those of the short table, or all of them. */
 export type ReportKind = 'short' | 'full';
 
-/** What a report depends on beside the models. */
+/** What a report depends on besides the models. */
 export interface PolicySettings extends PolicyQuantiles {
   readonly kind: ReportKind;
 }
 
-/** How the policies do on the models of one seed, with latents of size `latent`. */
+/** How the policies perform with the models of one seed, whose latents have size `latent`. */
 export interface PolicyReport extends PolicyResults {
   readonly seed: number;
   readonly latent: number;
 }
 
-/** A policy's figures over all seeds in %; `values` in the order of the seeds. */
+/** A policy over all seeds; `values` gives a figure of each seed in %. */
 interface Summary extends Pick<PolicyRow, 'map' | 'policy' | 'saved' | 'chosen'> {
   values(key: keyof PolicyScores | 'auroc'): number[];
 }
 
-const KEYS = ['task1', 'task2', 'mixed', 'noLabel', 'gate', 'auroc'] as const;
+/** Figures of the report, and their heads in the table. */
+const FIGURES = {
+  task1: 'task 1',
+  task2: 'task 2',
+  mixed: 'both',
+  noLabel: '10-way',
+  gate: 'gate',
+  auroc: 'AUROC',
+} as const;
+const KEYS = Object.keys(FIGURES) as (keyof typeof FIGURES)[];
 
-/** What an experiment calls the figures. */
-export type FigureNames = Readonly<Record<(typeof KEYS)[number], string>>;
+export const POLICY_NOTES = [
+  'task 1, task 2, both: the right head is given, the policy decides on alignment; 10-way: no label is given',
+  'the old head is the one saved after task 1 (the table above shows it as it drifted in task 2)',
+  'gate: samples whose task it identifies correctly; never, always: the task is not predicted, the more confident head answers',
+  '*: gates chosen in advance, without and with statistics of task 1 that were saved when it was learnt',
+].join('\n');
 
-const mean = (values: readonly number[]): number => meanStd(values).mean;
-
-/** The same policy of all seeds in one. Seeds of one run measure the same policies in the same order. */
+/** Combines the seeds of a run, which measure the same policies in the same order. */
 function summarize(reports: readonly PolicyReport[]): Summary[] {
   return reports[0]!.rows.map((first, i) => ({
     ...first,
@@ -48,7 +59,7 @@ function summarize(reports: readonly PolicyReport[]): Summary[] {
   }));
 }
 
-/** The rows of the short table: what must not be missing, and of the controls the best. */
+/** The rows of the short table: the essential ones and the best controls. */
 function shortRows(all: readonly Summary[]): Summary[] {
   const eli = all.filter(
     ({ map, policy, chosen }) =>
@@ -64,11 +75,10 @@ function shortRows(all: readonly Summary[]): Summary[] {
   return [...eli, ...best];
 }
 
-/** The report as a table, test accuracy in %: all rows, or those that a plain run shows. */
+/** The report as a table, test accuracy in %: all rows, or only the short table. */
 export function policyTable(
   reports: readonly PolicyReport[],
   kind: ReportKind,
-  names: FigureNames,
   format: TableFormat = 'terminal',
 ): Promise<string> {
   const all = summarize(reports);
@@ -78,7 +88,7 @@ export function policyTable(
       { head: 'aligned by', align: 'left', cell: ({ map }) => (map === 'none' ? undefined : map) },
       { head: 'when', align: 'left', cell: (row) => row.policy + (row.chosen ? ' *' : '') },
       ...KEYS.map((key) => ({
-        head: names[key],
+        head: FIGURES[key],
         cell: (row: Summary): string | undefined => {
           const values = row.values(key);
           return values.length === 0 ? undefined : formatMeanStd(meanStd(values), digits);
@@ -90,33 +100,25 @@ export function policyTable(
   );
 }
 
-/**
- * Writes report.json, and tradeoff.svg and .png if pictures are wanted. `settings` are what the reports depend on
- * beside the models; `data` is the name of the data set in the picture.
- */
+/** Writes report.json, and tradeoff.svg and .png if pictures are wanted. */
 export async function savePolicies(
   folder: string,
   reports: readonly PolicyReport[],
   settings: PolicySettings,
-  pictures: { readonly data: string } | undefined,
+  pictures: boolean,
 ): Promise<void> {
   const summary = summarize(reports).map(({ map, policy, saved, chosen, values }) => {
-    const figures = KEYS.map((key) => [key, values(key)] as const).filter(([, list]) => list.length > 0);
-    return {
-      map,
-      policy,
-      saved,
-      chosen,
-      ...Object.fromEntries(figures.map(([key, list]) => [key, meanStd(list)])),
-    };
+    const measured = KEYS.filter((key) => values(key).length > 0);
+    const figures = Object.fromEntries(measured.map((key) => [key, meanStd(values(key))]));
+    return { map, policy, saved, chosen, ...figures };
   });
   await writeJson(join(folder, REPORT_FILE), { settings, summary, seeds: reports });
-  if (pictures) await savePicture(join(folder, 'tradeoff'), policyPicture(reports, pictures.data));
+  if (pictures) await savePicture(join(folder, 'tradeoff'), policyPicture(reports));
 }
 
 /**
- * The report of one seed that an earlier run wrote, so that a resumed run need not measure it again. Undefined where
- * there is none, it was made with other settings, or it cannot be read: then it is measured.
+ * The report of one seed from an earlier run, so that a resumed run need not measure it again; undefined if there is none
+ * with these settings, or it cannot be read.
  */
 export async function loadPolicies(
   folder: string,
@@ -140,21 +142,24 @@ const MARKS: Readonly<Record<string, string>> = {
   oracle: 'oracle',
 };
 
-/** The trade-off of ELI and of the ridge map, means over the seeds. */
-function policyPicture(reports: readonly PolicyReport[], data: string): PictureSpec {
+/** The trade-offs of ELI and of the ridge map, means over the seeds. */
+function policyPicture(reports: readonly PolicyReport[]): PictureSpec {
   const { latent, seed } = reports[0]!;
   const all = summarize(reports);
+  const curves = averageCurves(reports);
   const point = ({ values }: Summary) => ({
     old: mean(values('noLabelOld')),
     new: mean(values('noLabelNew')),
   });
   const panel = (map: string, title: string): TradeoffPanel => ({
     title,
-    curves: averageCurves(reports, map).map(({ policy, saved, points }) => ({
-      name: saved ? policy : policy.replace('heads (ridge)', 'heads'),
-      points,
-      chosen: point(all.find((row) => row.map === map && row.policy === policy)!),
-    })),
+    curves: curves
+      .filter((curve) => curve.map === map)
+      .map(({ policy, saved, points }) => ({
+        name: saved ? policy : policy.replace('heads (ridge)', 'heads'),
+        points,
+        chosen: point(all.find((row) => row.map === map && row.policy === policy)!),
+      })),
     marks: all
       .filter((row) => (row.map === 'none' || row.map === map) && row.policy in MARKS)
       .map((row) => ({ name: MARKS[row.policy]!, ...point(row) })),
@@ -163,21 +168,19 @@ function policyPicture(reports: readonly PolicyReport[], data: string): PictureS
   return tradeoffSpec(
     [panel('ELI', 'aligned by ELI'), panel('ridge', 'aligned by a ridge map (control)')],
     [
-      `${data}, latents of ${latent}, ${seeds}; lines: the gate’s threshold moves from “all old” to “none”`,
-      'filled circles: thresholds put from current-task training data alone',
+      `MNIST, latents of ${latent}, ${seeds}; lines: the gate’s threshold moves from “all old” to “none”`,
+      'filled circles: thresholds set from current-task training data alone',
     ],
   );
 }
 
-/** The curves of one map, each point a mean over the seeds. */
-function averageCurves(reports: readonly PolicyReport[], map: string): PolicyCurve[] {
-  return reports[0]!.curves
-    .map((curve, i) => ({
-      ...curve,
-      points: curve.points.map((_, p) => ({
-        old: mean(reports.map(({ curves }) => curves[i]!.points[p]!.old)),
-        new: mean(reports.map(({ curves }) => curves[i]!.points[p]!.new)),
-      })),
-    }))
-    .filter((curve) => curve.map === map);
+/** The curves, each point a mean over the seeds. */
+function averageCurves(reports: readonly PolicyReport[]): PolicyCurve[] {
+  return reports[0]!.curves.map((curve, i) => ({
+    ...curve,
+    points: curve.points.map((_, p) => ({
+      old: mean(reports.map(({ curves }) => curves[i]!.points[p]!.old)),
+      new: mean(reports.map(({ curves }) => curves[i]!.points[p]!.new)),
+    })),
+  }));
 }

@@ -3,19 +3,39 @@ import type { Engine } from '../gpu/engine.ts';
 import { gather } from '../ops/gather.ts';
 import { tensor } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { LabelledSamples } from './labelled-samples.ts';
 
-/** Labels of the rows, where they differ from those of the samples. */
+/** Samples on the device that a training step takes by index. */
+export interface TrainingSamples {
+  readonly count: number;
+  /**
+   * Network inputs of some samples: index [n] (u32) → [n, …]. With `step` (u32, one element, read on the device) they
+   * are augmented with that step's random numbers.
+   */
+  inputs(index: Tensor, step?: Tensor): Tensor;
+  /** Their labels: index [n] → [n] (u32). */
+  labels(index: Tensor): Tensor;
+}
+
+/** Samples with labels below a number of classes. */
+export interface LabelledSamples extends TrainingSamples {
+  readonly classes: number;
+  /** Labels of all samples on the CPU, [count]. */
+  readonly hostLabels: Uint32Array;
+  /** Where images are mixed: the shares of the classes [n, classes] in the `inputs` for the same index and step. */
+  softLabels?(index: Tensor, step?: Tensor): Tensor;
+}
+
+/** Labels of rows that differ from those of the samples. */
 export interface RowOptions {
-  /** Labels of the rows, [rows], each below `classes`; default: those that the samples have. */
+  /** Labels of the rows, [rows], each below `classes`. Default: the labels of the samples. */
   readonly labels?: ArrayLike<number>;
-  /** Default: the classes of the samples. */
+  /** Default: the number of classes of the samples. */
   readonly classes?: number;
 }
 
 /**
- * Some of other samples, as a list of rows: sample i is row `rows[i]` of `all`. A task, a split or an exemplar memory is
- * such a list; nothing is copied but the rows' numbers and labels. A row may occur more than once.
+ * A selection of other samples: sample i is row `rows[i]` of `all`, such as a task, a split or an exemplar memory. Only
+ * the row numbers and labels are copied. A row may occur more than once.
  */
 export class RowSamples implements LabelledSamples {
   readonly count: number;
@@ -32,14 +52,10 @@ export class RowSamples implements LabelledSamples {
   constructor(engine: Engine, all: LabelledSamples, rows: ArrayLike<number>, options: RowOptions = {}) {
     const list = Uint32Array.from(rows);
     const { classes = all.classes, labels = list.map((row) => all.hostLabels[row]!) } = options;
+    if (list.length === 0) throw new EliError('ARGUMENT', 'a list of rows is empty');
     const foreign = list.find((row, i) => row !== rows[i] || row >= all.count);
-    if (list.length === 0 || foreign !== undefined) {
-      throw new EliError(
-        'ARGUMENT',
-        foreign === undefined
-          ? 'a list of rows is empty'
-          : `row ${foreign} is not among ${all.count} samples`,
-      );
+    if (foreign !== undefined) {
+      throw new EliError('ARGUMENT', `row ${foreign} is not among ${all.count} samples`);
     }
     if (labels.length !== list.length) {
       throw new EliError('SHAPE', `${labels.length} labels do not fit ${list.length} rows`);
@@ -54,7 +70,7 @@ export class RowSamples implements LabelledSamples {
     this.#labels = engine.keep(tensor(engine, this.hostLabels));
   }
 
-  /** See `LabelledSamples`; what is drawn for a sample depends on its place in the minibatch and on the step. */
+  /** See `LabelledSamples`; the augmentation of a sample depends on its place in the minibatch and on the step. */
   inputs(index: Tensor, step?: Tensor): Tensor {
     return this.#all.inputs(gather(this.#rows, index), step);
   }
@@ -63,7 +79,7 @@ export class RowSamples implements LabelledSamples {
     return gather(this.#labels, index);
   }
 
-  /** The samples themselves stay. */
+  /** Frees the rows; the samples themselves stay. */
   dispose(): void {
     this.#rows.dispose();
     this.#labels.dispose();
