@@ -15,7 +15,7 @@ import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
 import { type Dispatch, encode, type Groups, Recorder } from './recorder.ts';
-import { forEachItem, type ScopeItem, Scopes } from './scopes.ts';
+import { forEachItem, Scopes } from './scopes.ts';
 import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
 
@@ -57,13 +57,12 @@ export interface EngineOptions extends AdapterChoice {
  * While `sync` or a read waits for longer than 2 ms, idle turns of the event loop sleep, for 1 ms at most: Node's binding
  * of Dawn would keep a core busy.
  */
-export class Engine {
+export class Engine extends Scopes {
   readonly device: GPUDevice;
   readonly adapter: AdapterReport;
   readonly #pool: BufferPool;
   readonly #pipelines: PipelineCache;
   readonly #recorder: Recorder;
-  readonly #scopes = new Scopes();
   readonly #failures = new Failures();
   #pending: Dispatch[] = [];
   #trace: Trace | undefined;
@@ -71,6 +70,7 @@ export class Engine {
   #profiling = false;
 
   private constructor(device: GPUDevice, adapter: AdapterReport, memoryLimit: number) {
+    super();
     this.device = device;
     this.adapter = adapter;
     this.#pool = new BufferPool(device, {
@@ -143,30 +143,6 @@ export class Engine {
   allocate(bytes: number): Storage<Engine> {
     this.#failures.check();
     return new Storage(this, this.#trace ?? this.#pool, bytes);
-  }
-
-  /** Adds `item` to the innermost `tidy` scope, if there is one. */
-  track(item: ScopeItem): void {
-    this.#scopes.track(item);
-  }
-
-  /** Removes a tensor or program from all scopes; see `keep`. */
-  untrack(item: ScopeItem): void {
-    this.#scopes.untrack(item);
-  }
-
-  /** Removes `item` from all scopes: it lives until it is disposed. */
-  keep<T extends ScopeItem>(item: T): T {
-    this.untrack(item);
-    return item;
-  }
-
-  /**
-   * Runs `fn` and disposes every tensor made inside, except those it returns (alone, or in arrays and plain objects).
-   * `fn` must be synchronous.
-   */
-  tidy<T>(fn: () => T): T {
-    return this.#scopes.tidy(fn);
   }
 
   // --- dispatch ----------------------------------------------------------------------------------------------
