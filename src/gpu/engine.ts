@@ -129,6 +129,12 @@ export class Engine extends Scopes {
     return this.#pool.stats;
   }
 
+  /** A buffer with undefined contents. @throws EliError `OUT_OF_MEMORY` over the limits of adapter or engine. */
+  allocate(bytes: number): Storage<Engine> {
+    this.#failures.check();
+    return new Storage(this, this.#trace ?? this.#pool, bytes);
+  }
+
   readonly #onUncaptured = (event: Event): void => {
     event.preventDefault();
     const { error } = event as GPUUncapturedErrorEvent;
@@ -137,14 +143,6 @@ export class Engine extends Scopes {
     this.#failures.report(new EliError(code, `the GPU device reported: ${error.message}`));
   };
 
-  // --- memory ------------------------------------------------------------------------------------------------
-
-  /** A buffer with undefined contents. @throws EliError `OUT_OF_MEMORY` over the limits of adapter or engine. */
-  allocate(bytes: number): Storage<Engine> {
-    this.#failures.check();
-    return new Storage(this, this.#trace ?? this.#pool, bytes);
-  }
-
   // --- dispatch ----------------------------------------------------------------------------------------------
 
   /** Records one launch of the kernel in `shaders/<file>`. */
@@ -152,10 +150,12 @@ export class Engine extends Scopes {
     this.#failures.check();
     const kernel = this.#pipelines.get(file, launch.overrides, launch.consts);
     const { storages, params = {}, groups } = launch;
-    if (storages.length !== kernel.layout.storage.length) {
+    const bound = kernel.layout.storage;
+    if (storages.length !== bound.length) {
+      const names = bound.map(({ name }) => name).join(', ');
       throw new EliError(
         'ARGUMENT',
-        `${file} binds ${kernel.layout.storage.length} storage buffers (${kernel.layout.storage.map((s) => s.name).join(', ')}), ${storages.length} were given`,
+        `${file} binds ${bound.length} storage buffers (${names}), ${storages.length} were given`,
       );
     }
     if (storages.some((storage) => storage.engine !== this)) {
@@ -167,7 +167,7 @@ export class Engine extends Scopes {
     if (groups.some((n = 1) => n > limit)) {
       throw new EliError(
         'ARGUMENT',
-        `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} a dimension`,
+        `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} per dimension`,
       );
     }
     const call = { kernel, buffers: storages.map((s) => s.buffer), params, groups };

@@ -76,7 +76,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   return out;
 }
 
-/** An axis from 0; negative ones count from the end. @throws EliError `SHAPE` when out of range. */
+/** `axis` counted from 0; negative axes count from the end. @throws EliError `SHAPE` when out of range. */
 export function normalizeAxis(op: string, axis: number, shape: Shape): number {
   const at = axis < 0 ? axis + shape.length : axis;
   if (!Number.isInteger(axis) || at < 0 || at >= shape.length) {
@@ -97,7 +97,7 @@ export function normalizeAxes(
 }
 
 /**
- * Merges neighbouring dimensions that every operand walks with one stride, and drops dimensions of 1, so that kernels
+ * Merges neighbouring dimensions that have a common stride in every operand, and drops dimensions of 1, so that kernels
  * loop over as few dimensions as possible. `strides` has one list per operand.
  */
 export function collapse(

@@ -227,7 +227,7 @@ export function checkDType(op: string, tensor: Tensor, dtype: DType): void {
     throw new EliError(
       'DTYPE',
       `${op} needs ${dtype}, got ${tensor.dtype} of shape ${showShape(tensor.shape)}`,
-      isFloat(dtype) && isFloat(tensor.dtype) ? { hint: `cast(x, '${dtype}') makes it one` } : {},
+      isFloat(dtype) && isFloat(tensor.dtype) ? { hint: `cast(x, '${dtype}') converts it` } : {},
     );
   }
 }
@@ -242,7 +242,7 @@ export function floatDType(op: string, ...tensors: readonly Tensor[]): FloatDTyp
   if (!isFloat(dtype)) throw new EliError('DTYPE', `${op} needs f32 or f16, got ${tensors[0]!.toString()}`);
   if (tensors.some((t) => t.dtype !== dtype)) {
     const got = tensors.map((t) => `${t.dtype} ${showShape(t.shape)}`).join(', ');
-    throw new EliError('DTYPE', `${op}: operands of one dtype are needed, got ${got}`, {
+    throw new EliError('DTYPE', `${op} needs operands of one dtype, got ${got}`, {
       hint: 'cast(x, dtype) converts between f32 and f16',
     });
   }
