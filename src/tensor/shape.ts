@@ -61,8 +61,7 @@ export function expectShape(
 /** The shape two operands broadcast to by NumPy's rules. @throws EliError `SHAPE` naming the op and both shapes. */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
-  const out = new Array<number>(rank);
-  for (let i = 0; i < rank; i++) {
+  return Array.from({ length: rank }, (_, i) => {
     const m = a[i - rank + a.length] ?? 1;
     const n = b[i - rank + b.length] ?? 1;
     if (m !== n && m !== 1 && n !== 1) {
@@ -71,9 +70,8 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
         `${op}: shapes ${showShape(a)} and ${showShape(b)} do not broadcast (${m} against ${n})`,
       );
     }
-    out[i] = Math.max(m, n);
-  }
-  return out;
+    return Math.max(m, n);
+  });
 }
 
 /** `axis` counted from 0; negative axes count from the end. @throws EliError `SHAPE` when out of range. */

@@ -171,8 +171,7 @@ export class Tensor {
 
   /** The elements of an f32 or f16 tensor. @throws EliError `DTYPE` for another dtype. */
   async readFloats(): Promise<Float32Array<ArrayBuffer>> {
-    if (!isFloat(this.dtype))
-      throw new EliError('DTYPE', `readFloats: this tensor is ${this.dtype}, not f32 or f16`);
+    floatDType('readFloats', this);
     return (await this.read()) as Float32Array<ArrayBuffer>;
   }
 
