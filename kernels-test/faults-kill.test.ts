@@ -8,7 +8,6 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readCheckpoint } from '../src/experiments/mnist/checkpoint.ts';
 import { readTrainCheckpoint } from '../src/experiments/train/checkpoint.ts';
-import { readRunLog } from '../src/report/run-log.ts';
 import { randomInts, temporaryFolder } from './support/data.ts';
 import { smallMnist, writeMnist } from './support/mnist.ts';
 
@@ -141,7 +140,6 @@ async function killAndResume(command: Command, name: string, kills: number): Pro
       counts[way] = (counts[way] ?? 0) + 1;
       if (readdirSync(folder).some((file) => file.startsWith('.tmp-'))) counts['left a part of a file']!++;
       if ((await command.checkpoint(folder)) === undefined) counts['left no checkpoint']!++;
-      if (existsSync(join(folder, 'log.jsonl'))) readRunLog(join(folder, 'log.jsonl'));
     }
     const ended = await run(command, folder);
     assert.is(ended.code, 0, ended.stderr);

@@ -35,7 +35,7 @@ import { trainConfig } from '../src/experiments/train/config.ts';
 import { readConfig } from '../src/files/config-file.ts';
 import { npyHeader } from '../src/files/npy.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/files/safetensors.ts';
-import { readRunLog } from '../src/report/run-log.ts';
+import { RunLog } from '../src/report/run-log.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import { bars } from './support/bars.ts';
 import { idxBytes, temporaryFolder } from './support/data.ts';
@@ -339,7 +339,7 @@ const READERS: readonly Reader[] = [
     name: 'a log',
     share: 3,
     damaged: damagedFiles(Buffer.from(log)),
-    read: onDisk('.jsonl', readRunLog),
+    read: onDisk('.jsonl', (path) => new RunLog(path, { resume: true }).close()),
   },
   {
     name: 'a config of eli run',

@@ -38,7 +38,7 @@ for (const [name, path, text] of [
   ['nn of optim', 'nn/a.ts', "import { Sgd } from '../optim/sgd.ts';"],
   ['data of report', 'data/a.ts', "import { table } from '../report/table.ts';"],
   ['report of data', 'report/a.ts', "import { mnist } from '../data/mnist.ts';"],
-  ['errors of anything', 'errors.ts', "import { dawn } from './gpu/instance.ts';"],
+  ['errors of anything', 'errors.ts', "import { dawn } from './gpu/adapter.ts';"],
   ['index of report', 'index.ts', "export { table } from './report/table.ts';"],
   ['index of experiments', 'index.ts', "export { run } from './experiments/mnist.ts';"],
 ] as const) {

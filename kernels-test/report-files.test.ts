@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { stableJson, writeJson } from '../src/report/json.ts';
 import { createProgress } from '../src/report/progress.ts';
 import { defaultRunFolder, lockRunFolder } from '../src/report/run-folder.ts';
-import { RunLog, readRunLog } from '../src/report/run-log.ts';
+import { RunLog } from '../src/report/run-log.ts';
 import { formatMeanStd, meanStd } from '../src/report/stats.ts';
 import { renderTable, resultColumns } from '../src/report/table.ts';
 import { hasCode } from './support/report.ts';
@@ -76,7 +76,6 @@ test('a log keeps its events, and a torn line is cut off on resuming', () => {
 
   for (const torn of ['{"step":2000,"lo', '{"step":2000}', '\0\0\0\0\n']) {
     appendFileSync(path, torn);
-    assert.is(readRunLog(path).length, 2);
     const resumed = new RunLog(path, { resume: true });
     assert.is(resumed.length, 2);
     resumed.close();
@@ -94,9 +93,12 @@ test('a resumed log has no event twice', () => {
   assert.is(second.length, 3);
   second.write({ step: 3, again: true });
   second.close();
-  assert.equal(readRunLog(path), [{ event: 'start' }, { step: 1 }, { step: 2 }, { step: 3, again: true }]);
+  assert.is(
+    readFileSync(path, 'utf8'),
+    '{"event":"start"}\n{"step":1}\n{"step":2}\n{"step":3,"again":true}\n',
+  );
   new RunLog(path, { resume: true, length: 1 }).close();
-  assert.equal(readRunLog(path), [{ event: 'start' }]);
+  assert.is(readFileSync(path, 'utf8'), '{"event":"start"}\n');
 });
 
 test('a log broken in the middle is refused and left as it is', () => {
@@ -104,7 +106,7 @@ test('a log broken in the middle is refused and left as it is', () => {
   writeFileSync(path, '{"step":1}\nnonsense\n{"step":2}\n');
   assert.throws(() => new RunLog(path, { resume: true }), /Line 2 of the log .* is not a JSON object/);
   assert.is(readFileSync(path, 'utf8'), '{"step":1}\nnonsense\n{"step":2}\n');
-  assert.throws(() => readRunLog(join(folder, 'none')), hasCode('FILE'));
+  assert.throws(() => new RunLog(join(folder, 'none', 'log.jsonl')), hasCode('FILE'));
 });
 
 test('JSON has the same bytes whatever the order of its keys', async () => {

@@ -20,7 +20,6 @@ import * as assert from 'uvu/assert';
 import { checkpointPath } from '../src/experiments/checkpoint.ts';
 import { readTrainCheckpoint } from '../src/experiments/train/checkpoint.ts';
 import { decodeSafetensors } from '../src/files/safetensors.ts';
-import { readRunLog } from '../src/report/run-log.ts';
 import { fails, randomInts, temporaryFolder } from './support/data.ts';
 
 const root = temporaryFolder();
@@ -179,7 +178,7 @@ test('two processes that resume one folder: one is refused, and the log has each
   const all = await Promise.all([0, 1].map(() => eli('train', '--resume', '--out', folder)));
   assert.equal(all.map(({ code }) => code).sort(), [0, 1], all.map(({ stderr }) => stderr).join('\n'));
   assert.match(all.find(({ code }) => code === 1)!.stderr, /in use by process \d+ on .*, since/);
-  assert.is(readRunLog(join(folder, 'log.jsonl')).length, 2);
+  assert.is(readFileSync(join(folder, 'log.jsonl'), 'utf8').match(/\n/g)?.length, 2);
   sameAsWhole(folder);
 });
 

@@ -130,11 +130,6 @@ export {
   softClassification,
 } from './train/objective.ts';
 export { BatchOrder } from './train/order.ts';
-export {
-  type LabelledSamples,
-  type RowOptions,
-  RowSamples,
-  type TrainingSamples,
-} from './train/samples.ts';
+export { type LabelledSamples, type RowOptions, RowSamples, type TrainingSamples } from './train/samples.ts';
 export { logStep, takeBatch } from './train/step.ts';
 export * from './train/trainer.ts';

@@ -15,7 +15,7 @@ import { type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
 import { type Dispatch, encode, type Groups, Recorder } from './recorder.ts';
-import { forEachItem, type ScopeItem, Scopes } from './scopes.ts';
+import { forEachItem, Scopes } from './scopes.ts';
 import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
 
@@ -57,13 +57,12 @@ export interface EngineOptions extends AdapterChoice {
  * While `sync` or a read waits for longer than 2 ms, idle turns of the event loop sleep, for 1 ms at most: Node's binding
  * of Dawn would keep a core busy.
  */
-export class Engine {
+export class Engine extends Scopes {
   readonly device: GPUDevice;
   readonly adapter: AdapterReport;
   readonly #pool: BufferPool;
   readonly #pipelines: PipelineCache;
   readonly #recorder: Recorder;
-  readonly #scopes = new Scopes();
   readonly #failures = new Failures();
   #pending: Dispatch[] = [];
   #trace: Trace | undefined;
@@ -71,6 +70,7 @@ export class Engine {
   #profiling = false;
 
   private constructor(device: GPUDevice, adapter: AdapterReport, memoryLimit: number) {
+    super();
     this.device = device;
     this.adapter = adapter;
     this.#pool = new BufferPool(device, {
@@ -129,6 +129,12 @@ export class Engine {
     return this.#pool.stats;
   }
 
+  /** A buffer with undefined contents. @throws EliError `OUT_OF_MEMORY` over the limits of adapter or engine. */
+  allocate(bytes: number): Storage<Engine> {
+    this.#failures.check();
+    return new Storage(this, this.#trace ?? this.#pool, bytes);
+  }
+
   readonly #onUncaptured = (event: Event): void => {
     event.preventDefault();
     const { error } = event as GPUUncapturedErrorEvent;
@@ -137,38 +143,6 @@ export class Engine {
     this.#failures.report(new EliError(code, `the GPU device reported: ${error.message}`));
   };
 
-  // --- memory ------------------------------------------------------------------------------------------------
-
-  /** A buffer with undefined contents. @throws EliError `OUT_OF_MEMORY` over the limits of adapter or engine. */
-  allocate(bytes: number): Storage<Engine> {
-    this.#failures.check();
-    return new Storage(this, this.#trace ?? this.#pool, bytes);
-  }
-
-  /** Adds `item` to the innermost `tidy` scope, if there is one. */
-  track(item: ScopeItem): void {
-    this.#scopes.track(item);
-  }
-
-  /** Removes a tensor or program from all scopes; see `keep`. */
-  untrack(item: ScopeItem): void {
-    this.#scopes.untrack(item);
-  }
-
-  /** Removes `item` from all scopes: it lives until it is disposed. */
-  keep<T extends ScopeItem>(item: T): T {
-    this.untrack(item);
-    return item;
-  }
-
-  /**
-   * Runs `fn` and disposes every tensor made inside, except those it returns (alone, or in arrays and plain objects).
-   * `fn` must be synchronous.
-   */
-  tidy<T>(fn: () => T): T {
-    return this.#scopes.tidy(fn);
-  }
-
   // --- dispatch ----------------------------------------------------------------------------------------------
 
   /** Records one launch of the kernel in `shaders/<file>`. */
@@ -176,10 +150,12 @@ export class Engine {
     this.#failures.check();
     const kernel = this.#pipelines.get(file, launch.overrides, launch.consts);
     const { storages, params = {}, groups } = launch;
-    if (storages.length !== kernel.layout.storage.length) {
+    const bound = kernel.layout.storage;
+    if (storages.length !== bound.length) {
+      const names = bound.map(({ name }) => name).join(', ');
       throw new EliError(
         'ARGUMENT',
-        `${file} binds ${kernel.layout.storage.length} storage buffers (${kernel.layout.storage.map((s) => s.name).join(', ')}), ${storages.length} were given`,
+        `${file} binds ${bound.length} storage buffers (${names}), ${storages.length} were given`,
       );
     }
     if (storages.some((storage) => storage.engine !== this)) {
@@ -191,7 +167,7 @@ export class Engine {
     if (groups.some((n = 1) => n > limit)) {
       throw new EliError(
         'ARGUMENT',
-        `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} a dimension`,
+        `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} per dimension`,
       );
     }
     const call = { kernel, buffers: storages.map((s) => s.buffer), params, groups };

@@ -6,7 +6,6 @@ import { type Consts, loadShader, originOf, type ShaderSource } from '../wgsl/so
 
 /** A compiled variant of a kernel: a shader file with its consts and overrides fixed. */
 export interface Kernel {
-  readonly file: string;
   readonly label: string;
   readonly layout: KernelLayout;
   /** Bytes that its params take in a uniform buffer: a multiple of the alignment of offsets. */
@@ -65,7 +64,7 @@ export class PipelineCache {
     );
     const align = device.limits.minUniformBufferOffsetAlignment;
     const slotBytes = Math.ceil((uniform?.size ?? 0) / align) * align;
-    return { file: source.file, layout, slotBytes, ...built };
+    return { layout, slotBytes, ...built };
   }
 }
 

@@ -54,12 +54,9 @@ export class BufferPool implements Memory {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
     const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize);
     if (bytes > limit) {
-      throw new EliError(
-        'OUT_OF_MEMORY',
+      throw outOfMemory(
         `a tensor of ${bytes} bytes is over this adapter's limit of ${limit} bytes`,
-        {
-          hint: 'process the data in smaller pieces (a smaller batch), or use an adapter with larger limits',
-        },
+        'process the data in smaller pieces (a smaller batch), or use an adapter with larger limits',
       );
     }
     const buffer = this.#free.get(size)?.pop() ?? this.#create(Math.min(size, Math.floor(limit / 4) * 4));
@@ -75,10 +72,8 @@ export class BufferPool implements Memory {
     const counts = this.#counts;
     if (counts.bytes + size > limit) this.#trim();
     if (counts.bytes + size > limit) {
-      throw new EliError(
-        'OUT_OF_MEMORY',
+      throw outOfMemory(
         `a buffer of ${size} bytes does not fit: ${counts.bytesInUse} of the ${limit} bytes this engine may take are in use`,
-        { hint: HINT },
       );
     }
     this.#device.pushErrorScope('out-of-memory');
@@ -101,16 +96,12 @@ export class BufferPool implements Memory {
   /** The device reported that it had no memory for a buffer: it must not be handed out again. */
   #refused(buffer: GPUBuffer, error: GPUError): void {
     if (!this.#forget(buffer)) return;
-    const free = this.#free.get(sizeClass(buffer.size));
-    const at = free?.indexOf(buffer) ?? -1;
-    if (at !== -1) free!.splice(at, 1);
     this.#hooks.onError(
-      new EliError(
-        'OUT_OF_MEMORY',
+      outOfMemory(
         `the GPU has no memory for a buffer of ${buffer.size} bytes; this engine has ${this.#counts.bytes} bytes in ${this.#all.size} buffers (${error.message})`,
-        { hint: HINT },
       ),
     );
+    // It may be among the free buffers.
     this.#trim();
   }
 
@@ -151,11 +142,16 @@ export class BufferPool implements Memory {
   }
 }
 
-const HINT = 'dispose tensors (engine.tidy), use a smaller batch or an adapter with more memory';
+function outOfMemory(
+  message: string,
+  hint = 'dispose tensors (engine.tidy), use a smaller batch or an adapter with more memory',
+): EliError {
+  return new EliError('OUT_OF_MEMORY', message, { hint });
+}
 
-/** Size classes: 256 bytes at least, then eighths of a power of two, so at most 1/8 of a buffer is unused. */
+/** At least 256 bytes, then eighths of a power of two: at most 1/8 of a buffer is unused. */
 function sizeClass(bytes: number): number {
   if (bytes <= 256) return 256;
-  const step = 2 ** Math.max(8, Math.floor(Math.log2(bytes - 1)) - 3 + 1);
+  const step = 2 ** Math.max(8, Math.floor(Math.log2(bytes - 1)) - 2);
   return Math.ceil(bytes / step) * step;
 }

@@ -72,7 +72,7 @@ export class Recorder {
     const words = (kernel.layout.uniform?.size ?? 0) / 4;
     // Padding between the fields is compared too.
     this.#words.fill(0, at, at + words);
-    packParams(kernel.file, kernel.layout, values, this.#view, offset);
+    packParams(kernel.layout, values, this.#view, offset);
     let hash = words;
     for (let i = at; i < at + words; i++) {
       hash = Math.imul(hash ^ this.#words[i]!, 0x9e3779b1);

@@ -5,20 +5,30 @@ export interface ScopeItem {
   dispose(): void;
 }
 
-/** The nested `tidy` scopes of an engine. */
+/** Nested `tidy` scopes: what an engine keeps track of. */
 export class Scopes {
   readonly #scopes: Set<ScopeItem>[] = [];
 
-  /** Puts `item` under the innermost scope, if there is one. */
+  /** Adds `item` to the innermost `tidy` scope, if there is one. */
   track(item: ScopeItem): void {
     this.#scopes.at(-1)?.add(item);
   }
 
+  /** Removes a tensor or program from all scopes; see `keep`. */
   untrack(item: ScopeItem): void {
     for (const scope of this.#scopes) scope.delete(item);
   }
 
-  /** Runs `fn` in a new scope; afterwards disposes all its items except those in the result. */
+  /** Removes `item` from all scopes: it lives until it is disposed. */
+  keep<T extends ScopeItem>(item: T): T {
+    this.untrack(item);
+    return item;
+  }
+
+  /**
+   * Runs `fn` and disposes every tensor made inside, except those it returns (alone, or in arrays and plain objects).
+   * `fn` must be synchronous.
+   */
   tidy<T>(fn: () => T): T {
     const scope = new Set<ScopeItem>();
     this.#scopes.push(scope);

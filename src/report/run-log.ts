@@ -36,10 +36,10 @@ export class RunLog {
       });
     }
     try {
-      const { bytes, events } = keptPart(path, readFileSync(this.#file), length);
-      if (bytes < fstatSync(this.#file).size) ftruncateSync(this.#file, bytes);
-      this.#bytes = bytes;
-      this.#length = events.length;
+      const kept = keptPart(path, readFileSync(this.#file), length);
+      if (kept.bytes < fstatSync(this.#file).size) ftruncateSync(this.#file, kept.bytes);
+      this.#bytes = kept.bytes;
+      this.#length = kept.length;
     } catch (error) {
       closeSync(this.#file);
       throw error;
@@ -87,32 +87,19 @@ export class RunLog {
   }
 }
 
-/** Reads the events of a log, without a torn last line. @throws EliError FILE, FORMAT */
-export function readRunLog(path: string): RunEvent[] {
-  let data: Buffer;
-  try {
-    data = readFileSync(path);
-  } catch (cause) {
-    throw fileError('read', path, cause);
-  }
-  return keptPart(path, data, Number.POSITIVE_INFINITY).events;
-}
-
-/** The first `most` events of a log and the number of their bytes, without a torn last line. */
-function keptPart(path: string, data: Buffer, most: number): { bytes: number; events: RunEvent[] } {
-  let bytes = 0;
-  const events: RunEvent[] = [];
-  for (let end = data.indexOf(10); end >= 0 && events.length < most; end = data.indexOf(10, bytes)) {
-    const event = jsonRecord(data.toString('utf8', bytes, end));
-    if (event === undefined) {
+/** The number of events of a log, at most `most` and without a torn last line, and of their bytes. */
+function keptPart(path: string, data: Buffer, most: number): { bytes: number; length: number } {
+  let [bytes, length] = [0, 0];
+  for (let end = data.indexOf(10); end >= 0 && length < most; end = data.indexOf(10, bytes)) {
+    if (jsonRecord(data.toString('utf8', bytes, end)) === undefined) {
       // A power failure may leave a last line of zeros that ends in a newline: torn as well.
       if (end === data.length - 1) break;
-      throw new EliError('FORMAT', `Line ${events.length + 1} of the log '${path}' is not a JSON object`, {
+      throw new EliError('FORMAT', `Line ${length + 1} of the log '${path}' is not a JSON object`, {
         hint: 'the file was changed by something else; start a new run with another --out',
       });
     }
     bytes = end + 1;
-    events.push(event);
+    length++;
   }
-  return { bytes, events };
+  return { bytes, length };
 }

@@ -61,8 +61,7 @@ export function expectShape(
 /** The shape two operands broadcast to by NumPy's rules. @throws EliError `SHAPE` naming the op and both shapes. */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
-  const out = new Array<number>(rank);
-  for (let i = 0; i < rank; i++) {
+  return Array.from({ length: rank }, (_, i) => {
     const m = a[i - rank + a.length] ?? 1;
     const n = b[i - rank + b.length] ?? 1;
     if (m !== n && m !== 1 && n !== 1) {
@@ -71,12 +70,11 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
         `${op}: shapes ${showShape(a)} and ${showShape(b)} do not broadcast (${m} against ${n})`,
       );
     }
-    out[i] = Math.max(m, n);
-  }
-  return out;
+    return Math.max(m, n);
+  });
 }
 
-/** An axis from 0; negative ones count from the end. @throws EliError `SHAPE` when out of range. */
+/** `axis` counted from 0; negative axes count from the end. @throws EliError `SHAPE` when out of range. */
 export function normalizeAxis(op: string, axis: number, shape: Shape): number {
   const at = axis < 0 ? axis + shape.length : axis;
   if (!Number.isInteger(axis) || at < 0 || at >= shape.length) {
@@ -97,7 +95,7 @@ export function normalizeAxes(
 }
 
 /**
- * Merges neighbouring dimensions that every operand walks with one stride, and drops dimensions of 1, so that kernels
+ * Merges neighbouring dimensions that have a common stride in every operand, and drops dimensions of 1, so that kernels
  * loop over as few dimensions as possible. `strides` has one list per operand.
  */
 export function collapse(

@@ -171,8 +171,7 @@ export class Tensor {
 
   /** The elements of an f32 or f16 tensor. @throws EliError `DTYPE` for another dtype. */
   async readFloats(): Promise<Float32Array<ArrayBuffer>> {
-    if (!isFloat(this.dtype))
-      throw new EliError('DTYPE', `readFloats: this tensor is ${this.dtype}, not f32 or f16`);
+    floatDType('readFloats', this);
     return (await this.read()) as Float32Array<ArrayBuffer>;
   }
 
@@ -227,7 +226,7 @@ export function checkDType(op: string, tensor: Tensor, dtype: DType): void {
     throw new EliError(
       'DTYPE',
       `${op} needs ${dtype}, got ${tensor.dtype} of shape ${showShape(tensor.shape)}`,
-      isFloat(dtype) && isFloat(tensor.dtype) ? { hint: `cast(x, '${dtype}') makes it one` } : {},
+      isFloat(dtype) && isFloat(tensor.dtype) ? { hint: `cast(x, '${dtype}') converts it` } : {},
     );
   }
 }
@@ -242,7 +241,7 @@ export function floatDType(op: string, ...tensors: readonly Tensor[]): FloatDTyp
   if (!isFloat(dtype)) throw new EliError('DTYPE', `${op} needs f32 or f16, got ${tensors[0]!.toString()}`);
   if (tensors.some((t) => t.dtype !== dtype)) {
     const got = tensors.map((t) => `${t.dtype} ${showShape(t.shape)}`).join(', ');
-    throw new EliError('DTYPE', `${op}: operands of one dtype are needed, got ${got}`, {
+    throw new EliError('DTYPE', `${op} needs operands of one dtype, got ${got}`, {
       hint: 'cast(x, dtype) converts between f32 and f16',
     });
   }

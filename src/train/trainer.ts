@@ -136,7 +136,7 @@ export class Trainer {
   /** Bytes on the device, by use. */
   get memory(): TrainerMemory {
     const flat = this.optimizer.flat.values.size * 4;
-    const copies = 3 + (this.ema === undefined ? 0 : 1);
+    const copies = this.ema === undefined ? 3 : 4;
     return { parameters: flat, optimizer: copies * flat, step: this.#loop.stepBytes };
   }
 

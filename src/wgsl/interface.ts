@@ -138,13 +138,9 @@ function bufferOf(file: string, resource: VariableInfo): BufferBinding {
     .map((member) => ({ name: member.name, leaves: leaves(member.type, member.offset) }));
   return {
     ...bindingOf(file, resource),
-    ...(tail === undefined
-      ? { head: leaves(type, 0), headBytes: type.size, element: undefined }
-      : {
-          head: fields?.flatMap((field) => field.leaves) ?? [],
-          headBytes: members?.at(-1)?.offset ?? 0,
-          element: { leaves: leaves(tail.format, 0), stride: tail.stride },
-        }),
+    head: fields?.flatMap((field) => field.leaves) ?? (tail === undefined ? leaves(type, 0) : []),
+    headBytes: tail === undefined ? type.size : (members?.at(-1)?.offset ?? 0),
+    element: tail && { leaves: leaves(tail.format, 0), stride: tail.stride },
     fields,
   };
 }

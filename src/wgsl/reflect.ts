@@ -5,6 +5,7 @@ import type { ShaderSource } from './source.ts';
 
 /** What the runtime must know of a kernel, read from its WGSL: all buffers of group 0, whether `main` uses them or not. */
 export interface KernelLayout {
+  readonly file: string;
   /** In the order of their bindings. */
   readonly storage: readonly Binding[];
   /** The `Params` struct. */
@@ -44,7 +45,7 @@ function reflect(source: ShaderSource): KernelLayout {
       uniform = { ...binding, fields };
     }
   }
-  return { storage, uniform, overrides: new Set(parsed.overrides.map((o) => o.name)) };
+  return { file, storage, uniform, overrides: new Set(parsed.overrides.map((o) => o.name)) };
 }
 
 /** Values of a `Params` struct by field name. */
@@ -54,13 +55,8 @@ export type ParamValues = Readonly<Record<string, number | readonly number[]>>;
  * Writes `values` into `bytes`, from byte `at`.
  * @throws EliError `WGSL` for a field that is missing, unknown or too long.
  */
-export function packParams(
-  file: string,
-  layout: KernelLayout,
-  values: ParamValues,
-  bytes: DataView,
-  at: number,
-): void {
+export function packParams(layout: KernelLayout, values: ParamValues, bytes: DataView, at: number): void {
+  const { file } = layout;
   const fields = layout.uniform?.fields ?? [];
   for (const { name, leaves } of fields) {
     const value = values[name];
