@@ -146,8 +146,8 @@ export class Trainer {
     const { order, counter, step, losses } = buffers;
     const scaler = this.#scaler;
     this.model.useStep(step);
-    const mini-batch = batchOf(this.#samples, takeBatch(order, counter, batch), step, precision);
-    const loss = objective(mini-batch);
+    const minibatch = batchOf(this.#samples, takeBatch(order, counter, batch), step, precision);
+    const loss = objective(minibatch);
     const { flat, state } = this.optimizer;
     const gradOutput = scaler && { gradOutput: scaler.scale };
     this.optimizer.step(grad(loss, flat.parameters, { ...gradOutput, materialize }), scaler);
