@@ -153,7 +153,7 @@ export class Trainer {
     this.optimizer.step(grad(loss, flat.parameters, { ...gradOutput, materialize }), scaler);
     this.ema?.update(scaler && state.hyper);
     for (const { optimizer, objective: lowered } of turns) {
-      optimizer.step(grad(lowered(mini-batch), optimizer.flat.parameters, { materialize }));
+      optimizer.step(grad(lowered(minibatch), optimizer.flat.parameters, { materialize }));
     }
     logStep(loss, losses, counter);
   }
