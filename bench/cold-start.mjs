@@ -34,42 +34,30 @@ function done(what) {
 /** As `eli run mnist` goes about it: the command line, data, device, all images uploaded, one step. */
 async function firstStep(latent) {
   await load('cli/main');
-  const [
-    { Engine },
-    { loadMnist, splitByDigits },
-    { mnistConfig },
-    { ClassifierTrainer, FIRST, SECOND, TaskData },
-  ] = await Promise.all(
-    ['gpu/engine', 'data/mnist', 'experiments/mnist-config', 'experiments/two-task'].map(load),
-  );
+  const [{ Engine }, { loadMnist }, { mnistConfig }, { taskTrainer, twoTaskModel, twoTasks }, { withScope }] =
+    await Promise.all(
+      [
+        'gpu/engine',
+        'data/mnist',
+        'experiments/mnist/config',
+        'experiments/mnist/two-task',
+        'tensor/scope',
+      ].map(load),
+    );
   done('modules');
   const mnist = await loadMnist();
   done('data read');
   const engine = await Engine.create();
   done('device');
-  const config = mnistConfig({ latent, epochs: 1 });
-  const all = [mnist.train, mnist.test].flatMap((set) =>
-    [FIRST, SECOND].map((digits) => splitByDigits(set, digits)),
-  );
-  const sets = all.map((set) => new TaskData(engine, set));
-  await engine.sync();
-  done('data on the device');
-  const { rows, cols, images, labels } = all[0];
-  const count = config.batch;
-  const pixels = rows * cols;
-  const batch = {
-    rows,
-    cols,
-    count,
-    images: images.slice(0, count * pixels),
-    labels: labels.slice(0, count),
-  };
-  const data = new TaskData(engine, batch);
-  const trainer = new ClassifierTrainer(engine, config, pixels);
-  // An epoch of one batch: the kernels of the experiment, once.
-  await trainer.train(1, data, 0, () => done('first step'));
-  trainer.dispose();
-  for (const set of [data, ...sets]) set.dispose();
+  await withScope(engine, async (scope) => {
+    const config = mnistConfig({ latent });
+    const { train1, pixels } = twoTasks(engine, mnist, scope);
+    await engine.sync();
+    done('data on the device');
+    const { net, optimizer } = twoTaskModel(engine, config, pixels);
+    await taskTrainer(net, optimizer, 1, train1, config).run(1);
+    done('first step');
+  });
   engine.dispose();
 }
 

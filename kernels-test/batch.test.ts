@@ -1,4 +1,4 @@
-// Minibatches and the loss log of captured steps: the counter on the device, past the end, in views.
+// Mini-batches and the loss log of captured steps: the counter on the device, past the end, in views.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { mul } from '../src/ops/binary.ts';
@@ -12,7 +12,7 @@ import { closeEngine, openEngine } from './support/engine.ts';
 const engine = await openEngine();
 test.after(closeEngine);
 
-test('steps go round an order whose last indices fill no minibatch', async () => {
+test('steps go round an order whose last indices fill no mini-batch', async () => {
   // Everything is a view of something larger: offsets count.
   const order = slice(tensor(engine, Uint32Array.of(99, 0, 1, 2, 3, 4, 5, 6)), 0, 1, 8);
   const counter = slice(zeros(engine, [3], 'u32'), 0, 2, 3);
@@ -38,10 +38,10 @@ test('steps go round an order whose last indices fill no minibatch', async () =>
   assert.equal([...(await counter.read())], [4]);
 });
 
-test('an order without a whole minibatch, and strided tensors, are refused', async () => {
+test('an order without a whole mini-batch, and strided tensors, are refused', async () => {
   const order = tensor(engine, Uint32Array.of(0, 1, 2));
   const counter = zeros(engine, [1], 'u32');
-  await fails(() => takeBatch(order, counter, 4), 'ARGUMENT', /3 indices hold no minibatch of 4/);
+  await fails(() => takeBatch(order, counter, 4), 'ARGUMENT', /3 indices hold no mini-batch of 4/);
   const strided = slice(zeros(engine, [4, 2], 'u32'), 1, 0, 1);
   await fails(() => takeBatch(strided, counter, 1), 'ARGUMENT', /order .* is not dense/);
 });

@@ -191,7 +191,7 @@ async function checkTraining(golden: GoldenCase, variant: 'plain' | 'auto' | 'hi
     return tensor(engine, Float32Array.from(array.data), [iterations * batch, latent]);
   };
   const losses: number[] = [];
-  // The vectors give the minibatches in order; the trainer shuffles, so it is handed the order as it stands.
+  // The vectors give the mini-batches in order; the trainer shuffles, so it is handed the order as it stands.
   const inOrder = Uint32Array.from({ length: iterations * batch }, (_, i) => i);
   const pairs = { previous: flat('prev_z'), current: flat('current_z') };
   for await (const { iteration, loss } of trainer.run(pairs, { every: 1, order: inOrder })) {

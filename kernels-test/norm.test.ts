@@ -90,7 +90,7 @@ test('the module: training moves the statistics, evaluation and frozen ones do n
   const state = await norm.stateDict();
   assert.equal(Object.keys(state), ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']);
   assert.equal([...state.num_batches_tracked!.data], [100]);
-  // After 100 times the same minibatch the statistics are its own.
+  // After 100 times the same mini-batch the statistics are its own.
   const values = await x.readFloats();
   const plane = 63;
   for (let c = 0; c < 5; c++) {

@@ -21,9 +21,9 @@ import { type Answers, auroc, scorePolicy, tradeoff } from '../src/eli/policies/
 import { EliError } from '../src/errors.ts';
 import { mnistConfig } from '../src/experiments/mnist/config.ts';
 import { measurePolicies, POLICY_STAGES } from '../src/experiments/mnist/policies.ts';
-import { type PolicyReport, policyTable, savePolicies } from '../src/experiments/mnist/policy-report.ts';
 import { runMnist } from '../src/experiments/mnist/run.ts';
 import { latentsOf, twoTasks } from '../src/experiments/mnist/two-task.ts';
+import { type PolicyReport, policyTable, savePolicies } from '../src/experiments/policy-report.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear } from '../src/nn/layers.ts';
 import { neg } from '../src/ops/unary.ts';

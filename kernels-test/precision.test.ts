@@ -214,7 +214,7 @@ halfTest('a ResNet learns alike in f32 and in mixed precision', async () => {
   const [wide, mixed] = (['f32', 'mixed'] as const).map((precision) => training({ precision, network }));
   const [want, got] = [await wide!.trainer.run(12), await mixed!.trainer.run(12)];
   const { skipped } = (await mixed!.trainer.lossScaling())!;
-  // Until the scale fits, the first minibatches teach nothing: compare from there.
+  // Until the scale fits, the first mini-batches teach nothing: compare from there.
   assert.ok(Math.abs(got[0]! - want[0]!) < 2e-3, `first loss ${got[0]}, in f32 ${want[0]}`);
   assert.ok(skipped < 4, `${skipped} steps left out`);
   if (skipped === 0)

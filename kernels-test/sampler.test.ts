@@ -376,7 +376,7 @@ for (const variant of VARIANTS) {
   test(`${variant}: latents that are not finite are refused with the iteration`, async () => {
     const pairs = pairsOf();
     const bad = await pairs.current.readFloats();
-    // Row 100 has its turn in the third minibatch.
+    // Row 100 has its turn in the third mini-batch.
     bad[100 * WIDTH + 3] = Number.POSITIVE_INFINITY;
     pairs.current.write(bad);
     const order = Uint32Array.from({ length: 40 * 32 }, (_, i) => (i === 2 * 32 + 5 ? 100 : i % 32));

@@ -84,10 +84,10 @@ test('a signal that is aborted already stops before the first step', async () =>
   dispose();
 });
 
-test('minibatches follow the shuffled epochs across windows of the loop, and a given order', async () => {
+test('mini-batches follow the shuffled epochs across windows of the loop, and a given order', async () => {
   const n = 10;
   const batch = 3;
-  // The loss is a code of the minibatch, so that it shows which samples a step took.
+  // The loss is a code of the mini-batch, so that it shows which samples a step took.
   const codes = engine.keep(
     tensor(
       engine,

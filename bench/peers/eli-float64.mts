@@ -18,7 +18,7 @@ export interface Hyper {
   readonly emaDecay: number;
 }
 
-/** Latents of a minibatch before and after, [batch, d] each. */
+/** Latents of a mini-batch before and after, [batch, d] each. */
 export interface Batch {
   readonly previous: Float32Array;
   readonly current: Float32Array;

@@ -2,7 +2,7 @@ import { EnergyAligner, type Engine, randomNormal, tensor } from '../../src/inde
 import type { Batch, EnergyWeights, Hyper } from './eli-float64.mts';
 
 export const [HIDDEN, BATCH] = [64, 128];
-/** Pairs of latents of the MNIST experiment, and the minibatches of them that the peers take in turn. */
+/** Pairs of latents of the MNIST experiment, and the mini-batches of them that the peers take in turn. */
 export const [SAMPLES, BATCHES] = [29_404, 8];
 /** Iterations that are compared with float64. */
 export const CHECKED = 4;
@@ -11,7 +11,7 @@ export interface EliProblem {
   readonly d: number;
   /** At first, in PyTorch's layout: [out, in]. */
   readonly weights: EnergyWeights & readonly Float32Array[];
-  /** [SAMPLES, d] each; the minibatches are their first rows. */
+  /** [SAMPLES, d] each; the mini-batches are their first rows. */
   readonly previous: Float32Array<ArrayBuffer>;
   readonly current: Float32Array<ArrayBuffer>;
   readonly batches: readonly Batch[];

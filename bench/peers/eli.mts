@@ -1,5 +1,5 @@
 // The aligner's iteration: a chain of 30 Langevin steps without noise from the current model's latents, the contrastive
-// loss, RMSprop, the moving average. Ours draws its minibatches on the device; the peers get theirs ready-made.
+// loss, RMSprop, the moving average. Ours draws its mini-batches on the device; the peers get theirs ready-made.
 import { EnergyAligner, type Engine, tensor } from '../../src/index.ts';
 import type { Comparison, Contender } from './compare.mts';
 import { eliIterations, type Hyper } from './eli-float64.mts';

@@ -1,6 +1,6 @@
 // Training steps of a network with one hidden layer in float64, written out.
 
-/** Parameters [out, in], [out], twice, after SGD steps on minibatches in the order of the samples. */
+/** Parameters [out, in], [out], twice, after SGD steps on mini-batches in the order of the samples. */
 export function mlpSteps(
   weights: readonly ArrayLike<number>[],
   { images, labels }: { images: Float32Array; labels: Uint32Array },

@@ -1,4 +1,4 @@
-// A training step of an MLP 784-32-5 on 128 images: cross-entropy, SGD with momentum. All get their minibatches
+// A training step of an MLP 784-32-5 on 128 images: cross-entropy, SGD with momentum. All get their mini-batches
 // ready-made; a second line of ours draws its own on the device, as a training does.
 import {
   BatchOrder,
@@ -62,7 +62,7 @@ function learner(engine: Engine): {
   };
 }
 
-/** Steps over minibatches that lie ready, one after the other. */
+/** Steps over mini-batches that lie ready, one after the other. */
 function ours(engine: Engine, problem: Problem): Contender {
   const images = tensor(engine, problem.images, [SAMPLES, INPUTS]);
   const labels = tensor(engine, problem.labels);
@@ -97,7 +97,7 @@ function ours(engine: Engine, problem: Problem): Contender {
   };
 }
 
-/** Steps that draw their minibatches on the device, and log their losses there. */
+/** Steps that draw their mini-batches on the device, and log their losses there. */
 function oursDrawing(engine: Engine, problem: Problem): Contender {
   const images = tensor(engine, problem.images, [SAMPLES, INPUTS]);
   const labels = tensor(engine, problem.labels);
@@ -114,7 +114,7 @@ function oursDrawing(engine: Engine, problem: Problem): Contender {
   };
   const timed = make(new BatchOrder(SAMPLES, BATCH, { seed: 1, stream: 0 }).take(0, BATCHES));
   return {
-    library: `${OURS}, drawing minibatches`,
+    library: `${OURS}, drawing mini-batches`,
     run: async (times) => {
       timed.program.run(times);
       await engine.sync();

@@ -18,7 +18,7 @@ const SGD = { learningRate: 0.1, momentum: 0.9, weightDecay: 1e-4 };
 const modelOf = (engine: Engine): ResNet =>
   new ResNet(new Initializer(engine, 1), 'resnet32', { classes: CLASSES });
 
-/** A minibatch, and how PyTorch learns from it, starting with our weights. */
+/** A mini-batch, and how PyTorch learns from it, starting with our weights. */
 export async function resnetProblem(engine: Engine, batch: number) {
   const images = await randomNormal(engine, [batch, 3, 32, 32], { seed: 2 }).readFloats();
   const labels = Uint32Array.from({ length: batch }, (_, i) => i % CLASSES);

@@ -2,7 +2,7 @@
 
     python3 kernels-test/support/resnet_trace.py data/cifar100/train.bin > data/golden/resnet20_trace.json
 
-Data: the 40 images of data/cifar100, fine label / 5 as one of 20 classes, pixels (p / 255 - 0.5) / 0.25, minibatches of
+Data: the 40 images of data/cifar100, fine label / 5 as one of 20 classes, pixels (p / 255 - 0.5) / 0.25, mini-batches of
 20 in file order. Weights: a hash of the parameter's name and the element's number, below. SGD: rate 0.002, momentum 0.9,
 weight decay 5e-4 on everything. Shortcuts: option A of He et al. (CVPR 2016). In float64 and in float32.
 """

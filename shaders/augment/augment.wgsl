@@ -1,4 +1,4 @@
-// Augmented images of a minibatch, straight from the bytes of a data set. Image i of y [n, channels, out_height,
+// Augmented images of a mini-batch, straight from the bytes of a data set. Image i of y [n, channels, out_height,
 // out_width] comes from image index[i] of `images` [count, channels, height, width] (uint8, four to a word) by
 //   crop         a window at a random place of the image with `padding` black pixels on each side
 //   flip         columns reversed, with probability `flip`
@@ -6,7 +6,7 @@
 //   brightness   times a random factor of [1 − b, 1 + b], cut to 0 … 1
 //   normalise    times scale[channel] plus shift[channel]
 //   cut-out      0 in a square of side `hole` at a random centre, cut by the border (DeVries and Taylor, 2017)
-//   mixture      λ times this plus 1 − λ times what image i + 1 of the minibatch (after the last: the first) became,
+//   mixture      λ times this plus 1 − λ times what image i + 1 of the mini-batch (after the last: the first) became,
 //                λ of Beta(α, α) (Zhang et al., mixup, 2018)
 // in this order. A data set too large for one binding is split into two parts (PARTS = 2), of which the first has `first`
 // images. The random numbers of an image depend only on its place i and the step. One invocation makes four neighbouring
@@ -59,7 +59,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
-// How one image of the minibatch is seen: pixel (row, column) of the result is pixel
+// How one image of the mini-batch is seen: pixel (row, column) of the result is pixel
 // (row + shift.x, column · turn + shift.y) of the image, before the affine map.
 struct View {
   part: u32,

@@ -32,7 +32,7 @@ struct Params {
   previous: u32,
   weight: u32,
   bias: u32,
-  // Minibatches in order.
+  // Mini-batches in order.
   window: u32,
   // LANES again: a bound that is not a constant keeps compilers from unrolling, which here costs minutes and gains nothing.
   lanes: u32,

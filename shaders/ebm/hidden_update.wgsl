@@ -35,7 +35,7 @@ struct Params {
   alpha: f32,
   epsilon: f32,
   ema: f32,
-  // Minibatches in order, and places in losses.
+  // Mini-batches in order, and places in losses.
   window: u32,
   // LANES again: a bound that is not a constant keeps compilers from unrolling, which here costs minutes and gains nothing.
   lanes: u32,

@@ -1,4 +1,4 @@
-// y[i] = order[(counter mod batches) · n + i], i < n: the indices of the next minibatch, the counter kept on the device.
+// y[i] = order[(counter mod batches) · n + i], i < n: the indices of the next mini-batch, the counter kept on the device.
 // One invocation per element.
 
 struct Params {

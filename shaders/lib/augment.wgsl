@@ -1,4 +1,4 @@
-// What the augmentation kernels draw for image i of a minibatch: four words each of
+// What the augmentation kernels draw for image i of a mini-batch: four words each of
 //   philox(counter = (4 i + purpose, step, stream, 0), key = seed)
 // so that src/tensor/random.ts computes the same bits (word j of it is bitsAt(source, 16 i + 4 purpose + j)).
 //!include lib/philox.wgsl

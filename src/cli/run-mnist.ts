@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { loadMnist } from '../data/mnist.ts';
 import { MNIST_KEYS } from '../experiments/mnist/config.ts';
-import { POLICY_NOTES, policyTable } from '../experiments/mnist/policy-report.ts';
 import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist/seeds.ts';
+import { POLICY_NOTES, policyTable } from '../experiments/policy-report.ts';
 import { createProgress } from '../report/progress.ts';
 import { absolute } from './flags.ts';
 import { addRun, CONFIG, NO_PICTURES, RESUME } from './run-session.ts';

@@ -10,7 +10,7 @@ import { BatchOrder } from './order.ts';
 
 /** What a recorded step reads and writes on the device, so that its replays need nothing from the CPU. */
 export interface StepBuffers {
-  /** Sample indices of the minibatches, u32 [window · batch]: those of step k begin at (k mod window) · batch. */
+  /** Sample indices of the mini-batches, u32 [window · batch]: those of step k begin at (k mod window) · batch. */
   readonly order: Tensor;
   /** u32 [2]: the step, and space for kernels that run after it was incremented. */
   readonly counter: Tensor;
@@ -24,11 +24,11 @@ export interface StepBuffers {
 interface LoopOptions {
   /** Number of samples. */
   readonly samples: number;
-  /** Samples per step; the last incomplete minibatch of an epoch is dropped. */
+  /** Samples per step; the last incomplete mini-batch of an epoch is dropped. */
   readonly batch: number;
   /** For the order of the samples, which is new in each epoch. */
   readonly random: Omit<RandomSource, 'step'>;
-  /** Sample indices of all minibatches in turn, u32 [steps · batch], instead of shuffled epochs. */
+  /** Sample indices of all mini-batches in turn, u32 [steps · batch], instead of shuffled epochs. */
   readonly order?: Uint32Array | undefined;
   /** Records one step, which ends by storing its loss and incrementing the step, as `logStep` does. */
   readonly record: (buffers: StepBuffers) => void;
@@ -48,7 +48,7 @@ export interface RunHooks {
   readonly onProgress?: ((done: number, loss: number) => void) | undefined;
 }
 
-/** Most steps whose minibatches and losses the device holds, and most sample indices that it holds. */
+/** Most steps whose mini-batches and losses the device holds, and most sample indices that it holds. */
 const MAX_WINDOW = 1024;
 const MAX_INDICES = 2 ** 20;
 /** Milliseconds that a piece (the steps submitted at once) should take; two pieces are in flight at a time. */
@@ -61,7 +61,7 @@ interface Piece {
 }
 
 /**
- * The training loop: one step is captured and replayed. Minibatches are taken by index on the device, and only losses
+ * The training loop: one step is captured and replayed. Mini-batches are taken by index on the device, and only losses
  * come back, while the next steps are already running. How steps are divided into pieces does not affect the results.
  */
 export class TrainingLoop {
@@ -79,7 +79,7 @@ export class TrainingLoop {
   /** Steps per piece. */
   #piece = 1;
 
-  /** @throws EliError `CONFIG` when a minibatch is larger than the samples. */
+  /** @throws EliError `CONFIG` when a mini-batch is larger than the samples. */
   constructor(engine: Engine, options: LoopOptions) {
     const { samples, batch } = options;
     this.#engine = engine;

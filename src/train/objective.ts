@@ -18,7 +18,7 @@ export function inPrecision(precision: Precision, inputs: Tensor): Tensor {
   return precision === 'mixed' && inputs.dtype === 'f32' ? cast(inputs, 'f16') : inputs;
 }
 
-/** A minibatch on the device. Only what an objective uses is computed. */
+/** A mini-batch on the device. Only what an objective uses is computed. */
 export interface Batch {
   /** Network inputs [batch, …], augmented by the step. */
   readonly inputs: Tensor;
@@ -30,10 +30,10 @@ export interface Batch {
   readonly step: Tensor;
 }
 
-/** What training minimises: a minibatch → one number, by differentiable ops. */
+/** What training minimises: a mini-batch → one number, by differentiable ops. */
 export type Objective = (batch: Batch) => Tensor;
 
-/** The minibatch of some samples; inputs and labels are computed when first used. */
+/** The mini-batch of some samples; inputs and labels are computed when first used. */
 export function batchOf(samples: TrainingSamples, index: Tensor, step: Tensor, precision: Precision): Batch {
   let inputs: Tensor | undefined;
   let labels: Tensor | undefined;

@@ -1,7 +1,7 @@
 import { permutation, type RandomSource } from '../tensor/random.ts';
 
 /**
- * Sample indices of minibatches in shuffled epochs, without their last incomplete minibatch. Any minibatch k of the
+ * Sample indices of mini-batches in shuffled epochs, without their last incomplete mini-batch. Any mini-batch k of the
  * endless sequence is found without going through those before.
  */
 export class BatchOrder {
@@ -17,12 +17,12 @@ export class BatchOrder {
     this.#random = random;
   }
 
-  /** Complete minibatches per epoch. */
+  /** Complete mini-batches per epoch. */
   get batchesPerEpoch(): number {
     return Math.floor(this.#samples / this.#batch);
   }
 
-  /** Indices of minibatches `first` … `first + count − 1`, u32 [count · batch]. */
+  /** Indices of mini-batches `first` … `first + count − 1`, u32 [count · batch]. */
   take(first: number, count: number): Uint32Array<ArrayBuffer> {
     const out = new Uint32Array(count * this.#batch);
     for (let i = 0; i < count; i++) {

@@ -70,7 +70,7 @@ export class RowSamples implements LabelledSamples {
     this.#labels = engine.keep(tensor(engine, this.hostLabels));
   }
 
-  /** See `LabelledSamples`; the augmentation of a sample depends on its place in the minibatch and on the step. */
+  /** See `LabelledSamples`; the augmentation of a sample depends on its place in the mini-batch and on the step. */
   inputs(index: Tensor, step?: Tensor): Tensor {
     return this.#all.inputs(gather(this.#rows, index), step);
   }

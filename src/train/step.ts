@@ -3,18 +3,18 @@ import { empty } from '../tensor/create.ts';
 import { checkDType, type DType, type Tensor } from '../tensor/tensor.ts';
 
 /**
- * Indices of the next minibatch: elements [step · size, (step + 1) · size) of `order` (u32), where the first element of
- * `counter` (u32) is the step, so that a captured training step needs nothing from the CPU. The last complete minibatch
+ * Indices of the next mini-batch: elements [step · size, (step + 1) · size) of `order` (u32), where the first element of
+ * `counter` (u32) is the step, so that a captured training step needs nothing from the CPU. The last complete mini-batch
  * of `order` is followed by the first.
  *
- * @throws EliError `DTYPE` or `ARGUMENT` when `order` or `counter` is not dense u32, or `order` has no complete minibatch
+ * @throws EliError `DTYPE` or `ARGUMENT` when `order` or `counter` is not dense u32, or `order` has no complete mini-batch
  */
 export function takeBatch(order: Tensor, counter: Tensor, size: number): Tensor {
   checkDense('takeBatch', 'order', order, 'u32');
   checkDense('takeBatch', 'counter', counter, 'u32');
   const batches = Math.floor(order.size / size);
   if (!(Number.isInteger(size) && size > 0 && batches > 0)) {
-    throw new EliError('ARGUMENT', `takeBatch: ${order.size} indices hold no minibatch of ${size}`);
+    throw new EliError('ARGUMENT', `takeBatch: ${order.size} indices hold no mini-batch of ${size}`);
   }
   const y = empty(order.engine, [size], 'u32');
   order.engine.run('gather/batch.wgsl', {

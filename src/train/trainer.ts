@@ -13,7 +13,7 @@ import { batchOf, classification, type Objective } from './objective.ts';
 import type { TrainingSamples } from './samples.ts';
 import { logStep, takeBatch } from './step.ts';
 
-/** What a further optimiser does in each step with the same minibatch, such as the upper level of bilevel methods. */
+/** What a further optimiser does in each step with the same mini-batch, such as the upper level of bilevel methods. */
 export interface Turn {
   readonly optimizer: Optimizer;
   readonly objective: Objective;
@@ -23,7 +23,7 @@ export interface Turn {
 
 /** How a model is trained. */
 export interface TrainerOptions {
-  /** Samples per step; the last incomplete minibatch of an epoch is dropped. */
+  /** Samples per step; the last incomplete mini-batch of an epoch is dropped. */
   readonly batch: number;
   /** Seed of the order of the samples, which is new in each epoch. */
   readonly seed: number;
@@ -71,7 +71,7 @@ export interface TrainerMemory {
   readonly step: number;
 }
 
-/** Trains the parameters of an optimiser: each step lowers an objective over a minibatch of samples on the device. */
+/** Trains the parameters of an optimiser: each step lowers an objective over a mini-batch of samples on the device. */
 export class Trainer {
   readonly model: Module;
   readonly optimizer: Optimizer;
@@ -83,7 +83,7 @@ export class Trainer {
   readonly #loop: TrainingLoop;
 
   /**
-   * @throws EliError `CONFIG` when a minibatch is larger than the samples, or for mixed precision with
+   * @throws EliError `CONFIG` when a mini-batch is larger than the samples, or for mixed precision with
    * `checkNumerics` or `turns`; `DTYPE` for mixed precision on an adapter without f16
    */
   constructor(model: Module, samples: TrainingSamples, optimizer: Optimizer, options: TrainerOptions) {
@@ -118,7 +118,7 @@ export class Trainer {
     });
   }
 
-  /** Steps per epoch: its complete minibatches. */
+  /** Steps per epoch: its complete mini-batches. */
   get stepsPerEpoch(): number {
     return this.#loop.batchesPerEpoch;
   }

@@ -22,7 +22,7 @@ import { type Scope, withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { forAllSamples } from '../../train/features.ts';
 import type { LabelledSamples } from '../../train/samples.ts';
-import type { PolicyReport, PolicySettings, ReportKind } from './policy-report.ts';
+import type { PolicyReport, PolicySettings, ReportKind } from '../policy-report.ts';
 import { classify, flat, latentsOf, type TwoTasks } from './two-task.ts';
 
 export interface PolicyTrial extends PolicySettings {

@@ -8,13 +8,13 @@ import { mean } from '../../report/stats.ts';
 import { withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkLosses } from '../checkpoint.ts';
+import { loadPolicies, type PolicyReport, savePolicies } from '../policy-report.ts';
 import { runStages, type Stage, stoppable } from '../session.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { alignerOptions, MNIST_KEYS, type MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
 import { saveMnistPictures } from './pictures.ts';
 import { measurePolicies, POLICY_STAGES } from './policies.ts';
-import { loadPolicies, type PolicyReport, savePolicies } from './policy-report.ts';
 import { learntModels, type MnistRun, MnistState } from './state.ts';
 import { accuracy, taskTrainer } from './two-task.ts';
 

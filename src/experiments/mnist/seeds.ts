@@ -7,11 +7,11 @@ import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
 import { mean, meanStd } from '../../report/stats.ts';
 import { type ResultRow, renderTable, resultColumns } from '../../report/table.ts';
+import { type PolicyReport, savePolicies } from '../policy-report.ts';
 import { RunStopped } from '../session.ts';
 import type { MnistConfig } from './config.ts';
 import { COMPARISONS, METRIC_NAMES, type MnistMetrics } from './metrics.ts';
 import { saveCurve } from './pictures.ts';
-import { type PolicyReport, savePolicies } from './policy-report.ts';
 import { type MnistResult, runMnist } from './run.ts';
 import type { MnistRun } from './state.ts';
 

@@ -7,11 +7,11 @@ import type { Optimizer } from '../../optim/optimizer.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { LabelledSamples } from '../../train/samples.ts';
 import type { TrainerState } from '../../train/trainer.ts';
+import type { PolicyReport, ReportKind } from '../policy-report.ts';
 import { type RunOptions, type RunParts, RunState } from '../session.ts';
 import { type CurvePoint, type MnistCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import type { MnistConfig } from './config.ts';
 import type { MnistMetrics } from './metrics.ts';
-import type { PolicyReport, ReportKind } from './policy-report.ts';
 import { latentsOf, layerOf, type TwoTaskNet, type TwoTasks, twoTaskModel, twoTasks } from './two-task.ts';
 
 export interface MnistRun extends RunOptions {

@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PolicyCurve, PolicyQuantiles, PolicyResults, PolicyRow } from '../../eli/policies/evaluate.ts';
-import type { PolicyScores } from '../../eli/policies/scores.ts';
-import { stableJson, writeJson } from '../../report/json.ts';
-import { type PictureSpec, savePicture } from '../../report/picture.ts';
-import { formatMeanStd, mean, meanStd } from '../../report/stats.ts';
-import { renderTable, type TableFormat } from '../../report/table.ts';
-import { type TradeoffPanel, tradeoffSpec } from '../../report/tradeoff.ts';
+import type { PolicyCurve, PolicyQuantiles, PolicyResults, PolicyRow } from '../eli/policies/evaluate.ts';
+import type { PolicyScores } from '../eli/policies/scores.ts';
+import { stableJson, writeJson } from '../report/json.ts';
+import { type PictureSpec, savePicture } from '../report/picture.ts';
+import { formatMeanStd, mean, meanStd } from '../report/stats.ts';
+import { renderTable, type TableFormat } from '../report/table.ts';
+import { type TradeoffPanel, tradeoffSpec } from '../report/tradeoff.ts';
 
 const REPORT_FILE = 'report.json';
 
