@@ -5,7 +5,7 @@ const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 130, SIGUSR1: 130 } as c
  * An abort signal raised by the first such signal, which writes `message` to stderr. A second one ends the process.
  * `done` removes the handlers.
  */
-export function interruptSignal(message: string) {
+export function interruptSignal(message: string): { signal: AbortSignal; done: () => void } {
   const stop = new AbortController();
   const interrupt = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) process.exit(EXIT_CODES[signal as keyof typeof EXIT_CODES]);
