@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'WGSL'
   | 'SHAPE'
   | 'DTYPE'
+  | 'INDEX'
   | 'ARGUMENT'
   | 'DISPOSED'
   | 'WRONG_ENGINE'

@@ -14,6 +14,7 @@
 //!include lib/index.wgsl
 //!include lib/divide.wgsl
 //!include lib/augment.wgsl
+//!include lib/faults.wgsl
 
 override PARTS: u32 = 1u;
 override AFFINE: u32 = 0u;
@@ -49,6 +50,7 @@ struct Params {
   inverse_alpha: f32,
   scale: vec4f,
   shift: vec4f,
+  fault: u32,
 }
 
 @group(0) @binding(0) var<storage, read> images_0: array<u32>;
@@ -57,7 +59,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> step_buffer: array<u32>;
 @group(0) @binding(4) var<storage, read> maps: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> faults: array<atomic<u32>, 5>;
+@group(0) @binding(7) var<uniform> params: Params;
 
 // How one image of the mini-batch is seen: pixel (row, column) of the result is pixel
 // (row + shift.x, column · turn + shift.y) of the image, before the affine map.
@@ -74,7 +77,11 @@ struct View {
 }
 
 fn view_of(source: Source, i: u32) -> View {
-  let row = min(index[params.index_offset + i], params.count - 1u);
+  let wanted = index[params.index_offset + i];
+  if (wanted >= params.count) {
+    report_index(wanted, params.count);
+  }
+  let row = min(wanted, params.count - 1u);
   let words = draw(source, i, PURPOSE_VIEW);
   let free = vec2u(params.size + 2 * params.padding - params.out) + 1u;
   let at = vec2i(vec2u(below(words.x, free.x), below(words.y, free.y))) - params.padding;

@@ -33,6 +33,8 @@ struct Params {
   slope: f32,
   // LANES again: a bound that is not a constant keeps compilers from unrolling.
   lanes: u32,
+  // First workgroup of this dispatch: the engine splits one that has more than a device takes.
+  origin: vec3u,
 }
 
 // h at the start, [rows, H].
@@ -184,7 +186,8 @@ fn start_chain(s: ptr<function, State>, c: u32) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) place: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let group = place + params.origin;
   let row0 = group.x * CHAINS;
   let pack0 = lane * PACKS;
   let stages = 2u * params.layers - 1u;

@@ -29,6 +29,8 @@ struct Params {
   // LANES and UNITS again: bounds that are not constants keep compilers from unrolling.
   lanes: u32,
   units: u32,
+  // First workgroup of this dispatch: the engine splits one that has more than a device takes.
+  origin: vec3u,
 }
 
 @group(0) @binding(0) var<storage, read> z: array<f32>;
@@ -59,7 +61,8 @@ fn load_units(at: u32) -> array<f32, UNITS> {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+fn main(@builtin(workgroup_id) place: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let group = place + params.origin;
   let unit0 = local.x * UNITS;
   let row0 = group.x * CHAINS;
   let gram = params.current * H + unit0;

@@ -1,7 +1,8 @@
 // y[r, j] += Σ over i with index[i] = r of x[i, j], in the order of i: the same bits each time, without atomics.
-// y starts at zero. One invocation per element (i, j) of x; that of the first i with a given index adds them all. Work
+// y starts at zero. An index past the end is reported and adds nothing. One invocation per element (i, j) of x; that of the first i with a given index adds them all. Work
 // grows with rows², which suits mini-batches.
 //!include lib/divide.wgsl
+//!include lib/faults.wgsl
 //!include lib/index.wgsl
 
 // Storage type of numbers: f32, or f16 with f32 arithmetic.
@@ -13,12 +14,14 @@ struct Params {
   table_rows: u32,
   offset_index: u32,
   offset_x: u32,
+  fault: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Real>;
 @group(0) @binding(1) var<storage, read> index: array<u32>;
 @group(0) @binding(2) var<storage, read_write> y: array<Real>;
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read_write> faults: array<atomic<u32>, 5>;
+@group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -28,15 +31,19 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   }
   let mine = quotient(i, params.width);
   let j = i - mine * params.width;
-  let row = min(index[params.offset_index + mine], params.table_rows - 1u);
+  let row = index[params.offset_index + mine];
+  if (row >= params.table_rows) {
+    report_index(row, params.table_rows);
+    return;
+  }
   for (var k = 0u; k < mine; k++) {
-    if (min(index[params.offset_index + k], params.table_rows - 1u) == row) {
+    if (index[params.offset_index + k] == row) {
       return;
     }
   }
   var sum = 0.0;
   for (var k = mine; k < params.rows; k++) {
-    if (min(index[params.offset_index + k], params.table_rows - 1u) == row) {
+    if (index[params.offset_index + k] == row) {
       sum += f32(x[params.offset_x + k * params.width + j]);
     }
   }

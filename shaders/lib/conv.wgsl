@@ -51,6 +51,8 @@ struct Params {
   offset_bias: u32,
   // Lanes of a subgroup; a bound that is not a constant keeps compilers from unrolling.
   lanes: u32,
+  // First workgroup of this dispatch: the engine splits one that has more than a device takes.
+  origin: vec3u,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<Real>;
@@ -125,7 +127,8 @@ fn load_x(base: i32, column: vec4i, k: vec3i) -> f32 {
 
 // Which tile a workgroup computes: column tile (x), row tile (y), group of channels (z), part of the sum (w). Column
 // tiles beyond the limit of one dimension continue in y.
-fn tile_of(group: vec3u, groups: vec3u) -> vec4u {
+fn tile_of(place: vec3u, groups: vec3u) -> vec4u {
+  let group = place + params.origin;
   let fold = group.y / params.row_tiles;
   return vec4u(
     group.x + fold * groups.x,

@@ -28,6 +28,8 @@ struct Params {
   // Lanes of a subgroup, for the variants that use one: a bound that is not a constant keeps compilers from unrolling, which
   // costs minutes there and gains nothing.
   lanes: u32,
+  // First workgroup of this dispatch: the engine splits one that has more than a device takes.
+  origin: vec3u,
 }
 
 @group(0) @binding(4) var<uniform> params: Params;

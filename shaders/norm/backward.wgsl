@@ -17,6 +17,8 @@ struct Params {
   offset_weight: u32,
   inverse_count: f32,
   epsilon: f32,
+  // First workgroup of this dispatch: the engine splits one that has more than a device takes.
+  origin: vec3u,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Real>;
@@ -33,7 +35,8 @@ struct Params {
 @group(0) @binding(8) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+fn main(@builtin(workgroup_id) place: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let group = place + params.origin;
   let i = group.x * 64u + local.x;
   if (i >= params.plane) {
     return;

@@ -1,8 +1,10 @@
 import { checkNumber, checkWhole, EliError, SHARE } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
+import { faultNumber } from '../gpu/faults.ts';
 import { empty, launch1d, tensor } from '../tensor/create.ts';
 import { checkSeed, type RandomSource } from '../tensor/random.ts';
 import { showShape } from '../tensor/shape.ts';
+import { STREAM } from '../tensor/streams.ts';
 import { checkDType, engineOf, Tensor } from '../tensor/tensor.ts';
 import type { ImageSet, ImageShape } from './image-set.ts';
 
@@ -80,7 +82,7 @@ const MAX_CHANNELS = 4;
 
 /**
  * Images of a mini-batch, augmented and normalised: index [n] (u32) → [n, channels, height, width], or the crop's
- * size. An index past the last image reads the last one. The same random source gives the same bits. No gradient.
+ * size. An index past the last image reads the last one, and `engine.checkIndices` reports it. The same random source gives the same bits. No gradient.
  * @throws EliError `SHAPE`, `DTYPE` or `ARGUMENT` naming what does not fit.
  */
 export function augment(images: ImageBytes, index: Tensor, options: AugmentOptions = {}): Tensor {
@@ -130,6 +132,7 @@ export function augment(images: ImageBytes, index: Tensor, options: AugmentOptio
       inverse_alpha: 1 / (mixup ?? 1),
       scale: std.map((s) => 1 / s),
       shift: mean.map((m, c) => -m / std[c]!),
+      fault: faultNumber('augment'),
     },
   });
   return y;
@@ -155,13 +158,14 @@ export function mixedLabels(labels: Tensor, classes: number, alpha: number, rand
       labels_offset: labels.offset,
       ...step.params,
       inverse_alpha: 1 / alpha,
+      fault: faultNumber('mixedLabels'),
     },
   });
   return y;
 }
 
 /** The random source for the kernels. They bind a tensor for the step in any case: `unread` when it is a number. */
-function stepOf({ seed, stream = 0, step = 0 }: RandomSource, unread: Tensor) {
+function stepOf({ seed, stream = STREAM.augmentation, step = 0 }: RandomSource, unread: Tensor) {
   checkSeed(seed);
   const onDevice = step instanceof Tensor;
   if (onDevice) checkDType('augment', step, 'u32');

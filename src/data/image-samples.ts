@@ -10,7 +10,7 @@ import type { ImageSet } from './image-set.ts';
 
 /** How samples are normalised and augmented. */
 export interface ImageSamplesOptions extends Omit<AugmentOptions, 'random'> {
-  /** For the augmentation. Default seed 0, stream 200. */
+  /** For the augmentation. Default: seed 0, and a stream that only augmentation uses. */
   readonly random?: { readonly seed: number; readonly stream?: number } | undefined;
 }
 

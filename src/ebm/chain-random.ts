@@ -1,12 +1,13 @@
 import { checkWhole } from '../errors.ts';
 import { checkSeed, philox, type RandomSource } from '../tensor/random.ts';
+import { STREAM } from '../tensor/streams.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
 /** Which random numbers a chain uses: the same choice gives the same chain. */
 export interface ChainRandom {
   /** Whole number from 0 to 2^53 − 1. */
   readonly seed: number;
-  /** Separates uses of one seed: 0 to 2^32 − 1. */
+  /** Separates uses of one seed: 0 to 2^32 − 1. Default: a stream that only chains use. */
   readonly stream?: number;
   /**
    * Number of the run, in a loop that runs the sampler many times: runs without it, or with the same number, draw the same.
@@ -31,7 +32,7 @@ export function checkChainRandom(random: ChainRandom): void {
  * hash's counter is 1, while draws have 0, so that hash and draws never coincide.
  */
 export function chainDraw(random: ChainRandom, t: number, role: keyof typeof ROLE): RandomSource {
-  const { seed, stream = 0, run } = random;
+  const { seed, stream = STREAM.chains, run } = random;
   if (run === undefined && role === 'noise') return { seed, stream, step: t };
   const words = philox([t, ROLE[role], stream, 1], seed);
   return { seed: words[0]! * 2 ** 21 + (words[1]! >>> 11), stream, step: run ?? 0 };

@@ -33,7 +33,7 @@ export interface LangevinChain {
   readonly sigmas: Float64Array;
   readonly clamp?: readonly [number, number];
   /** Present if any σ is not 0: ξ of step t is what `randomNormal` draws for the points' shape and `step: t`. */
-  readonly random?: { readonly seed: number; readonly stream?: number };
+  readonly random?: { readonly seed: number; readonly stream: number };
   /** Whether to return every point, the start included: steps + 1 points. */
   readonly trajectory: boolean;
 }

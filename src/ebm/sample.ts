@@ -6,6 +6,7 @@ import { contiguous, copyInto, slice } from '../ops/views.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { randomNormal, randomUniform } from '../tensor/random.ts';
 import { denseStrides } from '../tensor/shape.ts';
+import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ChainRandom, chainDraw, checkChainRandom } from './chain-random.ts';
 import type { Chains, LangevinChain, SamplerVariant, Trajectory } from './chains.ts';
@@ -116,7 +117,7 @@ function langevinChain(plan: Plan): LangevinChain | undefined {
     steps,
     ...langevin,
     ...(limits && { clamp: [limits[0][0]!, limits[1][0]!] }),
-    ...(random && { random: { seed: random.seed, stream: random.stream ?? 0 } }),
+    ...(random && { random: { seed: random.seed, stream: random.stream ?? STREAM.chains } }),
     trajectory,
   };
 }

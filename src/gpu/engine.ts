@@ -11,10 +11,11 @@ import {
   SUBGROUP_MATRIX,
 } from './adapter.ts';
 import { Failures } from './failures.ts';
-import { type Overrides, PipelineCache } from './pipelines.ts';
+import { FAULT_WORDS, indexError } from './faults.ts';
+import { type Kernel, type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
-import { type Dispatch, encode, type Groups, Recorder } from './recorder.ts';
+import { type Call, type Dispatch, encode, type Groups, Recorder } from './recorder.ts';
 import { forEachItem, Scopes } from './scopes.ts';
 import { Storage } from './storage.ts';
 import { GpuTimer, type KernelTime } from './timer.ts';
@@ -26,7 +27,7 @@ const WANTED_FEATURES = ['timestamp-query', 'shader-f16', 'subgroups', SUBGROUP_
 const DISPATCHES_PER_SUBMIT = 256;
 const PARAM_BYTES = 1024 * 256;
 
-/** One kernel launch. `storages` are in the order of the shader's bindings. */
+/** One kernel launch. `storages` are in the order of the shader's bindings; a last one called `faults` is the engine's. */
 export interface Launch {
   readonly storages: readonly Storage<Engine>[];
   readonly params?: ParamValues;
@@ -68,6 +69,8 @@ export class Engine extends Scopes {
   #trace: Trace | undefined;
   #timer: GpuTimer | undefined;
   #profiling = false;
+  /** Where kernels report indices out of range; made for the first that can. */
+  #faults: Storage<Engine> | undefined;
 
   private constructor(device: GPUDevice, adapter: AdapterReport, memoryLimit: number) {
     super();
@@ -149,8 +152,10 @@ export class Engine extends Scopes {
   run(file: string, launch: Launch): void {
     this.#failures.check();
     const kernel = this.#pipelines.get(file, launch.overrides, launch.consts);
-    const { storages, params = {}, groups } = launch;
+    const { params = {}, groups } = launch;
     const bound = kernel.layout.storage;
+    const reports = bound.at(-1)?.name === 'faults';
+    const storages = reports ? [...launch.storages, this.#faultWords()] : launch.storages;
     if (storages.length !== bound.length) {
       const names = bound.map(({ name }) => name).join(', ');
       throw new EliError(
@@ -163,18 +168,40 @@ export class Engine extends Scopes {
         hint: 'read it and create it on this engine',
       });
     }
+    const buffers = storages.map((s) => s.buffer);
+    for (const part of this.#split(kernel, groups)) {
+      const call = { kernel, buffers, params: { ...params, ...part.params }, groups: part.groups };
+      if (this.#trace !== undefined) this.#trace.add(call, storages);
+      else this.#record(call);
+    }
+  }
+
+  /** Dispatches within the device's limit of workgroups per dimension; `origin` tells a kernel which workgroups they are. */
+  #split({ layout }: Kernel, groups: Groups): { groups: Groups; params: ParamValues }[] {
     const limit = this.device.limits.maxComputeWorkgroupsPerDimension;
-    if (groups.some((n = 1) => n > limit)) {
+    const movable = layout.uniform?.fields.some(({ name }) => name === 'origin') === true;
+    if (!movable) {
+      if (groups.every((n = 1) => n <= limit)) return [{ groups, params: {} }];
       throw new EliError(
         'ARGUMENT',
-        `${file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} per dimension`,
+        `${layout.file}: ${groups.join(' × ')} workgroups are over the limit of ${limit} per dimension`,
       );
     }
-    const call = { kernel, buffers: storages.map((s) => s.buffer), params, groups };
-    if (this.#trace !== undefined) {
-      this.#trace.add(call, storages);
-      return;
+    const parts: { groups: Groups; params: ParamValues }[] = [];
+    const [nx, ny = 1, nz = 1] = groups;
+    for (let z = 0; z < nz; z += limit) {
+      for (let y = 0; y < ny; y += limit) {
+        for (let x = 0; x < nx; x += limit) {
+          const counts = [nx - x, ny - y, nz - z].map((n) => Math.min(n, limit)) as [number, number, number];
+          parts.push({ groups: counts, params: { origin: [x, y, z] } });
+        }
+      }
     }
+    return parts;
+  }
+
+  #record(call: Call): void {
+    const { kernel } = call;
     if (this.#pending.length >= DISPATCHES_PER_SUBMIT) this.flush();
     if (!this.#recorder.hasRoom(kernel)) {
       this.flush();
@@ -269,6 +296,33 @@ export class Engine extends Scopes {
     } finally {
       staging.destroy();
     }
+  }
+
+  #faultWords(): Storage<Engine> {
+    if (this.#faults === undefined) {
+      // Not from a program that is being captured. A buffer of the pool may hold old data.
+      this.#faults = new Storage(this, this.#pool, 4 * FAULT_WORDS);
+      this.#clearFaults(this.#faults);
+    }
+    return this.#faults;
+  }
+
+  #clearFaults(faults: Storage<Engine>): void {
+    this.device.queue.writeBuffer(faults.buffer, 0, new Uint32Array(FAULT_WORDS));
+  }
+
+  /**
+   * Waits for everything recorded so far. Kernels leave out what an index or label out of range refers to; this reports it.
+   * A training loop calls it whenever it reads its losses.
+   * @throws EliError `INDEX` naming the op, the first index out of range since the last call, and the training step
+   */
+  async checkIndices(): Promise<void> {
+    const faults = this.#faults;
+    if (faults === undefined) return;
+    const error = indexError(new Uint32Array(await this.read(faults, 0, 4 * FAULT_WORDS)));
+    if (error === undefined) return;
+    this.#clearFaults(faults);
+    throw error;
   }
 
   /** Submits what is pending and waits until the device has done it. @throws EliError of any failure so far. */

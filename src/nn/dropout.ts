@@ -4,6 +4,7 @@ import { cast } from '../ops/core/cast.ts';
 import { affine } from '../ops/unary.ts';
 import { full } from '../tensor/create.ts';
 import { type RandomSource, randomUniform } from '../tensor/random.ts';
+import { STREAM } from '../tensor/streams.ts';
 import { floatDType, type Tensor } from '../tensor/tensor.ts';
 import { Module } from './module.ts';
 
@@ -23,7 +24,7 @@ export class Dropout extends Module {
     super();
     checkNumber('dropout: probability', probability, SHARE_BELOW_1);
     this.#probability = probability;
-    this.#random = random;
+    this.#random = { stream: STREAM.dropout, ...random };
   }
 
   override useStep(step: Tensor): void {

@@ -2,6 +2,7 @@ import type { Engine } from '../gpu/engine.ts';
 import { full } from '../tensor/create.ts';
 import { type RandomSource, randomNormal, randomUniform } from '../tensor/random.ts';
 import type { Shape } from '../tensor/shape.ts';
+import { STREAM } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /**
@@ -13,7 +14,7 @@ export class Initializer {
   readonly seed: number;
   #stream: number;
 
-  constructor(engine: Engine, seed: number, firstStream = 0) {
+  constructor(engine: Engine, seed: number, firstStream: number = STREAM.weights) {
     this.engine = engine;
     this.seed = seed;
     this.#stream = firstStream;

@@ -1,3 +1,4 @@
+import { faultNumber } from '../gpu/faults.ts';
 import { empty, launch1d, zeros } from '../tensor/create.ts';
 import { expectShape, showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, movedAs, storedAs, type Tensor } from '../tensor/tensor.ts';
@@ -23,6 +24,7 @@ const gatherOp = defineOp<null>({
         table_rows: table.shape[0],
         offset_table: table.offset / pack,
         offset_index: index.offset,
+        fault: faultNumber('gather'),
       },
     });
     return y;
@@ -54,6 +56,7 @@ const scatterAddOp = defineOp<{ rows: number }>({
         table_rows: rows,
         offset_index: index.offset,
         offset_x: x.offset,
+        fault: faultNumber('scatterAdd'),
       },
     });
     return y;
@@ -72,8 +75,8 @@ const scatterAddOp = defineOp<{ rows: number }>({
 });
 
 /**
- * Rows of a table: table [r, ...d] of any dtype, index [n] (u32) → [n, ...d]. An index past the end of the table reads
- * its last row. The gradient of the table is a scatter-add.
+ * Rows of a table: table [r, ...d] of any dtype, index [n] (u32) → [n, ...d]. An index past the end of the table gives
+ * a row of zeros, which `engine.checkIndices` reports. The gradient of the table is a scatter-add.
  * @throws EliError `DTYPE` unless the index is u32, `SHAPE` unless it is one-dimensional.
  */
 export function gather(table: Tensor, index: Tensor): Tensor {
@@ -82,7 +85,8 @@ export function gather(table: Tensor, index: Tensor): Tensor {
 }
 
 /**
- * The rows of x [n, ...d] summed into `rows` rows by index [n] (u32) → [rows, ...d]; the order of addition is fixed.
+ * The rows of x [n, ...d] summed into `rows` rows by index [n] (u32) → [rows, ...d]; the order of addition is fixed. A row
+ * with an index past the end is left out, which `engine.checkIndices` reports.
  * @throws EliError `DTYPE`, `SHAPE` unless there is one index per row.
  */
 export function scatterAdd(x: Tensor, index: Tensor, rows: number): Tensor {

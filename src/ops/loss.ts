@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import { faultNumber } from '../gpu/faults.ts';
 import { empty } from '../tensor/create.ts';
 import { showShape, sizeOf } from '../tensor/shape.ts';
 import { checkDType, floatDType, type Tensor } from '../tensor/tensor.ts';
@@ -26,6 +27,7 @@ function launch(logits: Tensor, target: Tensor, grad?: Tensor): Tensor {
       offset_target: target.offset,
       offset_grad: grad?.offset ?? 0,
       stride_grad: grad?.strides[0] ?? 0,
+      fault: faultNumber('crossEntropy'),
     },
     groups: [Math.ceil(rows / 64)],
   });
@@ -83,7 +85,7 @@ export function pick(x: Tensor, index: Tensor): Tensor {
   return sum(mul(x, oneHot(index, x.shape[1]!)), 1);
 }
 
-/** Rows of the identity: index [n] (u32) → [n, classes]. No gradient. */
+/** Rows of the identity: index [n] (u32) → [n, classes]; zeros for an index past the end. No gradient. */
 export function oneHot(index: Tensor, classes: number): Tensor {
   checkDType('oneHot', index, 'u32');
   const eye = empty(index.engine, [classes, classes]);
@@ -97,7 +99,8 @@ export function oneHot(index: Tensor, classes: number): Tensor {
 
 /**
  * Mean softmax cross-entropy of logits [n, classes] and target [n] (u32 class indices), a scalar. `weight` [classes]
- * makes it a weighted mean: each row has the weight of its target. A target outside 0..classes-1 makes the loss NaN.
+ * makes it a weighted mean: each row has the weight of its target. A target outside 0..classes-1 makes the loss NaN,
+ * and `engine.checkIndices` reports it.
  * Logits of f16 are cast: the loss is f32.
  * @throws EliError `SHAPE`, `DTYPE`.
  */

@@ -11,7 +11,7 @@ import { Tensor } from './tensor.ts';
 export interface RandomSource {
   /** Whole number from 0 to 2^53. */
   readonly seed: number;
-  /** Separates uses of one seed: 0 to 2^32 − 1. */
+  /** Separates uses of one seed: 0 to 2^32 − 1. What this package draws by itself has streams from 2^31 on. Default 0. */
   readonly stream?: number;
   /** Separates draws within a stream; a u32 tensor of one element is read when the kernel runs. */
   readonly step?: number | Tensor;

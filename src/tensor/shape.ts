@@ -29,6 +29,22 @@ export function showShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;
 }
 
+/** Kernels compute indices below 2^31 (shaders/lib/divide.wgsl). */
+const MAX_ELEMENTS = 2 ** 31 - 1;
+
+/** @throws EliError `SHAPE` for more elements than kernels can index, in memory or by repetition. */
+export function checkSize(what: string, shape: Shape): void {
+  const size = sizeOf(shape);
+  if (size <= MAX_ELEMENTS) return;
+  throw new EliError(
+    'SHAPE',
+    `${what}: ${showShape(shape)} has ${size} elements, at most ${MAX_ELEMENTS} are supported`,
+    {
+      hint: 'work on parts of it',
+    },
+  );
+}
+
 /** @throws EliError `SHAPE` unless every dimension is a positive integer and there are at most eight. */
 export function checkShape(op: string, shape: Shape): void {
   if (shape.length > MAX_RANK) {
@@ -44,6 +60,7 @@ export function checkShape(op: string, shape: Shape): void {
       });
     }
   }
+  checkSize(op, shape);
 }
 
 /** @throws EliError `SHAPE` unless the shape is `want`, where a name such as `n` stands for any size. */

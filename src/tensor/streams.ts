@@ -1,23 +1,32 @@
+/** First of the streams of a use, of which each has 2^24; those below 2^31 are left to whoever draws random numbers directly. */
+const first = (use: number): number => 2 ** 31 + use * 2 ** 24;
+
 /**
- * Random streams by use: one seed serves many uses, and each has separate streams. An `Initializer` takes consecutive
- * streams from its first one.
+ * Random streams by use: a seed serves many uses, and none shares its numbers with another or with `randomNormal` and the
+ * like, unless it is given a stream. An `Initializer` takes one stream after the other.
  */
 export const STREAM = {
-  /** Order of the samples in the two tasks of the MNIST experiment. */
-  task1Order: 100,
-  task2Order: 101,
-  /** Order of the samples of a trainer. */
-  trainOrder: 102,
+  /** First weights of networks, of an energy model, and of the network of a transform gate. */
+  weights: first(0),
+  energy: first(1),
+  transforms: first(2),
+  /** Noise of chains. */
+  chains: first(3),
+  /** Masks of dropout. */
+  dropout: first(4),
   /** Augmentation of images, and standalone affine maps. */
-  augmentation: 200,
-  affineMaps: 201,
-  /** Order of the pairs of an aligner, and of the images of a transform gate. */
-  alignerOrder: 1000,
-  transformsOrder: 1001,
-  /** Initial weights of an energy model, and of the network of a transform gate. */
-  energy: 2000,
-  transforms: 3000,
-  /** Choice of pairs by `eli align fit`, and split of rows by `eli align gate`. */
-  pairs: 3000,
-  gateSplit: 3001,
+  augmentation: first(5),
+  affineMaps: first(6),
+  /** Order of the samples of a trainer, and in the two tasks of the MNIST experiment. */
+  trainOrder: first(7),
+  task1Order: first(8),
+  task2Order: first(9),
+  /** Order of the pairs that an aligner learns from, and of the images that a transform gate learns from. */
+  alignerOrder: first(10),
+  transformsOrder: first(11),
+  /** Choice of the pairs that `eli align fit` takes from a file, and the split of the rows that `eli align gate` takes. */
+  pairs: first(12),
+  gateSplit: first(13),
+  /** Start of the search for principal components. */
+  basis: first(14),
 } as const;

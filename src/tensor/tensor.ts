@@ -3,7 +3,7 @@ import { floatsToHalves, halvesToFloats } from '../files/floats.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../gpu/storage.ts';
 import { launch1d } from './launch.ts';
-import { denseStrides, type Shape, showShape, sizeOf } from './shape.ts';
+import { checkSize, denseStrides, type Shape, showShape, sizeOf } from './shape.ts';
 
 /** f16 only stores real numbers: kernels compute in f32. It needs the feature shader-f16. */
 export type FloatDType = 'f32' | 'f16';
@@ -97,6 +97,7 @@ export class Tensor {
 
   /** Another view of the same storage, which it keeps alive. */
   view(shape: Shape, strides: readonly number[], offset: number): Tensor {
+    checkSize('a view', shape);
     return new Tensor({ storage: this.storage.retain(), shape, strides, offset, dtype: this.dtype });
   }
 

@@ -124,7 +124,8 @@ export class TrainingLoop {
 
   /**
    * Runs the next `count` steps and returns their losses: fewer if `signal` is aborted meanwhile.
-   * @throws EliError `NON_FINITE` for a loss that is not finite, and what the device reports.
+   * @throws EliError `NON_FINITE` for a loss that is not finite, `INDEX` for an index or label out of range, and what the
+   *   device reports.
    */
   async run(count: number, hooks: RunHooks = {}): Promise<Float32Array<ArrayBuffer>> {
     const losses = new Float32Array(count);
@@ -174,9 +175,10 @@ export class TrainingLoop {
     this.#engine.write(order.storage, 4 * place * batch, indices);
     await this.#replay(count);
     this.#step += count;
-    const read = this.#engine
-      .read(losses.storage, 4 * place, 4 * count)
-      .then((bytes) => new Float32Array(bytes));
+    const read = Promise.all([
+      this.#engine.read(losses.storage, 4 * place, 4 * count),
+      this.#engine.checkIndices(),
+    ]).then(([bytes]) => new Float32Array(bytes));
     // An error is thrown where its piece is awaited; later pieces are not awaited then.
     read.catch(() => undefined);
     return { count, losses: read };

@@ -53,16 +53,22 @@ export type ParamValues = Readonly<Record<string, number | readonly number[]>>;
 
 /**
  * Writes `values` into `bytes`, from byte `at`.
- * @throws EliError `WGSL` for a field that is missing, unknown or too long.
+ * @throws EliError `WGSL` for a field that is missing, unknown or too long, or an integer that 32 bits do not hold.
  */
 export function packParams(layout: KernelLayout, values: ParamValues, bytes: DataView, at: number): void {
   const { file } = layout;
   const fields = layout.uniform?.fields ?? [];
+  const set = (name: string, leaf: Leaf, value: number): void => {
+    if (setNumber(bytes, at, leaf, value)) return;
+    throw new EliError('WGSL', `${file}: params.${name} is ${value}, which ${leaf.scalar} does not hold`, {
+      hint: 'the shapes, strides or offsets are too large for this kernel: use smaller tensors',
+    });
+  };
   for (const { name, leaves } of fields) {
     const value = values[name];
     if (value === undefined) throw new EliError('WGSL', `${file}: params.${name} was given no value`);
     if (typeof value === 'number') {
-      setNumber(bytes, at, leaves[0]!, value);
+      set(name, leaves[0]!, value);
       continue;
     }
     if (value.length > leaves.length) {
@@ -71,7 +77,7 @@ export function packParams(layout: KernelLayout, values: ParamValues, bytes: Dat
         `${file}: params.${name} holds ${leaves.length} numbers, ${value.length} were given`,
       );
     }
-    for (let i = 0; i < leaves.length; i++) setNumber(bytes, at, leaves[i]!, value[i] ?? 0);
+    for (let i = 0; i < leaves.length; i++) set(name, leaves[i]!, value[i] ?? 0);
   }
   const names = Object.keys(values);
   if (names.length !== fields.length) {
@@ -80,7 +86,9 @@ export function packParams(layout: KernelLayout, values: ParamValues, bytes: Dat
   }
 }
 
-function setNumber(bytes: DataView, at: number, { offset, scalar }: Leaf, value: number): void {
+/** False where the value would wrap around: as an index it would read or write somewhere else. */
+function setNumber(bytes: DataView, at: number, { offset, scalar }: Leaf, value: number): boolean {
   if (scalar === 'f32') bytes.setFloat32(at + offset, value, true);
   else bytes.setUint32(at + offset, value, true);
+  return scalar === 'f32' || (scalar === 'u32' ? value >>> 0 : value | 0) === value;
 }

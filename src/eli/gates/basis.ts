@@ -4,6 +4,7 @@ import { matmul } from '../../ops/matmul.ts';
 import { tensor } from '../../tensor/create.ts';
 import { bitsAt } from '../../tensor/random.ts';
 import { withScope } from '../../tensor/scope.ts';
+import { STREAM } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { addRidge, cholesky, invertLower, transposed } from '../cholesky.ts';
 import { meanRow, scatter } from '../moments.ts';
@@ -57,7 +58,7 @@ function leadingSubspace(matrix: Float64Array, p: number, k: number): Float32Arr
   const wide = Math.min(p, k + OVERSAMPLE);
   let q = Float64Array.from(
     { length: p * wide },
-    (_, i) => bitsAt({ seed: 1, stream: 0 }, i) / 2 ** 32 - 0.5,
+    (_, i) => bitsAt({ seed: 1, stream: STREAM.basis }, i) / 2 ** 32 - 0.5,
   );
   for (let i = 0; i < ITERATIONS; i++) q = orthonormal(multiply(matrix, q, p, p, wide), p, wide);
   // The k leading directions of the wider subspace: by power iteration again, now in `wide` dimensions.
