@@ -252,7 +252,7 @@ test('images that stay as they are: the same bits from the kernel for them, and 
   const set = randomSet(11, 3, 4, 6);
   const index = tensor(engine, Uint32Array.from([10, 0, 7, 99]));
   const options = { mean: [0.5, 0.45, 0.4], std: [0.25, 0.2, 0.3] };
-  const [plain, general] = [uploadImages(engine, set), uploadImages(engine, set, 72 * 6)];
+  const [plain, general] = [uploadImages(engine, set), uploadImages(engine, set, 72 * 8)];
   assert.equal([plain.parts.length, general.parts.length], [1, 2]);
   assert.equal(
     await augment(plain, index, options).readFloats(),
