@@ -132,12 +132,8 @@ export function augment(images: ImageBytes, index: Tensor, options: AugmentOptio
       flip,
       brightness,
       inverse_alpha: 1 / (mixup ?? 1),
-<<<<<<< HEAD
-      scale: std.map((s) => 1 / s),
-      shift: mean.map((m, c) => -m / std[c]!),
-      fault: faultNumber('augment'),
-=======
       ...perChannel,
+      fault: faultNumber('augment'),
     },
   });
   return y;
@@ -174,7 +170,6 @@ function plain(
       index_offset: index.offset,
       ...perChannel,
       fault: faultNumber('augment'),
->>>>>>> main
     },
   });
   return y;
