@@ -49,7 +49,8 @@ for (const rule of Object.keys(RULES) as (keyof typeof RULES)[]) {
     const losses = await whole.trainer.run(20);
     let state: TrainerState | undefined;
     const parts: number[] = [];
-    for (const steps of [5, 4, 11]) {
+    // Once where the rate changes: to what a new Adam begins with, so that the saved rate has to be known to be another.
+    for (const steps of [5, 2, 13]) {
       const part = training(rule);
       if (state !== undefined) part.trainer.load(state);
       parts.push(...(await part.trainer.run(steps)));
