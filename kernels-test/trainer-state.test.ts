@@ -11,6 +11,7 @@ import { reshape } from '../src/ops/views.ts';
 import { adam, adamw, rmsprop, sgd } from '../src/optim/optimizer.ts';
 import { tensor } from '../src/tensor/create.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
+import { BatchOrder } from '../src/train/order.ts';
 import { Trainer, type TrainerOptions, type TrainerState } from '../src/train/trainer.ts';
 import { bars } from './support/bars.ts';
 import { fails } from './support/data.ts';
@@ -133,6 +134,28 @@ test('the moving average takes in the parameters as they are after the step', as
   assert.is(inside, 3.65625);
   assert.is((await parameter.readFloats())[0], 3);
   for (const item of [trainer, optimizer]) item.dispose();
+});
+
+test('an infinite loss ends a run at its step, also the only one', async () => {
+  const [parameter] = parametersOf(4) as [Tensor];
+  const optimizer = sgd([parameter], { learningRate: 0.5 });
+  const objective = () => mul(sum(parameter), Number.POSITIVE_INFINITY);
+  const trainer = new Trainer(noModel, samples, optimizer, { ...common, objective });
+  await fails(() => trainer.run(1), 'NON_FINITE', /the loss is Infinity in epoch 1, step 1/);
+  for (const item of [trainer, optimizer]) item.dispose();
+});
+
+test('each epoch takes every sample once but for the last incomplete mini-batch, in a new order', () => {
+  const order = new BatchOrder(10, 3, { seed: 5, stream: 7 });
+  assert.is(order.batchesPerEpoch, 3);
+  const epochs = [0, 1, 2].map((epoch) => [...order.take(3 * epoch, 3)]);
+  for (const epoch of epochs) {
+    assert.is(epoch.length, 9);
+    assert.is(new Set(epoch).size, 9);
+    assert.ok(Math.max(...epoch) < 10);
+  }
+  assert.is(new Set(epochs.map((epoch) => epoch.join())).size, 3);
+  assert.equal([...order.take(0, 9)], epochs.flat());
 });
 
 test.run();

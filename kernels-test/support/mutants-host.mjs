@@ -38,7 +38,7 @@ export const HOST_MUTANTS = [
     'negative axes from the wrong end',
     'axis < 0 ? axis + shape.length : axis',
     'axis < 0 ? -axis : axis',
-    'ops',
+
     'autograd',
     'misuse',
   ),
@@ -54,7 +54,8 @@ export const HOST_MUTANTS = [
     'the parts are not scaled',
     'pass(partial, [1], y, parts, scale);',
     'pass(partial, [1], y, parts, 1);',
-    'ops',
+    'numerics',
+    'golden-ops',
   ),
   mutant(
     'gpu/recorder.ts',

@@ -99,7 +99,7 @@ export const KERNEL_MUTANTS = [
     'var half = THREADS / 2u; half > 0u; half /= 2u) {\n    workgroupBarrier();\n    if (lane < half) {\n      scratch[lane] += ',
     'var half = THREADS / 4u; half > 0u; half /= 2u) {\n    workgroupBarrier();\n    if (lane < half) {\n      scratch[lane] += ',
     'golden-ops',
-    'ops',
+    'special-values',
   ),
   mutant(
     'reduce/reduce.wgsl',
@@ -107,7 +107,7 @@ export const KERNEL_MUTANTS = [
     'value = special(MINUS_INFINITY_BITS, params.inner);',
     'value = 0.0;',
     'special-values',
-    'ops',
+    'golden-ops',
   ),
   mutant(
     'reduce/reduce.wgsl',
@@ -121,7 +121,8 @@ export const KERNEL_MUTANTS = [
     'the second part begins at the first',
     '(row % params.parts) * params.part',
     '0u',
-    'ops',
+    'golden-ops',
+    'special-values',
   ),
   mutant(
     'reduce/softmax.wgsl',
@@ -136,7 +137,7 @@ export const KERNEL_MUTANTS = [
     'the last among equals',
     'is_nan(v) || v > best',
     'is_nan(v) || v >= best',
-    'ops',
+    'golden-ops',
     'special-values',
   ),
   mutant(
@@ -159,7 +160,7 @@ export const KERNEL_MUTANTS = [
     ' - select(0.0, 1.0, i == label)) * weight',
     ' - select(0.0, 1.0, i == label))',
     'golden-ops',
-    'ops',
+    'special-values',
   ),
   mutant(
     'gather/gather.wgsl',
@@ -180,7 +181,8 @@ export const KERNEL_MUTANTS = [
     'a row that occurs twice is added once',
     'for (var k = mine; k < params.rows; k++)',
     'for (var k = mine; k < mine + 1u; k++)',
-    'ops',
+    'golden-ops',
+    'special-values',
   ),
   mutant(
     'gather/log_step.wgsl',
@@ -275,15 +277,14 @@ export const KERNEL_MUTANTS = [
     'k < params.k; k++',
     'k < params.k - 1u; k++',
     'golden-ops',
-    'ops',
+    'special-values',
   ),
   mutant(
     'matmul/matmul.wgsl',
     'each part of a split dispatch is the first',
     'place + params.origin',
     'place',
-    'numerics',
-    'ops',
+    'split-dispatches',
   ),
   mutant(
     'pool/max_index.wgsl',
@@ -297,8 +298,8 @@ export const KERNEL_MUTANTS = [
     'dilation of columns is that of rows',
     'kx * params.dilation[1]',
     'kx * params.dilation[0]',
-    'property',
-    'ops',
+    'golden-ops',
+    'special-values',
   ),
   mutant(
     'augment/augment.wgsl',
