@@ -7,7 +7,7 @@ import { BINARY_CODES } from '../src/ops/core/binary-op.ts';
 import { type OpCase, type OpDefinition, registry } from '../src/ops/core/define.ts';
 import { type NdArray, ndarray } from '../src/ops/core/ndarray.ts';
 import { UNARY_CODES } from '../src/ops/core/unary-op.ts';
-import { max, sum } from '../src/ops/reduce.ts';
+import { argmax, max, sum } from '../src/ops/reduce.ts';
 import { tensor } from '../src/tensor/create.ts';
 import { sizeOf } from '../src/tensor/shape.ts';
 import { caseInputs, toTensor } from './support/compare.ts';
@@ -143,6 +143,15 @@ test('a NaN or an infinity anywhere in a row so long that a workgroup reduces it
       x.dispose();
     }
   }
+});
+
+test('the first of several NaN is the largest, whatever stands between them', async () => {
+  const rows = [
+    [1, Number.NaN, 2, Number.NaN],
+    [Number.NaN, Number.POSITIVE_INFINITY, Number.NaN, 0],
+    [3, 5, 5, 4],
+  ];
+  assert.equal([...(await argmax(tensor(engine, rows.flat(), [3, 4])).read())], [1, 0, 1]);
 });
 
 test.run();

@@ -121,8 +121,7 @@ export const KERNEL_MUTANTS = [
     'the second part begins at the first',
     '(row % params.parts) * params.part',
     '0u',
-    'golden-ops',
-    'special-values',
+    'numerics',
   ),
   mutant(
     'reduce/softmax.wgsl',
