@@ -72,6 +72,24 @@ test('plain and fused iterations start at the same places', async () => {
   compare(ends[0]!, ends[1]!, { abs: 2e-3, rel: 2e-3 }, 'aligned');
 });
 
+for (const variant of ['plain', 'auto'] as const) {
+  test(`${variant}: the average takes in the weights as they are after the step, and is what aligns`, async () => {
+    const pairs = pairsOf();
+    const weights = async (emaDecay: number, iterations: number) => {
+      using aligner = await fit('current', pairs, { variant, emaDecay, iterations, learningRate: 0.01 });
+      const { model, average } = await aligner.state();
+      const aligned = await aligner.align(pairs.current).readFloats();
+      return { model, average, aligned };
+    };
+    const [before, after, kept] = [await weights(0, 0), await weights(0, 3), await weights(1, 3)];
+    assert.equal(after.average, after.model, 'a decay of 0 takes all of the last step');
+    assert.equal(kept.average, before.model, 'a decay of 1 keeps the first weights');
+    assert.equal(kept.model, after.model);
+    assert.equal(kept.aligned, before.aligned);
+    assert.not.equal(after.aligned, before.aligned);
+  });
+}
+
 for (const start of ['mean-shift', 'ridge'] as const) {
   test(`${start}: a saved aligner aligns with the same bits, a resumed fit ends with the same state`, async () => {
     const pairs = pairsOf();

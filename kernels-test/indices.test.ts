@@ -7,9 +7,10 @@ import { Linear } from '../src/nn/layers.ts';
 import { gather, scatterAdd } from '../src/ops/gather.ts';
 import { crossEntropy, oneHot } from '../src/ops/loss.ts';
 import { sgd } from '../src/optim/optimizer.ts';
-import { tensor } from '../src/tensor/create.ts';
+import { tensor, zeros } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
+import { logStep } from '../src/train/step.ts';
 import { Trainer } from '../src/train/trainer.ts';
 import { fails } from './support/data.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
@@ -89,6 +90,13 @@ test('training names op and step, and can be repeated after the data is mended',
     /^crossEntropy: index 3 is out of range for 3 rows in step (7|8|9|10|11|12)\n/,
   );
   await engine.checkIndices();
+});
+
+test('of several steps with wrong indices, the first is named', async () => {
+  const logits = randomNormal(engine, [2, 3], { seed: 1 });
+  const [counter, losses] = [zeros(engine, [2], 'u32'), zeros(engine, [4])];
+  for (const label of [2, 3, 4, 1]) logStep(crossEntropy(logits, indices(0, label)), losses, counter);
+  await fails(() => engine.checkIndices(), 'INDEX', /^crossEntropy: index 3 .* in step 2\n/);
 });
 
 test.run();

@@ -14,7 +14,7 @@ import {
   type SafetensorsInput,
 } from '../src/files/safetensors.ts';
 import { fails, temporaryFolder } from './support/data.ts';
-import { readAll } from './support/latents.ts';
+import { readAll, saveNpy } from './support/latents.ts';
 
 const folder = temporaryFolder();
 
@@ -177,6 +177,12 @@ test('prefetch: the next item is on its way while one is used, in order, and err
   log.length = 0;
   for await (const _ of prefetch(count())) break;
   assert.is(log.at(-1), 'closed');
+});
+
+test('a NaN is named by its row in the file, also in a later batch', async () => {
+  const numbers = Float32Array.from({ length: 10 }, (_, i) => (i === 9 ? Number.NaN : i));
+  const path = saveNpy(folder, 'late-nan.npy', numbers, 2);
+  await fails(() => readAll(path, 2), 'NON_FINITE', /row 4, column 1 /);
 });
 
 test.run();

@@ -9,6 +9,7 @@ import { BINARY_CODES } from '../src/ops/core/binary-op.ts';
 import { type OpCase, type OpDefinition, registry } from '../src/ops/core/define.ts';
 import { type NdArray, ndarray } from '../src/ops/core/ndarray.ts';
 import { UNARY_CODES } from '../src/ops/core/unary-op.ts';
+import { argmax, max, sum } from '../src/ops/reduce.ts';
 import { clamp, relu } from '../src/ops/unary.ts';
 import { where } from '../src/ops/where.ts';
 import { tensor } from '../src/tensor/create.ts';
@@ -218,6 +219,30 @@ test('a product with a number keeps −0', async () => {
     [...(await y.readFloats())].map((v) => 1 / v),
     [-I, I],
   );
+test('a NaN or an infinity anywhere in a row so long that a workgroup reduces it', async () => {
+  const n = 1300;
+  const values = Float32Array.from({ length: 2 * n }, (_, i) => Math.sin(i));
+  for (const at of [0, 1, 63, 128, 255, 256, 700, n - 1]) {
+    for (const special of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const x = tensor(engine, values, [2, n]);
+      x.write(values.with(n + at, special));
+      const [first, second] = await engine.tidy(() => max(x, -1)).readFloats();
+      assert.is(first, Math.max(...values.subarray(0, n)));
+      assert.ok(Object.is(second, special), `${special} at ${at}: ${second}`);
+      const total = await engine.tidy(() => sum(x, -1)).readFloats();
+      assert.ok(Object.is(total[1], special), `sum with ${special} at ${at}: ${total[1]}`);
+      x.dispose();
+    }
+  }
+});
+
+test('the first of several NaN is the largest, whatever stands between them', async () => {
+  const rows = [
+    [1, Number.NaN, 2, Number.NaN],
+    [Number.NaN, Number.POSITIVE_INFINITY, Number.NaN, 0],
+    [3, 5, 5, 4],
+  ];
+  assert.equal([...(await argmax(tensor(engine, rows.flat(), [3, 4])).read())], [1, 0, 1]);
 });
 
 test.run();

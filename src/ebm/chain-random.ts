@@ -16,8 +16,8 @@ export interface ChainRandom {
   readonly run?: number | Tensor;
 }
 
-/** What a chain draws random numbers for. */
-const ROLE = { noise: 0, accept: 1, mask: 2, fresh: 3, start: 4 } as const;
+/** What a chain draws random numbers for; `noise` is that of unadjusted Langevin steps alone. */
+const ROLE = { noise: 0, accept: 1, mask: 2, fresh: 3, start: 4, proposal: 5 } as const;
 
 /** @throws EliError `ARGUMENT` for a seed or run out of range. */
 export function checkChainRandom(random: ChainRandom): void {
@@ -29,11 +29,11 @@ export function checkChainRandom(random: ChainRandom): void {
 /**
  * The random numbers of chain step t. Noise without `run` has (seed, stream, step t), as in the energies' kernels, so that
  * both make the same chain. Everything else has a seed hashed from seed, stream, step and role: the fourth word of the
- * hash's counter is 1, while draws have 0, so that hash and draws never coincide.
+ * hash's counter is 1 or, without `run`, 2, while draws have 0, so that hash and draws never coincide.
  */
 export function chainDraw(random: ChainRandom, t: number, role: keyof typeof ROLE): RandomSource {
   const { seed, stream = STREAM.chains, run } = random;
   if (run === undefined && role === 'noise') return { seed, stream, step: t };
-  const words = philox([t, ROLE[role], stream, 1], seed);
+  const words = philox([t, ROLE[role], stream, run === undefined ? 2 : 1], seed);
   return { seed: words[0]! * 2 ** 21 + (words[1]! >>> 11), stream, step: run ?? 0 };
 }

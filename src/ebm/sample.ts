@@ -137,13 +137,13 @@ function stepByStep(energy: Energy, start: Tensor, plan: Plan, plain: boolean): 
     state.energy !== undefined && state.gradient !== undefined
       ? (state as Required<ChainState>)
       : { points: state.points, ...evaluate(`sample: ${name}`, energy, state.points, plain) };
+  const role = transition.langevin === undefined ? 'proposal' : 'noise';
   const boxAt = (t: number) => limits && ([limits[0][t]!, limits[1][t]!] as const);
   const contextOf = (t: number, box = boxAt(t)): StepContext => ({
     t,
     ...(box && { box }),
     evaluate: fill,
-    normal: (shape, deviation = 1) =>
-      randomNormal(engine, shape, chainDraw(random!, t, 'noise'), 0, deviation),
+    normal: (shape, deviation = 1) => randomNormal(engine, shape, chainDraw(random!, t, role), 0, deviation),
     logUniform: () => log(randomUniform(engine, [n], chainDraw(random!, t, 'accept'), 1, 0)),
   });
   const kept = plan.trajectory ? new Kept(start, plan) : undefined;
