@@ -93,11 +93,15 @@ type Evaluate = (expression: readonly Token[]) => number | undefined;
 function evaluator(constants: readonly Declaration[]): Evaluate {
   return (expression) => {
     const [only, more] = expression;
-    if (more === undefined && only?.kind === 'number') return Number(textOf(expression).replace(/[iu]$/, ''));
+    if (more === undefined && only?.kind === 'number')
+      return Number(textOf(expression).trim().replace(/[iu]$/, ''));
     const needed = declarationsNeeded([
       ...constants.map((one) => ({ ...one, keyword: 'const' })),
       { keyword: 'override', name: '', attributes: [], tokens: expression },
     ]);
+    // The library takes an element of an array, and a name that it does not know, for some number.
+    if (needed.some(({ tokens }) => tokens.some(({ text }) => text === '['))) return undefined;
+    if (expression.some((_, at) => isUnknown(expression, at, constants))) return undefined;
     const text = needed.slice(0, -1).map(({ tokens }) => {
       const from = tokens.findIndex(({ text: word }) => word === 'const' || word === 'override');
       return `const ${textOf(tokens.slice(from + 1)).trim()}`;
@@ -115,23 +119,52 @@ function evaluator(constants: readonly Declaration[]): Evaluate {
   };
 }
 
-/** A declaration in which the arguments of attributes are numbers. */
+/** Whether the token is a name that is neither a constant, a member, a truth value nor called. */
+function isUnknown(tokens: readonly Token[], at: number, constants: readonly Declaration[]): boolean {
+  const { kind, text } = tokens[at]!;
+  if (kind !== 'name' || text === 'true' || text === 'false') return false;
+  if (tokens[at - 1]?.text === '.' || /^[(<]$/.test(tokens[at + 1]?.text ?? '')) return false;
+  return !constants.some(({ name }) => name === text);
+}
+
+const NUMBER_ATTRIBUTES = new Set(['align', 'size', 'binding', 'group', 'id']);
+
+/** A declaration in which the arguments of attributes and the lengths of arrays are numbers. */
 function simplified(source: ShaderSource, { tokens }: Declaration, evaluate: Evaluate): Token[] {
+  const numberOf = (expression: readonly Token[], what: string, least: number): Token => {
+    const value = evaluate(expression);
+    if (value !== undefined && value >= least)
+      return { ...expression[0]!, kind: 'number', text: String(value) };
+    throw unreadable(source, expression[0]?.line, `the ${what} ${textOf(expression).trim()}`);
+  };
   const simple: Token[] = [];
   for (let at = 0; at < tokens.length; at++) {
     const token = tokens[at]!;
+    const length = token.text === ',' ? lengthAt(tokens, at) : [];
     simple.push(token);
-    const isNumber = token.text === '@' && /^(align|size|binding|group|id)$/.test(tokens[at + 1]?.text ?? '');
-    if (!isNumber) continue;
-    const attribute = attributeAt(tokens, at);
-    const value = evaluate(attribute.args[0] ?? []);
-    if (value === undefined)
-      throw unreadable(source, token.line, `the value of ${textOf(attribute.tokens).trim()} is not found`);
-    const [name, open] = attribute.tokens.slice(1) as [Token, Token];
-    simple.push(name, open, { ...open, kind: 'number', text: String(value) }, { ...open, text: ')' });
-    at += attribute.tokens.length - 1;
+    if (token.text === '@' && NUMBER_ATTRIBUTES.has(tokens[at + 1]?.text ?? '')) {
+      const attribute = attributeAt(tokens, at);
+      const [name, open] = attribute.tokens.slice(1) as [Token, Token];
+      const value = numberOf(attribute.args[0] ?? [], `value of @${attribute.name}`, 0);
+      simple.push(name, open, value, attribute.tokens.at(-1)!);
+      at += attribute.tokens.length - 1;
+    } else if (length.length > 0) {
+      simple.push(numberOf(length, 'length of an array', 1));
+      at += length.length;
+    }
   }
   return simple;
+}
+
+/** The expression behind the comma at `at` if it is the length of an array, otherwise none. */
+function lengthAt(tokens: readonly Token[], at: number): readonly Token[] {
+  // The list around the comma is the last that begins before and ends behind it.
+  const begin = tokens.findLastIndex(
+    ({ templateEnd }, i) => i < at && templateEnd !== undefined && tokens.indexOf(templateEnd) > at,
+  );
+  if (tokens[begin - 1]?.text !== 'array') return [];
+  const length = tokens.slice(at + 1, tokens.indexOf(tokens[begin]!.templateEnd!));
+  return length.at(-1)?.text === ',' ? length.slice(0, -1) : length;
 }
 
 function reflect(source: ShaderSource, text: string): WgslReflect {

@@ -8,6 +8,8 @@ export interface Token {
   readonly start: number;
   /** The `>` of a template list such as `array<f32>`. */
   endsTemplate: boolean;
+  /** Of the `<` of such a list: its `>`. */
+  templateEnd?: Token;
 }
 
 /** White space, comments (a block comment is found by `blockEnd`), names, numbers, and any other character. */
@@ -46,8 +48,8 @@ function blockEnd(text: string, at: number): number {
 
 /** Marks the `>` that end template lists, by the algorithm of the WGSL specification (3.9, template list discovery). */
 function markTemplates(tokens: readonly Token[]): void {
-  /** How deep in parentheses each `<` is that may begin a list. */
-  let open: number[] = [];
+  /** Each `<` that may begin a list, and how deep in parentheses it is. */
+  let open: { begin: Token; at: number }[] = [];
   let depth = 0;
   const isPair = (at: number, pair: string): boolean =>
     tokens[at]!.text === pair[0] &&
@@ -57,18 +59,18 @@ function markTemplates(tokens: readonly Token[]): void {
     const { kind, text } = tokens[at]!;
     if (kind === 'name' && tokens[at + 1]?.text === '<') {
       at++;
-      if (!isPair(at, '<<') && !isPair(at, '<=')) open.push(depth);
+      if (!isPair(at, '<<') && !isPair(at, '<=')) open.push({ begin: tokens[at]!, at: depth });
       else at++;
-    } else if (text === '>' && open.at(-1) === depth) {
+    } else if (text === '>' && open.at(-1)?.at === depth) {
       tokens[at]!.endsTemplate = true;
-      open.pop();
+      open.pop()!.begin.templateEnd = tokens[at]!;
     } else if (text === '(' || text === '[') depth++;
     else if (text === ')' || text === ']') {
-      open = open.filter((outer) => outer < depth);
+      open = open.filter((outer) => outer.at < depth);
       depth = Math.max(0, depth - 1);
     } else if (isPair(at, '>=') || isPair(at, '!=') || isPair(at, '==')) at++;
     else if (isPair(at, '&&') || isPair(at, '||')) {
-      open = open.filter((outer) => outer < depth);
+      open = open.filter((outer) => outer.at < depth);
       at++;
     } else if (text === '=' || text === ';' || text === '{' || text === ':') {
       open = [];

@@ -25,8 +25,10 @@ interface Scope {
 /** The names in a function's body that it does not declare itself. */
 function freeNames(tokens: readonly Token[]): Set<string> {
   const open = tokens.findIndex(({ text }, at) => text === '(' && tokens[at - 2]?.text === 'fn');
-  const close = closing(tokens, open);
   const free = new Set<string>();
+  // Without a list of parameters it is for the compiler to refuse.
+  if (open < 0) return free;
+  const close = closing(tokens, open);
   const scopes: Scope[] = [{ names: parameters(tokens.slice(open + 1, close)), isFor: false }];
   /** Known from the end of its declaration on: in `let x = x;` the second is another. */
   let declared: string | undefined;
