@@ -31,8 +31,18 @@ const current = previous.map((v, i) => 0.8 * v + 0.3 * (i % d) - 1);
 const prev = saveNpy(folder, 'prev.npy', previous, d);
 const cur = saveNpy(folder, 'cur.npy', current, d);
 
+interface Said {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
 /** Runs `eli align …` in this process; returns its exit code and what it printed. */
-async function eli(...args: (string | number)[]): Promise<{ code: number; out: string; err: string }> {
+const eli = (...args: (string | number)[]): Promise<Said> => cli('align', ...args);
+/** Runs `eli bench` on a row that is measured within a second. */
+const eliBench = (...args: string[]): Promise<Said> => cli('bench', 'op: relu', '--time', 1, ...args);
+
+async function cli(...args: (string | number)[]): Promise<Said> {
   const said = { out: '', err: '' };
   const { stdout, stderr } = process;
   const write = { out: stdout.write, err: stderr.write };
@@ -45,7 +55,7 @@ async function eli(...args: (string | number)[]): Promise<{ code: number; out: s
   stdout.write = capture('out');
   stderr.write = capture('err');
   try {
-    return { code: await main(['align', ...args.map(String)]), ...said };
+    return { code: await main(args.map(String)), ...said };
   } finally {
     stdout.write = write.out;
     stderr.write = write.err;
@@ -289,6 +299,26 @@ test('the report has the drift, its picture and how well energies tell the model
     at('report2'),
   );
   assert.equal(readdirSync(at('report2')), ['drift.json']);
+});
+
+test('where nothing can be written, no work is begun', async () => {
+  // The latents are missing too: the output is looked at before they are.
+  const [none, lost] = [at('none.npy'), (name: string) => at(join('no', 'such', name))];
+  const cannot = /cannot write .*no\/such.*: there is no such file or folder/;
+  await refused(1, cannot, 'fit', '--prev', none, '--current', none, '--out', lost('a.safetensors'));
+  await refused(1, cannot, 'gate', '--aligner', none, '--current', none, '--out', lost('g.safetensors'));
+  await refused(1, cannot, 'apply', '--aligner', none, '--in', none, '--out', lost('x.npy'));
+  const energies = ['--energies', lost('e.npy')];
+  await refused(1, cannot, 'apply', '--aligner', none, '--in', none, '--out', at('x.npy'), ...energies);
+  const report = ['report', '--prev', none, '--current', none, '--aligner', none, '--out'];
+  await refused(1, /part of the path is a file/, ...report, join(prev, 'folder'));
+  await refused(1, /none\.npy/, ...report, lost('folder'));
+  for (const flag of ['--json', '--picture']) {
+    const { code, err } = await eliBench(flag, lost('bench'));
+    assert.is(code, 1);
+    assert.match(err, cannot);
+  }
+  assert.not(existsSync(at('no')));
 });
 
 test('refused, with nothing written', async () => {

@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Gate, type GateBatch, type GateData } from '../src/eli/gates/gate.ts';
 import {
   alignBatches,
   alignFile,
@@ -119,6 +120,48 @@ test('with a gate, rows of the current task stay as they are, and so do their en
   });
   assert.equal(result, { rows: n, aligned: old });
   assert.is((await readAll(at('e.npy'))).length, 2 * n);
+});
+
+/** Two numbers of each row, which tell it from all others. */
+const keysOf = (numbers: Float32Array): string[] =>
+  Array.from({ length: numbers.length / d }, (_, i) => `${numbers[i * d]} ${numbers[i * d + 1]}`);
+
+/** Notes the rows that it learns from, and those that it is calibrated on. */
+class NotingGate extends Gate {
+  readonly name = 'noting';
+  fitted: string[] = [];
+  held: string[] = [];
+
+  async fit({ current: latents }: GateData): Promise<void> {
+    this.fitted = keysOf(await latents!.readFloats());
+  }
+
+  async score({ current: latents }: GateBatch): Promise<Float32Array> {
+    this.held = keysOf(await latents!.readFloats());
+    return new Float32Array(this.held.length);
+  }
+
+  state(): never {
+    throw new Error('not saved');
+  }
+}
+
+test('a gate is calibrated on rows that it has not learnt from, drawn from all', async () => {
+  const all = keysOf(await readAll(at('current.npy')));
+  const split = async (seed: number): Promise<NotingGate> => {
+    const gate = new NotingGate();
+    await learnGate(engine, gate, current, shift, { quantile: 0.9, seed });
+    return gate;
+  };
+  const { fitted, held } = await split(1);
+  assert.is(held.length, 820);
+  assert.equal([...fitted, ...held].sort(), [...all].sort(), 'every row once');
+  assert.is(new Set([...fitted, ...held]).size, n);
+  // Neither the first rows nor the last.
+  const [first, last] = [held[0]!, held.at(-1)!].map((key) => all.indexOf(key));
+  assert.ok(first! < 100 && last! > n - 100, `from ${first} to ${last}`);
+  assert.equal((await split(1)).held, held, 'the same seed');
+  assert.not.equal((await split(2)).held, held);
 });
 
 test('drift before and after, with energies where the map has them', async () => {

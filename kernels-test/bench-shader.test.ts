@@ -255,6 +255,22 @@ test('what is wrong with a shader or its flags', async () => {
   assert.match(await said(FILL, { ...two, check: join(folder, 'gone.mjs') }), /cannot be loaded/);
 });
 
+test("what the reflection cannot read: the compiler's answer is shown, and bindings may be given", async () => {
+  const text = `const A = array(1, 2);
+    @group(0) @binding(0) var<storage, read_write> y: array<u32, A[1]>;
+    @compute @workgroup_size(1) fn main() { y[0] = 7; y[1] = 8; }`;
+  const settings = { groups: [1], check: check('return { y: [7, 8] }') } as const;
+  const { code, message } = await failure(spec(text, settings));
+  assert.is(code, 'WGSL');
+  assert.match(
+    message,
+    /:2: the reflection library .* cannot read this.*\n.*--bindings.*\nThe compiler \(Dawn\) accepts/,
+  );
+  const bindings = '@group(0) @binding(0) var<storage, read_write> y: array<u32, 2>;';
+  await checkAll(spec(text, { ...settings, bindings }));
+  await checkAll(spec(text, settings, { bindings }));
+});
+
 test('memory is given back, also after a failure', async () => {
   const before = engine.memory.inUse;
   await checkAll(spec(FILL, two), spec(FILL, two));

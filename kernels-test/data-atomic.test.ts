@@ -2,10 +2,12 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -13,7 +15,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { writeFileAtomic } from '../src/files/atomic.ts';
+import { checkWritable, writeFileAtomic } from '../src/files/atomic.ts';
 import { fileError } from '../src/files/files.ts';
 import { fails, temporaryFolder } from './support/data.ts';
 
@@ -96,6 +98,82 @@ test('a symbolic link stays one', async () => {
   await writeFileAtomic(link, 'new');
   assert.is(readlinkSync(link), 'old.txt');
   assert.is(readFileSync(path, 'utf8'), 'new');
+  // Also one whose target does not exist yet, through another link in another folder.
+  mkdirSync(join(dir, 'deep'));
+  symlinkSync('deep/second', join(dir, 'first'));
+  symlinkSync('../third', join(dir, 'deep', 'second'));
+  await checkWritable(join(dir, 'first'));
+  await writeFileAtomic(join(dir, 'first'), 'dangling');
+  assert.is(readlinkSync(join(dir, 'first')), 'deep/second');
+  assert.is(readlinkSync(join(dir, 'deep', 'second')), '../third');
+  assert.is(readFileSync(join(dir, 'third'), 'utf8'), 'dangling');
+  symlinkSync('no/such', join(dir, 'lost'));
+  await fails(() => writeFileAtomic(join(dir, 'lost'), 'new'), 'FILE', /no such file or folder/);
+  symlinkSync('loop', join(dir, 'loop'));
+  await fails(() => writeFileAtomic(join(dir, 'loop'), 'new'), 'FILE', /loop/);
+  assert.equal(readdirSync(dir), ['deep', 'first', 'latest', 'loop', 'lost', 'old.txt', 'third']);
+});
+
+test('the file that is replaced passes on its mode and owner', async () => {
+  if (process.platform === 'win32') return;
+  const { path } = withOldFile();
+  for (const mode of [0o600, 0o640, 0o755, 0o666]) {
+    chmodSync(path, mode);
+    await writeFileAtomic(path, 'new');
+    assert.is(statSync(path).mode & 0o7777, mode);
+  }
+  if (process.getuid?.() !== 0) return; // only root may give files away
+  chownSync(path, 1234, 5678);
+  chmodSync(path, 0o6755);
+  await writeFileAtomic(path, 'new');
+  const { uid, gid, mode } = statSync(path);
+  assert.equal([uid, gid, mode & 0o7777], [1234, 5678, 0o6755]);
+});
+
+test('what replaces a private file is private while it is written', async () => {
+  if (process.platform === 'win32') return;
+  const { dir, path } = withOldFile();
+  chmodSync(path, 0o600);
+  let seen = 0;
+  async function* pieces(): AsyncGenerator<string> {
+    yield 'secret';
+    for (const name of readdirSync(dir)) seen |= statSync(join(dir, name)).mode & 0o777;
+  }
+  await writeFileAtomic(path, pieces());
+  assert.is(seen, 0o600);
+});
+
+test('whether a file can be written is known before there is anything to write', async () => {
+  const { dir, path } = withOldFile();
+  await checkWritable(path);
+  await checkWritable(join(dir, 'new.txt'));
+  await checkWritable(join(dir, 'a', 'b', 'new.txt'), { makesFolder: true });
+  await fails(() => checkWritable(join(dir, 'no', 'x')), 'FILE', /no\/x/, /no such file or folder/);
+  await fails(() => checkWritable(join(path, 'x')), 'FILE', /not a folder/);
+  await fails(() => checkWritable(join(path, 'a', 'x'), { makesFolder: true }), 'FILE', /not a folder/);
+  await fails(() => checkWritable(dir), 'FILE', /it is a folder/);
+  assert.is(readFileSync(path, 'utf8'), 'old');
+  assert.equal(readdirSync(dir), ['old.txt']);
+});
+
+test('a file that may not be written, by a user who is not root', async () => {
+  if (process.platform === 'win32' || process.getuid?.() !== 0) return;
+  const { dir, path } = withOldFile();
+  chmodSync(path, 0o444);
+  chmodSync(folder, 0o755);
+  chmodSync(dir, 0o777);
+  const module = new URL('../src/files/atomic.ts', import.meta.url).href;
+  const script = `const { writeFileAtomic, checkWritable } = await import(${JSON.stringify(module)});
+    process.setgid(65534);
+    process.setuid(65534);
+    for (const act of [checkWritable, writeFileAtomic])
+      await act(${JSON.stringify(path)}, 'new').then(() => console.log('done'), (error) => console.log(error.message));`;
+  const said = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    encoding: 'utf8',
+  });
+  assert.is(said.match(/permission denied/g)?.length, 2, said);
+  assert.is(readFileSync(path, 'utf8'), 'old');
 });
 
 test('a folder that may not be written', async () => {

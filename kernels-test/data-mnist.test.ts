@@ -160,4 +160,27 @@ test('selecting classes', async () => {
   await fails(() => selectClasses(set, [7, 8]), 'ARGUMENT', /none of the 6 images/);
 });
 
+test('folders that have the names of the files, as in the copy on Kaggle', async () => {
+  const load = async (dir: string) => {
+    const { train, test: held } = await loadMnist({ dir, verify: false });
+    return [train.count, held.count];
+  };
+  // Each file is in a folder of its name; beside them may be the files with the dotted name.
+  for (const dotted of [false, true]) {
+    const dir = small();
+    for (const name of Object.values(NAMES)) {
+      const bytes = readFileSync(join(dir, name));
+      rmSync(join(dir, name));
+      mkdirSync(join(dir, name));
+      if (dotted) writeFileSync(join(dir, name.replace('-idx', '.idx')), bytes);
+      else writeFileSync(join(dir, name, name), bytes);
+    }
+    assert.equal(await load(dir), [6, 4]);
+  }
+  const empty = small();
+  rmSync(join(empty, NAMES.testLabels));
+  mkdirSync(join(empty, NAMES.testLabels));
+  await fails(() => load(empty), 'FILE', /missing: t10k-labels-idx1-ubyte\n/);
+});
+
 test.run();

@@ -3,16 +3,19 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { readFormat } from '../src/files/formats.ts';
 import {
   decodeSafetensors,
   encodeSafetensors,
   readSafetensors,
+  type Safetensors,
   type SafetensorsEntry,
   type SafetensorsInput,
   toFloat32,
   writeSafetensors,
 } from '../src/files/safetensors.ts';
 import { fails, temporaryFolder } from './support/data.ts';
+import { readAll } from './support/latents.ts';
 
 const folder = temporaryFolder();
 
@@ -223,13 +226,46 @@ test('a wrong header', async () => {
   await bad({ __metadata__: { a: 1 } }, 0, /__metadata__ is not an object of strings/);
   await bad({ __metadata__: [] }, 0, /__metadata__/);
   await bad({ a: null }, 0, /"a": null, expected an object/);
-  await bad({ a: {} }, 0, /dtype missing is not supported/);
-  await bad(
-    { a: { dtype: 'F8_E4M3', shape: [1], data_offsets: [0, 1] } },
-    1,
-    /dtype "F8_E4M3" is not supported/,
+  await bad({ a: {} }, 0, /dtype missing, expected a name such as F64/);
+  for (const dtype of ['valueOf', '', 'f32', 'F 8', 8, null])
+    await bad({ a: { dtype, shape: [1], data_offsets: [0, 1] } }, 1, /"a": dtype .*, expected a name/);
+});
+
+test('a tensor of another element type leaves its neighbours readable', async () => {
+  const header = (shape: unknown, offsets: unknown, start: number) => ({
+    q: { dtype: 'F8_E4M3', shape, data_offsets: offsets },
+    z: f32([2, 1], [start, start + 8]),
+  });
+  const bytes = file(header([3], [0, 3], 3), 11);
+  new DataView(bytes.buffer).setFloat32(bytes.length - 4, 2.5, true);
+  const { tensors, unread } = decodeSafetensors(bytes);
+  assert.equal([...tensors.z!.data], [0, 2.5]);
+  assert.equal(Object.keys(tensors), ['z']);
+  assert.equal({ ...unread }, { q: 'F8_E4M3' });
+  const path = join(folder, 'other.safetensors');
+  writeFileSync(path, bytes);
+  assert.equal([...(await readAll(`${path}:z`))], [0, 2.5]);
+  await fails(() => readAll(`${path}:q`), 'FORMAT', /:q is F8_E4M3, expected F16, BF16, F32 or F64/);
+  await fails(() => readAll(path), 'FORMAT', /does not say which tensor is meant; it has 2: q, z/);
+  // Its place is checked all the same.
+  const bad = (given: unknown, dataBytes: number, said: RegExp) =>
+    fails(() => decodeSafetensors(file(given, dataBytes)), 'FORMAT', said);
+  await bad(header([3], [0, 4], 3), 11, /overlaps/);
+  await bad(header([3], [0, 3], 4), 12, /leaves a hole/);
+  await bad(header([-3], [0, 3], 3), 11, /shape/);
+  await bad(header([3], [0, 30], 3), 11, /data_offsets/);
+});
+
+test('a file that lacks what was stored in another element type says so', async () => {
+  const path = join(folder, 'half.safetensors');
+  const q = { dtype: 'F8_E4M3', shape: [1], data_offsets: [0, 1] };
+  writeFileSync(path, file({ __metadata__: { format: 'x' }, weight: q }, 1));
+  const read = ({ tensors }: Safetensors): number => tensors.weight!.data.length;
+  await fails(
+    () => readFormat(path, { x: read }),
+    'FORMAT',
+    /its tensor "weight" is of type F8_E4M3, which is not read here/,
   );
-  await bad({ a: { dtype: 'valueOf', shape: [1], data_offsets: [0, 1] } }, 1, /not supported/);
 });
 
 test('wrong shapes and offsets', async () => {

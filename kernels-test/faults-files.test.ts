@@ -54,7 +54,7 @@ test('a run that ended before its first checkpoint is resumed from its beginning
   );
   assert.equal(readdirSync(folder).sort(), ['config.json', 'environment.json', 'log.jsonl']);
   // As a process leaves it that is killed while it writes.
-  writeFileSync(join(folder, '.tmp-1-0123456789ab'), 'half');
+  writeFileSync(join(folder, '.tmp-eli-1-0123456789ab'), 'half');
   await run(folder, true);
   sameAsReference(folder);
 });

@@ -34,13 +34,22 @@ test('a run folder is new or empty, and an old one only for --resume', async () 
   await take();
   await take();
   assert.equal(readdirSync(path), []);
-  writeFileSync(join(path, '.tmp-12-0123456789ab'), 'half');
+  const [half, lock] = [join(path, '.tmp-eli-12-0123456789ab'), join(path, '.lock-1')];
+  writeFileSync(half, 'half');
+  writeFileSync(lock, '{}');
   assert.is(await codeOf(take(true)), 'RUN_FOLDER');
+  writeFileSync(lock, '{}');
   await take();
   assert.equal(readdirSync(path), []);
-  writeFileSync(join(path, '.tmp-notes'), 'mine');
-  assert.is(await codeOf(take()), 'RUN_FOLDER');
-  rmSync(join(path, '.tmp-notes'));
+  // Without the lock of a run that was killed, they are somebody else's, whatever their names.
+  for (const name of ['.tmp-notes', '.tmp-1-0123456789ab', '.tmp-eli-1-0123456789ab', 'environment.json']) {
+    writeFileSync(join(path, name), 'mine');
+    assert.is(await codeOf(take()), 'RUN_FOLDER', name);
+    assert.is(await codeOf(take(true)), 'RUN_FOLDER', name);
+    assert.equal(readdirSync(path), [name]);
+    assert.is(readFileSync(join(path, name), 'utf8'), 'mine');
+    rmSync(join(path, name));
+  }
   writeFileSync(join(path, 'config.json'), '{}');
   try {
     await take();

@@ -24,7 +24,6 @@ override B_ALONG_K: u32 = 0u;
 
 var<workgroup> finished: array<f32, M * N>;
 
-//!unreflected: types that the reflection library does not know
 alias Left = subgroup_matrix_left<Real, K, M>;
 alias Right = subgroup_matrix_right<Real, N, K>;
 alias Sums = subgroup_matrix_result<f32, N, M>;
@@ -84,7 +83,6 @@ fn multiply(group: vec3u, lane: u32) {
     }
   }
 }
-//!reflected
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -4,7 +4,7 @@ import type { Engine } from '../gpu/engine.ts';
 import { compileError, createPipeline } from '../gpu/pipelines.ts';
 import { Program } from '../gpu/program.ts';
 import { type BufferBinding, reflectInterface, type ShaderInterface } from '../wgsl/interface.ts';
-import { loadShader, type ShaderSource } from '../wgsl/source.ts';
+import { loadShader, originOf, type ShaderSource } from '../wgsl/source.ts';
 import {
   bytesOf,
   type Contents,
@@ -31,6 +31,8 @@ export interface ShaderSettings {
   /** Values for `const NAME: type = value;` lines. */
   readonly const: Named<number>;
   readonly groups?: readonly [number, number?, number?];
+  /** WGSL declarations of the bindings, where they cannot be read from the file; see `ShaderSource`. */
+  readonly bindings?: string;
   /** An .mjs or .js file whose default export is a `ShaderCheck`. */
   readonly check?: string;
   readonly tolerance?: number;
@@ -107,11 +109,15 @@ export async function shaderWorkloads(engine: Engine, specs: readonly ShaderSpec
 async function resolve(engine: Engine, spec: ShaderSpec): Promise<Resolved> {
   const { own, shared } = spec;
   const consts = known(shared.const, constsOf(loadShader(spec.file)));
-  const source = loadShader(spec.file, { ...consts, ...own.const });
-  const module = await compile(engine, source);
-  const shader = reflectInterface(source, own.entry ?? shared.entry);
-  const names = namesOf(source, shader);
   const settings = { ...shared, ...own };
+  const { bindings } = settings;
+  const source = {
+    ...loadShader(spec.file, { ...consts, ...own.const }),
+    ...(bindings !== undefined && { bindings }),
+  };
+  const { module, messages } = await compile(engine, source);
+  const shader = readInterface(source, settings.entry, messages);
+  const names = namesOf(source, shader);
   for (const kind of NAMED) {
     const unknown = Object.keys(own[kind]).find((name) => !has(names[kind], name));
     if (unknown !== undefined) throw unknownName(`${spec.name} has no`, kind, unknown, names[kind]);
@@ -137,12 +143,29 @@ function wrong({ name }: ShaderSpec, what: string, hint?: string): EliError {
   return new EliError('ARGUMENT', `${name}: ${what}`, hint === undefined ? {} : { hint });
 }
 
-async function compile({ device }: Engine, source: ShaderSource): Promise<GPUShaderModule> {
+/** @throws EliError `WGSL` saying also what the compiler, which has accepted the shader, says of it */
+function readInterface(
+  source: ShaderSource,
+  entry: string | undefined,
+  messages: readonly GPUCompilationMessage[],
+): ShaderInterface {
+  try {
+    return reflectInterface(source, entry);
+  } catch (cause) {
+    const lines = messages.map(
+      (m) => `\n  ${originOf(source, m.lineNum)}:${m.linePos}: ${m.type}: ${m.message}`,
+    );
+    const dawn = `The compiler (Dawn) accepts the shader${lines.length === 0 ? '' : `:${lines.join('')}`}`;
+    throw new EliError('WGSL', `${(cause as Error).message}\n${dawn}`, { cause });
+  }
+}
+
+async function compile({ device }: Engine, source: ShaderSource) {
   device.pushErrorScope('validation');
   const module = device.createShaderModule({ code: source.code, label: source.file });
   const [error, info] = await Promise.all([device.popErrorScope(), module.getCompilationInfo()]);
   if (error !== null) throw compileError(source, error, info);
-  return module;
+  return { module, messages: info.messages };
 }
 
 const constsOf = ({ code }: ShaderSource): string[] =>
@@ -200,11 +223,13 @@ function groupsOf(
   { groups, size }: ShaderSettings,
 ): [number, number, number] {
   if (groups === undefined) {
+    const missing = 'the number of workgroups to launch is missing';
+    if (workgroup === undefined) throw wrong(spec, missing, 'set it with --groups X,Y,Z');
     const invocations = workgroup.reduce((product, n) => product * n, 1);
     const most = Math.max(1, ...Object.values(size));
     const example = `one for each of ${most} elements takes --groups ${Math.ceil(most / invocations)}`;
     const hint = `--groups X,Y,Z. A workgroup has ${workgroup.join(' × ')} invocations: ${example}`;
-    throw wrong(spec, 'the number of workgroups to launch is missing', hint);
+    throw wrong(spec, missing, hint);
   }
   const [x, y = 1, z = 1] = groups;
   const limit = engine.device.limits.maxComputeWorkgroupsPerDimension;

@@ -4,7 +4,7 @@ import { loadMap } from '../eli/maps/load.ts';
 import { checkEnergy, checkLatentSize } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
 import { type AlignFlags, alignSession, sayAdapter } from './align-session.ts';
-import { refuseExisting } from './flags.ts';
+import { checkOutput } from './flags.ts';
 
 export interface ApplyFlags extends AlignFlags {
   aligner: string;
@@ -21,7 +21,7 @@ export async function applyCommand(flags: ApplyFlags): Promise<void> {
     if (path === undefined) continue;
     if (!/\.npy$/i.test(path))
       throw new EliError('CONFIG', `${path}: the output is written as .npy, so its name must end in .npy`);
-    refuseExisting(path, flags.force);
+    await checkOutput(path, flags);
   }
   await alignSession({ latents: flags.in }, flags, async ({ engine, withBar }, { latents }) => {
     const map = await loadMap(engine, flags.aligner);

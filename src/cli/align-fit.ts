@@ -8,7 +8,7 @@ import { EliError } from '../errors.ts';
 import type { LatentSource } from '../files/latents.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type AlignFlags, alignSession, type Session, sayAdapter } from './align-session.ts';
-import { flagOf, refuseExisting } from './flags.ts';
+import { checkOutput, flagOf } from './flags.ts';
 
 export interface FitFlags extends AlignFlags, Values {
   prev: string;
@@ -24,7 +24,7 @@ const EVERY = 100;
 export async function fitCommand(flags: FitFlags, options: AlignerOptions): Promise<void> {
   const config = alignerConfig(options);
   checkFlags(flags, options);
-  refuseExisting(flags.out, flags.force);
+  await checkOutput(flags.out, flags);
   const paths = { previous: flags.prev, current: flags.current };
   await alignSession(paths, flags, async (session, { previous, current }) => {
     const { engine, signal, withBar } = session;

@@ -6,7 +6,7 @@ import { checkEnergy, stopIfAborted } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
 import { checkSeed } from '../tensor/random.ts';
 import { type AlignFlags, alignSession } from './align-session.ts';
-import { refuseExisting } from './flags.ts';
+import { checkOutput } from './flags.ts';
 
 /** Gates that need only latents and no network. */
 const KINDS = {
@@ -30,7 +30,7 @@ export async function gateCommand(flags: GateFlags): Promise<void> {
   checkSeed(seed);
   if (!(quantile >= 0 && quantile <= 1))
     throw new EliError('CONFIG', `--quantile is ${quantile}, must be a number from 0 to 1`);
-  refuseExisting(out, flags.force);
+  await checkOutput(out, flags);
   await alignSession({ current: flags.current }, flags, async (session, { current }) => {
     const map = await loadMap(session.engine, aligner);
     if (kind === 'energy') checkEnergy(map, '--kind energy');

@@ -8,7 +8,7 @@ import { writeJson } from '../report/json.ts';
 import { savePicture } from '../report/picture.ts';
 import { type Column, renderTable } from '../report/table.ts';
 import { type AlignFlags, alignSession } from './align-session.ts';
-import { refuseExisting } from './flags.ts';
+import { checkOutput } from './flags.ts';
 
 export interface ReportFlags extends AlignFlags {
   prev: string;
@@ -22,7 +22,7 @@ const SHOWN = 10;
 /** `eli align report`: measures drift before and after alignment, prints a table, writes `drift.json` and a picture. */
 export async function reportCommand(flags: ReportFlags): Promise<void> {
   const json = join(flags.out, 'drift.json');
-  refuseExisting(json, flags.force);
+  await checkOutput(json, { ...flags, makesFolder: true });
   const paths = { previous: flags.prev, current: flags.current };
   await alignSession(paths, flags, async ({ engine, withBar }, { previous, current }) => {
     const map = await loadMap(engine, flags.aligner);

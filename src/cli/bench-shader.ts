@@ -47,6 +47,11 @@ export function addShaderFlags(command: Command): readonly ShaderSpec[] {
     .option('--seed <n>', 'seed of random inputs (default: 1)', one('seed', countOf))
     .option('--entry <name>', 'entry point, if there are several', one('entry', String))
     .option(
+      '--bindings <wgsl>',
+      'WGSL declarations of all bindings, where they cannot be read from the file',
+      one('bindings', String),
+    )
+    .option(
       '--check <file>',
       'module whose default export computes the expected results',
       one('check', absolute),

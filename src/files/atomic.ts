@@ -1,6 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { lstat, open, readdir, realpath, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { existsSync, type Stats } from 'node:fs';
+import {
+  access,
+  constants,
+  type FileHandle,
+  lstat,
+  open,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+} from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { checkRegular, fileError, system } from './files.ts';
 
 export type Chunk = string | Uint8Array;
@@ -8,20 +20,24 @@ export type Chunk = string | Uint8Array;
 export type FileContent = Chunk | Iterable<Chunk> | AsyncIterable<Chunk>;
 
 /** Names of incomplete files: the process id and a random number. */
-const TEMPORARY = /^\.tmp-\d+-[0-9a-f]{12}$/;
+const TEMPORARY = /^\.tmp-eli-\d+-[0-9a-f]{12}$/;
 
 /**
  * Writes a file so that a reader always sees the old content or all of the new: it is written under another name in the
- * same folder, flushed to the disk, and renamed. A symbolic link stays a link. When anything fails, the temporary file
- * is removed and the old file is unchanged.
+ * same folder, flushed to the disk, and renamed. The file that is replaced passes on its mode, and its owner where the
+ * system allows that (root may give files away, others may not); a symbolic link stays a link, also to a file that does
+ * not exist yet. When anything fails, the temporary file is removed and the old file is unchanged.
  * @throws EliError `FILE` (missing folder, no permission, disk full, target not a regular file); an error thrown by
  *   the iterator of pieces is passed on.
  */
 export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
-  const target = await resolveTarget(path);
+  const { target, old } = await resolveTarget(path);
   // Short, so that a target whose name has the maximum length can be written too.
-  const temporary = join(dirname(target), `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
-  const handle = await system('write', path, () => open(temporary, 'wx'));
+  const random = randomBytes(6).toString('hex');
+  const temporary = join(dirname(target), `.tmp-eli-${process.pid}-${random}`);
+  // What replaces a private file is private from the beginning.
+  const mode = old === undefined ? 0o666 : 0o600;
+  const handle = await system('write', path, () => open(temporary, 'wx', mode));
   try {
     try {
       const whole = typeof content === 'string' || content instanceof Uint8Array;
@@ -29,6 +45,7 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
         // `writeFile` of a handle continues after partial writes and appends at the current position.
         await system('write', path, () => handle.writeFile(chunk));
       }
+      if (old !== undefined) await system('write', path, () => keepOwnerAndMode(handle, old));
       await system('write', path, () => handle.sync());
     } finally {
       await system('write', path, () => handle.close());
@@ -43,7 +60,21 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
 }
 
 /**
- * Removes what `writeFileAtomic` left in a folder when its process was killed. No other process may write there.
+ * Checks that `writeFileAtomic` may write there, as before long work; nothing is written.
+ * @param options `makesFolder`: missing folders are no error, as they will be made.
+ * @throws EliError `FILE`
+ */
+export async function checkWritable(path: string, { makesFolder = false } = {}): Promise<void> {
+  const { target } = await resolveTarget(path);
+  let folder = dirname(resolve(target));
+  while (makesFolder && !existsSync(folder)) folder = dirname(folder);
+  // The slash makes it an error if that is a file.
+  await system('write', path, () => access(`${folder}/`, constants.W_OK | constants.X_OK));
+}
+
+/**
+ * Removes what `writeFileAtomic` left in a folder when its process was killed. The folder must be one of this program's,
+ * and no other process may write there.
  * @throws EliError `FILE`
  */
 export async function removeTemporaries(folder: string): Promise<void> {
@@ -56,14 +87,37 @@ export function isTemporary(name: string): boolean {
   return TEMPORARY.test(name);
 }
 
-/** The file to be replaced, links resolved. Refuses a device or pipe, which a rename would silently replace. */
-async function resolveTarget(path: string): Promise<string> {
+/** Gives a file the owner of the one it replaces, as far as that is allowed, and its mode. */
+async function keepOwnerAndMode(handle: FileHandle, { uid, gid, mode }: Stats): Promise<void> {
+  const ours = await handle.stat();
+  let kept = ours.uid === uid && ours.gid === gid;
+  for (const owner of [uid, ours.uid]) {
+    if (kept) break;
+    kept = await handle.chown(owner, gid).then(
+      () => owner === uid,
+      () => false,
+    );
+  }
+  // Set after the owner, whose change clears it; a program must not run as somebody it was not meant for. Some file
+  // systems have no modes, which is no reason to lose the content.
+  await handle.chmod(mode & (kept ? 0o7777 : 0o777)).catch(() => {});
+}
+
+/** The file to be written, links resolved, and what is known of the file to be replaced, if any. */
+async function resolveTarget(path: string): Promise<{ target: string; old: Stats | undefined }> {
   try {
     const target = await realpath(path);
-    checkRegular('write', path, await lstat(target));
-    return target;
+    const old = await lstat(target);
+    // A rename would silently replace a device, a pipe or a file that is read-only.
+    checkRegular('write', path, old);
+    await access(target, constants.W_OK);
+    return { target, old };
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return path;
-    throw fileError('write', path, cause);
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw fileError('write', path, cause);
   }
+  const link = await readlink(path).catch(() => undefined);
+  if (link === undefined) return { target: path, old: undefined };
+  // Relative to the link's own folder.
+  const folder = await system('write', path, () => realpath(dirname(path)));
+  return resolveTarget(resolve(folder, link));
 }

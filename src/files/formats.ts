@@ -26,9 +26,9 @@ export async function readFormat<T>(
     return readers[format]!(file);
   } catch (cause) {
     if (cause instanceof EliError && OF_DEVICE.has(cause.code)) throw cause;
-    throw new EliError('FORMAT', `${path} is not a complete ${format}: ${(cause as Error).message}`, {
-      ...options,
-      cause,
-    });
+    const [other] = Object.entries(file.unread);
+    const unread = other && `; its tensor ${brief(other[0])} is of type ${other[1]}, which is not read here`;
+    const message = `${path} is not a complete ${format}: ${(cause as Error).message}${unread ?? ''}`;
+    throw new EliError('FORMAT', message, { ...options, cause });
   }
 }

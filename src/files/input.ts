@@ -7,6 +7,8 @@ export interface ByteSource {
   /** For messages. */
   readonly name: string;
   readonly size: number;
+  /** Whether all that comes before a byte is read as well, as in a packed archive. */
+  readonly sequential?: boolean;
   /**
    * Bytes `start` … `start + length − 1` in pieces of `piece` bytes (the last may be shorter), each in its own buffer.
    * @throws EliError `FORMAT` when the bytes are not all there or are damaged, `FILE` when they cannot be read.

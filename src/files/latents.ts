@@ -1,8 +1,9 @@
 import { EliError } from '../errors.ts';
 import { formatError } from './files.ts';
-import { FLOAT_BYTES, type FloatDtype, floatsOf, isFloat } from './floats.ts';
+import { type FloatDtype, isFloat } from './floats.ts';
 import { type ByteSource, InputFile } from './input.ts';
-import { type NumberArray, readNpyLayout } from './npy.ts';
+import { readNpyLayout } from './npy.ts';
+import { type NumberArray, rowsOf } from './number-array.ts';
 import { readSafetensorsLayout } from './safetensors.ts';
 import { openZip } from './zip.ts';
 
@@ -29,16 +30,18 @@ const MAX_DIM = 1 << 20;
 const IN_FILE = /^(.+\.(npz|safetensors)):(.+)$/is;
 
 /**
- * Opens latents [n, d] of float16, float32 or float64 (safetensors: also bfloat16) written by any framework:
+ * Opens latents [n, d] of float16, float32 or float64 (safetensors: also bfloat16) written by any framework, in
+ * any byte order, by rows or by columns:
  * `file.npy`, `file.npz:member`, `file.safetensors:tensor`. The name may be left out when there is only one.
- * @throws EliError `FILE` when it cannot be read; `FORMAT` for a damaged file, another format, order or dtype, or a
+ * @throws EliError `FILE` when it cannot be read; `FORMAT` for a damaged file, another format or dtype, or a
  *   shape that is not [n, d] with n, d ≥ 1.
  */
 export async function openLatents(path: string): Promise<LatentSource> {
   const [, container, , key] = IN_FILE.exec(path) ?? [];
   const file = await InputFile.open(container ?? path);
   try {
-    const { source, dtype, shape, start } = await findArray(file, key);
+    const array = await findArray(file, key);
+    const { source, dtype, shape } = array;
     const [rows, dim] = shape as [number, number];
     if (shape.length !== 2 || rows === 0 || dim === 0) {
       throw formatError(
@@ -52,7 +55,6 @@ export async function openLatents(path: string): Promise<LatentSource> {
         'write latents as [n, d], one row per sample',
       );
     }
-    const rowBytes = dim * FLOAT_BYTES[dtype];
     return {
       name: source.name,
       rows,
@@ -60,8 +62,7 @@ export async function openLatents(path: string): Promise<LatentSource> {
       dtype,
       async *batches(rowsPerBatch) {
         let row = 0;
-        for await (const bytes of source.pieces(start, rows * rowBytes, rowsPerBatch * rowBytes)) {
-          const batch = floatsOf(dtype, bytes);
+        for await (const batch of rowsOf(array, rowsPerBatch)) {
           checkFinite(batch, dim, row, source.name);
           row += batch.length / dim;
           yield batch;

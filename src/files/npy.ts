@@ -4,6 +4,7 @@ import { bytesOf, formatError, notValid } from './files.ts';
 import { FLOAT_BYTES, type FloatDtype } from './floats.ts';
 import type { ByteSource } from './input.ts';
 import { duplicateKey, jsonRecord } from './json.ts';
+import type { NumberArray } from './number-array.ts';
 
 const MAGIC = '\x93NUMPY';
 /** Magic, version, and the longest header length. */
@@ -13,21 +14,12 @@ const MAX_HEADER_BYTES = 0xffff;
 /** NumPy aligns the data to this. */
 const ALIGNMENT = 64;
 
-const DTYPES: Readonly<Record<string, FloatDtype>> = { '<f2': 'F16', '<f4': 'F32', '<f8': 'F64' };
-
-/** An array of numbers in a file, row-major; `start` is its first byte in `source`. */
-export interface NumberArray {
-  readonly source: ByteSource;
-  readonly dtype: FloatDtype;
-  readonly shape: readonly number[];
-  readonly start: number;
-}
+const DTYPES: Readonly<Record<string, FloatDtype>> = { f2: 'F16', f4: 'F32', f8: 'F64' };
 
 /**
  * Reads the header of a .npy file of real numbers (NumPy's NEP 1, versions 1.0, 2.0 and 3.0) and checks it against the
  * size of the file.
- * @throws EliError `FORMAT` for everything else: another dtype or byte order, Fortran order, a damaged header, missing
- *   or trailing data.
+ * @throws EliError `FORMAT` for everything else: another dtype, a damaged header, missing or trailing data.
  */
 export async function readNpyLayout(source: ByteSource): Promise<NumberArray> {
   const wrong = (what: string): EliError => notValid(source.name, '.npy file', what);
@@ -65,13 +57,7 @@ export async function readNpyLayout(source: ByteSource): Promise<NumberArray> {
   if (!Array.isArray(shape) || Array.isArray(shape[0]))
     throw wrong('its shape is not a tuple of whole numbers');
   if (typeof fortran !== 'boolean') throw wrong('its fortran_order is neither True nor False');
-  const dtype = dtypeOf(source.name, descr);
-  if (fortran) {
-    throw formatError(
-      `${source.name} is in Fortran order (column by column), expected C order`,
-      'write numpy.ascontiguousarray(array)',
-    );
-  }
+  const { dtype, bigEndian } = typeOf(source.name, descr);
   if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
     throw wrong(`shape ${brief(shape)}, expected whole numbers from 0`);
   const size = shape.reduce((product, n) => product * n, FLOAT_BYTES[dtype]);
@@ -80,16 +66,15 @@ export async function readNpyLayout(source: ByteSource): Promise<NumberArray> {
     const what = size > found ? 'the data is cut off' : 'other data follows';
     throw wrong(`shape ${brief(shape)} takes ${size} bytes, the file has ${found}: ${what}`);
   }
-  return { source, dtype, shape, start: dataStart };
+  return { source, dtype, bigEndian, shape, byColumn: fortran, start: dataStart };
 }
 
-function dtypeOf(name: string, descr: unknown): FloatDtype {
-  const dtype = typeof descr === 'string' && Object.hasOwn(DTYPES, descr) ? DTYPES[descr] : undefined;
-  if (dtype !== undefined) return dtype;
+function typeOf(name: string, descr: unknown): { dtype: FloatDtype; bigEndian: boolean } {
+  const [, order, type = ''] = /^([<>])(\w+)$/.exec(typeof descr === 'string' ? descr : '') ?? [];
+  if (Object.hasOwn(DTYPES, type)) return { dtype: DTYPES[type]!, bigEndian: order === '>' };
   const shown = typeof descr === 'string' ? brief(descr) : 'a structured dtype';
-  const bigEndian = typeof descr === 'string' && /^>f[248]$/.test(descr);
   throw formatError(
-    `${name} holds ${bigEndian ? `big-endian numbers (${shown})` : shown}, expected <f2, <f4 or <f8 (float16, float32, float64, little-endian)`,
+    `${name} holds ${shown}, expected float16, float32 or float64 (f2, f4 or f8)`,
     "write array.astype('<f4')",
   );
 }

@@ -48,6 +48,8 @@ export interface SafetensorsInput {
 /** The records have no prototype, so that any name is a plain key. */
 export interface Safetensors {
   readonly tensors: Readonly<Record<string, SafetensorsEntry>>;
+  /** Element types of the tensors that are not in `tensors`, as theirs are not read here (such as F8_E4M3), by name. */
+  readonly unread: Readonly<Record<string, string>>;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -130,7 +132,8 @@ function withDigests(
 }
 
 /**
- * The tensors and metadata in the bytes of a safetensors file, as copies; checksums are checked if present.
+ * The tensors and metadata in the bytes of a safetensors file, as copies; checksums are checked if present. A tensor of
+ * an element type that is not read here does not make its neighbours unreadable.
  * @param name for messages.
  * @throws EliError `FORMAT` for anything the format forbids: what and where is in the message.
  */
@@ -140,20 +143,23 @@ export function decodeSafetensors(bytes: Uint8Array, name = 'safetensors data'):
   const header = bytes.subarray(PREFIX_BYTES, dataStart);
   const { layout, metadata, digests } = parseLayout(header, bytes.length - dataStart, wrong);
   const tensors: Record<string, SafetensorsEntry> = Object.create(null);
+  const unread: Record<string, string> = Object.create(null);
   for (const [key, { dtype, shape, start, bytes: length }] of Object.entries(layout)) {
     // Copied to a new buffer: the format does not guarantee alignment.
     const raw = new Uint8Array(length);
     raw.set(bytes.subarray(dataStart + start, dataStart + start + length));
     if (digests !== undefined && digests[key] !== digest(raw))
       throw wrong(`the checksum of tensor ${brief(key)} does not match its data`);
-    tensors[key] = { dtype, shape, data: new ARRAYS[dtype](raw.buffer) } as SafetensorsEntry;
+    if (!isKnown(dtype)) unread[key] = dtype;
+    else tensors[key] = { dtype, shape, data: new ARRAYS[dtype](raw.buffer) } as SafetensorsEntry;
   }
-  return { tensors, metadata };
+  return { tensors, unread, metadata };
 }
 
 /** Where a tensor lies in a safetensors file, in bytes from the start of the file. */
 export interface SafetensorsPlace {
-  readonly dtype: SafetensorsDtype;
+  /** A `SafetensorsDtype`, or one that is not read here. */
+  readonly dtype: string;
   readonly shape: readonly number[];
   readonly start: number;
   readonly bytes: number;
@@ -204,6 +210,13 @@ export function toFloat32({ dtype, data }: SafetensorsEntry): Float32Array<Array
   return Float32Array.from(data as Int32Array, Number);
 }
 
+/** How the format names element types, also those of later versions. */
+const DTYPE = /^[A-Z][A-Z0-9_]*$/;
+
+function isKnown(dtype: string): dtype is SafetensorsDtype {
+  return Object.hasOwn(ARRAYS, dtype);
+}
+
 function elementBytes(dtype: SafetensorsDtype): number {
   return ARRAYS[dtype]?.BYTES_PER_ELEMENT ?? 0;
 }
@@ -221,8 +234,7 @@ function jsonObject(members: readonly (readonly [name: string, json: string])[])
 function checkInput(name: string, { dtype, shape, data }: SafetensorsInput): void {
   const wrong: Wrong = (what) => new EliError('ARGUMENT', `safetensors: tensor ${name}: ${what}`);
   if (name === METADATA) throw wrong('this name is reserved');
-  if (!Object.hasOwn(ARRAYS, dtype))
-    throw wrong(`dtype ${dtype}, expected one of ${Object.keys(ARRAYS).join(', ')}`);
+  if (!isKnown(dtype)) throw wrong(`dtype ${dtype}, expected one of ${Object.keys(ARRAYS).join(', ')}`);
   if (!(data instanceof ARRAYS[dtype] || data instanceof Uint8Array)) {
     throw wrong(
       `dtype ${dtype} needs a ${ARRAYS[dtype].name} or raw bytes, data is a ${data.constructor.name}`,
@@ -294,8 +306,8 @@ function checkEntry(key: string, value: unknown, dataBytes: number, wrongFile: W
   const wrong: Wrong = (what) => wrongFile(`tensor ${brief(key)}: ${what}`);
   if (!isRecord(value)) throw wrong(`${brief(value)}, expected an object with dtype, shape and data_offsets`);
   const { dtype, shape, data_offsets: offsets } = value;
-  if (typeof dtype !== 'string' || !Object.hasOwn(ARRAYS, dtype)) {
-    throw wrong(`dtype ${brief(dtype)} is not supported, expected one of ${Object.keys(ARRAYS).join(', ')}`);
+  if (typeof dtype !== 'string' || !DTYPE.test(dtype)) {
+    throw wrong(`dtype ${brief(dtype)}, expected a name such as ${Object.keys(ARRAYS).join(', ')}`);
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
     throw wrong(`shape ${brief(shape)}, expected a list of whole numbers from 0`);
@@ -309,13 +321,16 @@ function checkEntry(key: string, value: unknown, dataBytes: number, wrongFile: W
       `data_offsets [${begin}, ${end}], expected begin ≤ end ≤ ${dataBytes} (the bytes of data in the file)`,
     );
   }
-  const expected = byteLength(shape, dtype as SafetensorsDtype);
-  if (expected !== end - begin) {
+  const bytes = end - begin;
+  // Of a type that is not known, no more can be checked: some pack several elements into a byte.
+  if (!isKnown(dtype)) return { dtype, shape, start: begin, bytes };
+  const expected = byteLength(shape, dtype);
+  if (expected !== bytes) {
     throw wrong(
-      `${dtype} of shape ${brief(shape)} takes ${expected ?? 'over 2^53'} bytes, its data_offsets span ${end - begin}`,
+      `${dtype} of shape ${brief(shape)} takes ${expected ?? 'over 2^53'} bytes, its data_offsets span ${bytes}`,
     );
   }
-  return { dtype: dtype as SafetensorsDtype, shape, start: begin, bytes: expected };
+  return { dtype, shape, start: begin, bytes };
 }
 
 /** The format requires tensors to cover the data without gap or overlap, so that nothing can hide in a file. */

@@ -96,6 +96,7 @@ function memberOf(file: InputFile, name: string, entry: Entry, open: () => Promi
   return {
     name: label,
     size: entry.uncompressedSize,
+    sequential: true,
     pieces: (start, length, piece) => regroup(content(), start, length, piece),
   };
 }

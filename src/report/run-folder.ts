@@ -11,7 +11,7 @@ export const CONFIG_FILE = 'config.json';
 
 /**
  * Makes the folder of a run if necessary and locks it. A folder that holds files is accepted only with `resume`, and
- * then must hold config.json. Incomplete files of a run that was killed are removed.
+ * then must hold config.json. Incomplete files of a run that was killed are removed: it has left its lock or its config.
  *
  * @throws EliError RUN_FOLDER when it is in use by another process, holds other files, holds no run to resume, is not a
  * folder or cannot be made; FILE
@@ -19,13 +19,14 @@ export const CONFIG_FILE = 'config.json';
 export async function lockRunFolder(path: string, { resume = false } = {}): Promise<RunLock> {
   const found = await list(path);
   // Where there is a lock, the error that names its holder is more helpful.
-  if (!found.some(isLock)) checkFiles(path, found, resume);
+  const wasRun = found.some(isLock);
+  if (!wasRun) checkFiles(path, found, resume, wasRun);
   await makeFolder(path).catch((cause) => {
     throw unusable(path, `cannot be made: ${cause.message}`, cause);
   });
   const lock = await RunLock.acquire(path);
   try {
-    checkFiles(path, await list(path), resume);
+    checkFiles(path, await list(path), resume, wasRun);
     await removeTemporaries(path);
     return lock;
   } catch (error) {
@@ -34,9 +35,10 @@ export async function lockRunFolder(path: string, { resume = false } = {}): Prom
   }
 }
 
-function checkFiles(path: string, found: readonly string[], resume: boolean): void {
-  // A run that was killed before it began may have left these.
-  const files = found.filter((name) => !isLock(name) && !isTemporary(name) && name !== ENVIRONMENT_FILE);
+/** @param wasRun whether a run was killed here: then it may have left more than its lock, before it began */
+function checkFiles(path: string, found: readonly string[], resume: boolean, wasRun: boolean): void {
+  const isLeft = (name: string): boolean => wasRun && (isTemporary(name) || name === ENVIRONMENT_FILE);
+  const files = found.filter((name) => !isLock(name) && !isLeft(name));
   if (resume && !files.includes(CONFIG_FILE)) {
     throw new EliError('RUN_FOLDER', `There is no run to resume in '${path}'`, {
       hint: 'name the folder of an earlier run, or start a new one without --resume',

@@ -5,10 +5,10 @@ import {
   type TemplateInfo,
   type TypeInfo,
   type VariableInfo,
-  WgslReflect,
 } from 'wgsl_reflect/wgsl_reflect.module.js';
 import { EliError } from '../errors.ts';
-import { originOf, type ShaderSource } from './source.ts';
+import { parseModule } from './module.ts';
+import type { ShaderSource } from './source.ts';
 
 export type Scalar = 'f32' | 'i32' | 'u32' | 'f16';
 
@@ -47,27 +47,11 @@ export interface BufferBinding extends Binding {
 /** What an entry point of any shader binds, directly or in the functions it calls. */
 export interface ShaderInterface {
   readonly entry: string;
-  /** With the default values of overrides. */
-  readonly workgroup: readonly [number, number, number];
+  /** With the default values of overrides; `undefined` where an override has none. */
+  readonly workgroup: readonly [number, number, number] | undefined;
   readonly buffers: readonly BufferBinding[];
   /** The keys of overrides in a pipeline's constants, by name. */
   readonly overrides: ReadonlyMap<string, string>;
-}
-
-/** Sections of a shader that use WGSL the reflection library cannot parse. */
-const UNREFLECTED = /^\/\/!unreflected[\s\S]*?^\/\/!reflected$/gm;
-
-/** @throws EliError `WGSL` with the line that cannot be parsed. */
-export function parseShader(source: ShaderSource): WgslReflect {
-  try {
-    // Blank lines keep the line numbers of the rest.
-    return new WgslReflect(source.code.replace(UNREFLECTED, (text) => text.replace(/.+/g, '')));
-  } catch (cause) {
-    const message = String((cause as Error).message ?? cause);
-    const line = /Line: (\d+)/.exec(message);
-    const place = line === null ? source.file : originOf(source, Number(line[1]));
-    throw new EliError('WGSL', `${place}: cannot be parsed for reflection: ${message}`, { cause });
-  }
 }
 
 /**
@@ -75,8 +59,7 @@ export function parseShader(source: ShaderSource): WgslReflect {
  * @throws EliError `WGSL` when there is no such entry point, or several, or for a resource that is not a buffer of group 0.
  */
 export function reflectInterface(source: ShaderSource, entry?: string): ShaderInterface {
-  const parsed = parseShader(source);
-  const entries = parsed.entry.compute;
+  const { entries, overrides } = parseModule(source);
   const found = entry === undefined ? entries : entries.filter(({ name }) => name === entry);
   if (entries.length === 0) {
     throw new EliError('WGSL', `${source.file} has no compute entry point`, {
@@ -91,13 +74,12 @@ export function reflectInterface(source: ShaderSource, entry?: string): ShaderIn
   }
   const main = found[0]!;
   const buffers = main.resources.map((resource) => bufferOf(source.file, resource));
-  buffers.sort((a, b) => a.binding - b.binding);
   return {
     entry: main.name,
-    workgroup: main.workgroupSize ?? [1, 1, 1],
+    workgroup: main.workgroup,
     buffers,
     overrides: new Map(
-      parsed.overrides.map(({ name, id, attributes }) => [
+      overrides.map(({ name, id, attributes }) => [
         name,
         attributes?.some((attribute) => attribute.name === 'id') ? String(id) : name,
       ]),

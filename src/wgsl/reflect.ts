@@ -1,6 +1,7 @@
 import { EliError } from '../errors.ts';
 import { getOrInsert } from '../maps.ts';
-import { type Binding, bindingOf, type FieldLayout, type Leaf, leavesOf, parseShader } from './interface.ts';
+import { type Binding, bindingOf, type FieldLayout, type Leaf, leavesOf } from './interface.ts';
+import { parseModule } from './module.ts';
 import type { ShaderSource } from './source.ts';
 
 /** What the runtime must know of a kernel, read from its WGSL: all buffers of group 0, whether `main` uses them or not. */
@@ -25,13 +26,13 @@ export function reflectShader(source: ShaderSource): KernelLayout {
 
 function reflect(source: ShaderSource): KernelLayout {
   const { file } = source;
-  const parsed = parseShader(source);
-  if (!parsed.entry.compute.some((entry) => entry.name === 'main')) {
+  const { entries, resources, overrides } = parseModule(source);
+  if (!entries.some((entry) => entry.name === 'main')) {
     throw new EliError('WGSL', `${file} has no compute entry point named main`);
   }
   const storage: Binding[] = [];
   let uniform: KernelLayout['uniform'];
-  for (const resource of parsed.getBindGroups().flat()) {
+  for (const resource of resources) {
     const binding = bindingOf(file, resource);
     if (binding.kind === 'storage') storage.push(binding);
     else {
@@ -45,7 +46,7 @@ function reflect(source: ShaderSource): KernelLayout {
       uniform = { ...binding, fields };
     }
   }
-  return { file, storage, uniform, overrides: new Set(parsed.overrides.map((o) => o.name)) };
+  return { file, storage, uniform, overrides: new Set(overrides.map((o) => o.name)) };
 }
 
 /** Values of a `Params` struct by field name. */

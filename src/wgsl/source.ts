@@ -9,6 +9,11 @@ export interface ShaderSource {
   readonly file: string;
   readonly code: string;
   readonly origin: readonly { readonly file: string; readonly line: number }[];
+  /**
+   * WGSL declarations of all bindings and of the types they name, where the reflection library cannot read those of
+   * `code`: `@group(0) @binding(0) var<storage, read_write> y: array<f32>;`
+   */
+  readonly bindings?: string;
 }
 
 /**

@@ -36,10 +36,9 @@ export async function runMnistSeeds(
     onSeed?.(seed, i);
     const folder = config.seeds === 1 ? run.folder : join(run.folder, `seed-${seed}`);
     const resume = run.resume && existsSync(folder);
-    if (config.seeds > 1) {
-      await makeFolder(folder);
-      await removeTemporaries(folder);
-    }
+    if (config.seeds > 1) await makeFolder(folder);
+    // This process holds the lock of the run, to which the folder belongs.
+    if (config.seeds > 1 && resume) await removeTemporaries(folder);
     try {
       all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { ...run, folder, resume }));
     } catch (error) {
