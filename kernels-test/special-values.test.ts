@@ -219,6 +219,8 @@ test('a product with a number keeps −0', async () => {
     [...(await y.readFloats())].map((v) => 1 / v),
     [-I, I],
   );
+});
+
 test('a NaN or an infinity anywhere in a row so long that a workgroup reduces it', async () => {
   const n = 1300;
   const values = Float32Array.from({ length: 2 * n }, (_, i) => Math.sin(i));
