@@ -36,8 +36,8 @@ const FILE = 'events.out.tfevents.eli';
 const eventsIn = (folder: string): ReadEvent[] => readEvents(readFileSync(join(folder, FILE)));
 const logOf = (folder: string): RunEvent[] =>
   readFileSync(join(folder, 'log.jsonl'), 'utf8')
-    .trimEnd()
     .split('\n')
+    .slice(0, -1)
     .map((line) => JSON.parse(line));
 
 /** Step, tag and value of all numbers, in the order of the file. */
