@@ -11,7 +11,7 @@ import {
   SUBGROUP_MATRIX,
 } from './adapter.ts';
 import { Failures } from './failures.ts';
-import { FAULT_WORDS, indexError } from './faults.ts';
+import { FAULT_WORDS, faultMemory, indexError } from './faults.ts';
 import { type Kernel, type Overrides, PipelineCache } from './pipelines.ts';
 import { BufferPool, type PoolStats } from './pool.ts';
 import { type Program, Trace } from './program.ts';
@@ -298,18 +298,10 @@ export class Engine extends Scopes {
     }
   }
 
+  /** A new buffer, which is zeros: outside the pool, as it lives as long as the engine. */
   #faultWords(): Storage<Engine> {
-    if (this.#faults === undefined) {
-      // Not from a program that is being captured. Pending dispatches may still write to a buffer of the pool.
-      this.flush();
-      this.#faults = new Storage(this, this.#pool, 4 * FAULT_WORDS);
-      this.#clearFaults(this.#faults);
-    }
+    this.#faults ??= new Storage(this, faultMemory(this.device), 4 * FAULT_WORDS);
     return this.#faults;
-  }
-
-  #clearFaults(faults: Storage<Engine>): void {
-    this.device.queue.writeBuffer(faults.buffer, 0, new Uint32Array(FAULT_WORDS));
   }
 
   /**
@@ -322,7 +314,7 @@ export class Engine extends Scopes {
     if (faults === undefined) return;
     const error = indexError(new Uint32Array(await this.read(faults, 0, 4 * FAULT_WORDS)));
     if (error === undefined) return;
-    this.#clearFaults(faults);
+    this.device.queue.writeBuffer(faults.buffer, 0, new Uint32Array(FAULT_WORDS));
     throw error;
   }
 

@@ -1,4 +1,5 @@
 import { EliError } from '../errors.ts';
+import type { Memory } from './storage.ts';
 
 /** Words of the buffer `faults` in shaders: see shaders/lib/faults.wgsl. */
 export const FAULT_WORDS = 5;
@@ -21,4 +22,14 @@ export function indexError(words: Uint32Array): EliError | undefined {
   return new EliError('INDEX', `${ops[op]}: index ${index} is out of range for ${rows} rows${where}`, {
     hint: 'look for labels or indices that are too large in the data; negative ones become large ones',
   });
+}
+
+/** Where an engine's words come from: a buffer of their own, which no count of buffers in use includes. */
+export function faultMemory(device: GPUDevice): Memory {
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  return {
+    closed: false,
+    acquire: (size) => device.createBuffer({ size, usage, label: 'faults' }),
+    release: (buffer) => buffer.destroy(),
+  };
 }

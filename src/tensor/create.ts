@@ -2,7 +2,7 @@ import { EliError, refusePromise } from '../errors.ts';
 import { floatsToHalves, halvesToFloats } from '../files/floats.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { launch1d } from './launch.ts';
-import { checkShape, type Shape, showShape, sizeOf } from './shape.ts';
+import { checkShape, checkSize, type Shape, showShape, sizeOf } from './shape.ts';
 import { ARRAY_OF, type DType, ELEMENT_BYTES, movedAs, Tensor } from './tensor.ts';
 
 export { launch1d } from './launch.ts';
@@ -14,7 +14,11 @@ export { launch1d } from './launch.ts';
 export function empty(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tensor {
   refusePromise('the engine', engine);
   checkShape('empty', shape);
-  if (dtype === 'f16') checkHalves(engine);
+  if (dtype === 'f16') {
+    checkHalves(engine);
+    // More numbers of four bytes do not fit any buffer.
+    checkSize('empty', shape);
+  }
   return new Tensor({ storage: engine.allocate(sizeOf(shape) * ELEMENT_BYTES[dtype]), shape, dtype });
 }
 

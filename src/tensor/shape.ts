@@ -60,7 +60,6 @@ export function checkShape(op: string, shape: Shape): void {
       });
     }
   }
-  checkSize(op, shape);
 }
 
 /** @throws EliError `SHAPE` unless the shape is `want`, where a name such as `n` stands for any size. */
