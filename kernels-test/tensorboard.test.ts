@@ -57,7 +57,7 @@ test('the decoder: check values of CRC-32C, and a file that TensorBoard has writ
   assert.is(crc32c(new Uint8Array(32)), 0x8a9136aa);
   assert.is(crc32c(new Uint8Array(32).fill(255)), 0x62a8ab43);
   assert.is(crc32c(Uint8Array.from({ length: 32 }, (_, i) => i)), 0x46dd794e);
-  // By the RecordWriter and the messages of TensorBoard 2.21.
+  // By the RecordWriter and the messages of TensorBoard 2.22.0a0.
   const theirs = Buffer.from(
     '1800000000000000a37f4b2209000000000000f83f1a0d627261696e2e4576656e743a322a28646c' +
       '2e00000000000000c5cb57fa09000000000000044010ac022a200a0d0a06612f6c6f7373150000803e0a0f0a0170220a08021003220489504e47be5e234b',
