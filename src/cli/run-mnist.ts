@@ -5,7 +5,7 @@ import { mnistTable, policiesOf, runMnistSeeds } from '../experiments/mnist/seed
 import { POLICY_NOTES, policyTable } from '../experiments/policy-report.ts';
 import { createProgress } from '../report/progress.ts';
 import { absolute } from './flags.ts';
-import { addRun, CONFIG, NO_PICTURES, RESUME } from './run-session.ts';
+import { addRun, CONFIG, NO_PICTURES, RESUME, TENSORBOARD } from './run-session.ts';
 
 export function addRunMnist(run: Command): void {
   const command = run
@@ -23,6 +23,7 @@ export function addRunMnist(run: Command): void {
     )
     .option('--no-verify', 'accept other data in the same layout: skip the check of counts and sums')
     .option(...NO_PICTURES)
+    .option(...TENSORBOARD)
     .option('--report', 'measure every gate and control, not only the best (report.json, tradeoff.png)');
   addRun(command, {
     table: MNIST_KEYS,
@@ -31,11 +32,10 @@ export function addRunMnist(run: Command): void {
       loadMnist({ dir: data as string | undefined, verify: verify !== false }),
     work: async (session, engine, mnist) => {
       const { config, folder, options } = session;
-      const pictures = options.pictures !== false;
+      const run = session.run(createProgress());
       const report = options.report === true ? 'full' : 'short';
       const all = await runMnistSeeds(engine, config, mnist, {
-        ...session.run(createProgress()),
-        pictures,
+        ...run,
         report,
         onSeed: (seed, i) => {
           if (config.seeds > 1) process.stderr.write(`\nseed ${seed} (${i + 1} of ${config.seeds})\n`);
@@ -48,7 +48,7 @@ ${await mnistTable(all)}
 Deciding which samples are aligned, test accuracy in %
 ${await policyTable(policiesOf(all), report)}
 ${POLICY_NOTES}
-${pictures ? 'pictures, ' : ''}metrics, log and checkpoint: ${folder}
+${run.pictures ? 'pictures, ' : ''}metrics, log and checkpoint: ${folder}
 `);
     },
   });

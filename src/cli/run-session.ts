@@ -10,6 +10,10 @@ import { interruptSignal } from './interrupt.ts';
 export const RESUME = ['--resume', 'continue the run in --out, with its config'] as const;
 export const CONFIG = ['--config <file>', 'JSON file with config keys; flags override it'] as const;
 export const NO_PICTURES = ['--no-pictures', 'draw no pictures'] as const;
+export const TENSORBOARD = [
+  '--tensorboard',
+  'write an event file of figures and pictures too, for `tensorboard --logdir`',
+] as const;
 
 interface RunFlags extends Values {
   readonly out?: string;

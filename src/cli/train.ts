@@ -6,7 +6,7 @@ import { type TrainResult, train } from '../experiments/train/run.ts';
 import { tuneTraining } from '../experiments/train/tuning.ts';
 import { createProgress } from '../report/progress.ts';
 import { absolute } from './flags.ts';
-import { addRun, CONFIG, NO_PICTURES, RESUME } from './run-session.ts';
+import { addRun, CONFIG, NO_PICTURES, RESUME, TENSORBOARD } from './run-session.ts';
 
 export function addTrain(program: Command): void {
   const command = program
@@ -17,6 +17,7 @@ export function addTrain(program: Command): void {
     .option(...RESUME)
     .option(...CONFIG)
     .option(...NO_PICTURES)
+    .option(...TENSORBOARD)
     .option(
       '--check-numerics',
       'check the output of every op and name the first with a NaN or infinity: slow',
@@ -39,7 +40,6 @@ export function addTrain(program: Command): void {
       }
       const result = await train(engine, config, data, {
         ...session.run(progress),
-        pictures: options.pictures !== false,
         checkNumerics: options.checkNumerics === true,
       });
       process.stdout.write(`\n${report(result).join('\n')}\nrun folder     ${folder}\n`);

@@ -4,13 +4,16 @@ import { join } from 'node:path';
 import type { Values } from '../config.ts';
 import type { ImageData } from '../data/image-set.ts';
 import { brief, EliError, isRecord } from '../errors.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
 import { readConfig } from '../files/config-file.ts';
 import type { AdapterReport } from '../gpu/adapter.ts';
 import type { Engine } from '../gpu/engine.ts';
+import { eventsCsv } from '../report/csv.ts';
 import { stableJson, writeJson } from '../report/json.ts';
 import type { Progress } from '../report/progress.ts';
 import { CONFIG_FILE, defaultRunFolder, ENVIRONMENT_FILE, lockRunFolder } from '../report/run-folder.ts';
 import { type RunEvent, RunLog } from '../report/run-log.ts';
+import { type Measured, TensorBoard } from '../report/tensorboard.ts';
 import { type Scope, withScope } from '../tensor/scope.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type Environment, environmentOf } from './environment.ts';
@@ -35,6 +38,10 @@ export interface RunOptions {
   /** Whether to continue from the folder's checkpoint; without one the run starts at the beginning. */
   readonly resume: boolean;
   readonly progress: Progress;
+  /** Whether to draw pictures. */
+  readonly pictures: boolean;
+  /** Whether to write an event file for TensorBoard. */
+  readonly tensorboard?: boolean;
   /** Stops the run: it writes a checkpoint and rejects with `RunStopped`. */
   readonly signal?: AbortSignal | undefined;
   /** Called before anything is written; throws if another process has taken over the folder. */
@@ -49,6 +56,7 @@ export interface RunParts<C, R extends RunOptions> {
   /** Owns what the run has on the device. */
   readonly scope: Scope;
   readonly log: RunLog;
+  readonly board?: TensorBoard | undefined;
 }
 
 /** How far a run, or one of its seeds, has come. Each experiment adds what its stages pass on to later ones. */
@@ -58,17 +66,29 @@ export class RunState<C, R extends RunOptions> {
   readonly run: R;
   readonly scope: Scope;
   readonly #log: RunLog;
+  readonly #board: TensorBoard | undefined;
 
-  constructor({ engine, config, run, scope, log }: RunParts<C, R>) {
+  constructor({ engine, config, run, scope, log, board }: RunParts<C, R>) {
     this.engine = engine;
     this.config = config;
     this.run = run;
     this.scope = scope;
     this.#log = log;
+    this.#board = board;
   }
 
-  event(event: RunEvent): void {
+  /** Writes an event to the log and, with what was `measured` of it, to the board. */
+  event(event: RunEvent, measured?: Measured): void {
     this.#log.write(event);
+    this.#board?.write(event, measured);
+  }
+
+  /** Writes what is made of the whole log, and the pictures to the board. */
+  async finish(): Promise<void> {
+    const { guard, folder, pictures } = this.run;
+    guard?.();
+    await writeFileAtomic(join(folder, 'metrics.csv'), eventsCsv(this.#log.events()));
+    if (pictures) await this.#board?.addPictures();
   }
 
   /** Has `save` write a checkpoint that matches the current log. */
@@ -163,18 +183,22 @@ export async function runStages<C, R extends RunOptions, B extends Checkpoint<C>
   if (before !== undefined) checkSameConfig(rules, folder, before.config, config);
   // Events after the checkpoint are cut off.
   const log = new RunLog(join(folder, 'log.jsonl'), { resume, length: before?.logLength ?? 0 });
+  let board: TensorBoard | undefined;
   try {
+    board = run.tensorboard === true ? new TensorBoard(folder, log.events()) : undefined;
     return await withScope(engine, async (scope) => {
-      const state = begin({ engine, config, run, scope, log }, before);
+      const state = begin({ engine, config, run, scope, log, board }, before);
       for (const stage of stages) {
         if (stage.done(state)) continue;
         state.check();
         await stage.run(state);
       }
+      await state.finish();
       return state;
     });
   } finally {
     log.close();
+    board?.close();
   }
 }
 
@@ -251,7 +275,15 @@ export async function withRunSession<C, T>(
         await writeBeginning(folder, config, before, environmentOf(adapter, data, options));
         begun = true;
       },
-      run: (progress) => ({ folder, resume, progress, signal, guard: () => lock.check() }),
+      run: (progress) => ({
+        folder,
+        resume,
+        progress,
+        pictures: options.pictures !== false,
+        tensorboard: options.tensorboard === true,
+        signal,
+        guard: () => lock.check(),
+      }),
     });
     lock.check();
     await writeJson(join(folder, DONE_FILE), { finished: new Date().toISOString() });

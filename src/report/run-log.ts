@@ -1,21 +1,15 @@
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { EliError } from '../errors.ts';
-import { fileError } from '../files/files.ts';
+import { AppendFile } from '../files/append.ts';
 import { jsonRecord } from '../files/json.ts';
 import { nonFinite } from './json.ts';
 
 /** One event of a run: a JSON object. */
 export type RunEvent = Record<string, unknown>;
 
-/**
- * The log of a run: one JSON object a line, handed to the system with every event, so that a run that is killed loses at
- * most its last line. Writing is synchronous: an event is a few hundred bytes.
- */
+/** The log of a run: one JSON object a line, so that a run that is killed loses at most its last line. */
 export class RunLog {
-  readonly #path: string;
-  readonly #file: number;
-  #bytes: number;
-  #length: number;
+  readonly #file: AppendFile;
+  #length = 0;
 
   /**
    * Opens a new log, or with `resume` one that may exist: a torn last line is cut off, as is everything after the first
@@ -25,24 +19,20 @@ export class RunLog {
    * that is not the last
    */
   constructor(path: string, { resume = false, length = Number.POSITIVE_INFINITY } = {}) {
-    this.#path = path;
+    const keep = (content: Buffer): number => {
+      const kept = keptPart(path, content, length);
+      this.#length = kept.length;
+      return kept.bytes;
+    };
     try {
-      this.#file = openSync(path, resume ? 'a+' : 'ax+');
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError('open', path, cause);
+      this.#file = new AppendFile(path, keep, { fresh: !resume });
+    } catch (error) {
+      const { cause } = error as EliError;
+      if ((cause as NodeJS.ErrnoException | undefined)?.code !== 'EEXIST') throw error;
       throw new EliError('RUN_FOLDER', `The log '${path}' already exists`, {
         hint: 'choose another folder with --out, or resume that run with --resume',
         cause,
       });
-    }
-    try {
-      const kept = keptPart(path, readFileSync(this.#file), length);
-      if (kept.bytes < fstatSync(this.#file).size) ftruncateSync(this.#file, kept.bytes);
-      this.#bytes = kept.bytes;
-      this.#length = kept.length;
-    } catch (error) {
-      closeSync(this.#file);
-      throw error;
     }
   }
 
@@ -51,39 +41,30 @@ export class RunLog {
     return this.#length;
   }
 
+  /** All events as they were written: what was NaN or infinite is its name, see `nonFinite`. @throws EliError FILE */
+  events(): RunEvent[] {
+    const lines = this.#file.read().toString().split('\n').slice(0, -1);
+    return lines.map((line) => JSON.parse(line) as RunEvent);
+  }
+
   /**
    * Appends an event; a line that cannot be written completely is removed again.
    *
    * @throws EliError FILE, for example on a full disk
    */
   write(event: RunEvent): void {
-    const line = Buffer.from(`${JSON.stringify(event, nonFinite)}\n`);
-    try {
-      for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
-    } catch (cause) {
-      ftruncateSync(this.#file, this.#bytes);
-      throw fileError('write', this.#path, cause);
-    }
-    this.#bytes += line.length;
+    this.#file.append(Buffer.from(`${JSON.stringify(event, nonFinite)}\n`));
     this.#length++;
   }
 
   /** Waits until all events are on the disk, as before a checkpoint that counts them. @throws EliError FILE */
   flush(): void {
-    try {
-      fsyncSync(this.#file);
-    } catch (cause) {
-      throw fileError('write', this.#path, cause);
-    }
+    this.#file.flush();
   }
 
   /** Flushes and closes the log. @throws EliError FILE */
   close(): void {
-    try {
-      this.flush();
-    } finally {
-      closeSync(this.#file);
-    }
+    this.#file.close();
   }
 }
 

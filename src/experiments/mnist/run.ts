@@ -5,6 +5,7 @@ import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
 import { withBar } from '../../report/progress.ts';
 import { mean } from '../../report/stats.ts';
+import { speedOf } from '../../report/tensorboard.ts';
 import { withScope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkLosses } from '../checkpoint.ts';
@@ -73,11 +74,13 @@ async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
       const onProgress = (count: number, loss: number): void =>
         bar.update(first + count, `loss ${loss.toFixed(4)}`);
       const left = steps - state.losses.length;
+      const start = performance.now();
       const losses = await trainer.run(left, { signal: run.signal, onProgress });
       state.losses = [...state.losses, ...losses];
       if (state.losses.length === steps) {
         const epoch = ++epochs[task - 1]!;
-        state.event({ event: 'epoch', task, epoch, loss: mean(state.losses) });
+        const speed = speedOf('images', losses.length * config.batch, start);
+        state.event({ event: 'epoch', task, epoch, loss: mean(state.losses) }, speed);
         state.losses = [];
       }
       state.classifier = await trainer.state();
@@ -98,7 +101,8 @@ async function fitAligner(state: MnistState): Promise<void> {
   const labels = state.sets.test1.hostLabels;
   const measured = (latents: Tensor) => accuracy(savedHead, latents, labels);
   if (curve.length === 0) curve.push({ iteration: 0, accuracy: await measured(test.current) });
-  const work = run.progress('aligner', config.iterations, 'iterations', fit?.iteration ?? 0);
+  let [done, start] = [fit?.iteration ?? 0, performance.now()];
+  const work = run.progress('aligner', config.iterations, 'iterations', done);
   const aligner = await withBar(work, (bar) =>
     EnergyAligner.fit(engine, pairs, alignerOptions(config), {
       every: config.curveEvery,
@@ -106,15 +110,17 @@ async function fitAligner(state: MnistState): Promise<void> {
       ...(fit === undefined ? {} : { resume: fit }),
       onProgress: async ({ iteration, loss, aligner, stopped }) => {
         if (!stopped) {
+          const speed = speedOf('iterations', iteration - done, start);
           const aligned = engine.tidy(() => aligner.align(test.current));
           const value = await measured(aligned);
           aligned.dispose();
           bar.update(iteration, `loss ${loss.toFixed(3)}, task 1 at ${value.toFixed(1)} %`);
           curve.push({ iteration, accuracy: value });
-          state.event({ event: 'fit', iteration, loss, accuracy: value });
+          state.event({ event: 'fit', iteration, loss, accuracy: value }, speed);
         }
         await state.checkpoint(aligner);
         state.check();
+        [done, start] = [iteration, performance.now()];
       },
     }),
   );

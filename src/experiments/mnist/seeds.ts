@@ -7,6 +7,7 @@ import type { Engine } from '../../gpu/engine.ts';
 import { writeJson } from '../../report/json.ts';
 import { mean, meanStd } from '../../report/stats.ts';
 import { type ResultRow, renderTable, resultColumns } from '../../report/table.ts';
+import { TensorBoard } from '../../report/tensorboard.ts';
 import { type PolicyReport, savePolicies } from '../policy-report.ts';
 import { RunStopped } from '../session.ts';
 import type { MnistConfig } from './config.ts';
@@ -53,16 +54,20 @@ export async function runMnistSeeds(
 async function saveSummary(
   { gateQuantile, statisticsQuantile }: MnistConfig,
   all: readonly MnistResult[],
-  { folder, pictures, report, guard }: MnistRun,
+  { folder, pictures, tensorboard, report, guard }: MnistRun,
 ): Promise<void> {
   guard?.();
   if (pictures) await saveCurve(folder, all);
   const seeds = all.map(({ policies: _, ...metrics }) => metrics);
   await writeJson(join(folder, 'metrics.json'), { seeds, summary: summaryOf(seeds) });
   const reports = policiesOf(all);
-  if (reports.length === 0) return;
-  const settings = { kind: report!, gateQuantile, statisticsQuantile };
-  await savePolicies(folder, reports, settings, pictures);
+  if (reports.length > 0) {
+    const settings = { kind: report!, gateQuantile, statisticsQuantile };
+    await savePolicies(folder, reports, settings, pictures);
+  }
+  if (!pictures || tensorboard !== true) return;
+  const board = new TensorBoard(folder, []);
+  await board.addPictures().finally(() => board.close());
 }
 
 /** The policy reports of the runs that have one. */

@@ -15,8 +15,6 @@ import type { MnistMetrics } from './metrics.ts';
 import { latentsOf, layerOf, type TwoTaskNet, type TwoTasks, twoTaskModel, twoTasks } from './two-task.ts';
 
 export interface MnistRun extends RunOptions {
-  /** Whether to draw the pictures. */
-  readonly pictures: boolean;
   /** Which policies to measure, if any. */
   readonly report?: ReportKind;
 }

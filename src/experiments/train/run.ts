@@ -14,6 +14,7 @@ import { writeJson } from '../../report/json.ts';
 import { savePicture } from '../../report/picture.ts';
 import { withBar } from '../../report/progress.ts';
 import { mean } from '../../report/stats.ts';
+import { type Measured, speedOf } from '../../report/tensorboard.ts';
 import { type EpochPoint, trainingSpec } from '../../report/training.ts';
 import { type Evaluation, evaluate } from '../../train/evaluate.ts';
 import { decayGroups } from '../../train/groups.ts';
@@ -26,7 +27,6 @@ import { optimizerOf, scheduleOf, TRAIN_KEYS, type TrainConfig } from './config.
 import { MODELS } from './models.ts';
 
 export interface TrainRun extends RunOptions {
-  readonly pictures: boolean;
   /** See `TrainerOptions`. */
   readonly checkNumerics?: boolean;
 }
@@ -141,20 +141,22 @@ class Training extends RunState<TrainConfig, TrainRun> {
   /** Trains and evaluates the remaining epochs. */
   async train(): Promise<void> {
     while (!this.trained) {
+      let speed: Measured;
       try {
-        await this.#epoch();
+        speed = await this.#epoch();
         this.#evaluation = await this.#evaluate();
       } catch (error) {
         if (error instanceof RunStopped) await this.#checkpoint();
         throw error;
       }
-      await this.#endEpoch(this.#evaluation);
+      await this.#endEpoch(this.#evaluation, speed);
       await this.#checkpoint();
       this.check();
     }
   }
 
-  async #epoch(): Promise<void> {
+  /** Trains the rest of an epoch. */
+  async #epoch(): Promise<Measured> {
     const { batch, epochs } = this.config;
     const { progress, signal, folder } = this.run;
     const steps = this.#trainer.stepsPerEpoch;
@@ -167,19 +169,22 @@ class Training extends RunState<TrainConfig, TrainRun> {
       const losses = await this.#trainer.run(steps - first, { signal, onProgress });
       this.#losses = [...this.#losses, ...losses];
     });
+    const images = (this.#losses.length - first) * batch;
+    const speed = speedOf('images', images, start);
     this.#seconds += (performance.now() - start) / 1000;
-    this.#images += (this.#losses.length - first) * batch;
+    this.#images += images;
     if (this.#losses.length < steps) throw new RunStopped(folder);
+    return speed;
   }
 
   /** Adds the epoch's losses and its evaluation to the curve and the log. */
-  async #endEpoch({ loss: testLoss, top1 }: Evaluation): Promise<void> {
+  async #endEpoch({ loss: testLoss, top1 }: Evaluation, speed: Measured): Promise<void> {
     const epoch = this.#points.length + 1;
     const trainLoss = mean(this.#losses);
     const scaling = await this.#trainer.lossScaling();
     this.#points.push({ epoch, trainLoss, testLoss, testAccuracy: top1 });
     this.#losses = [];
-    this.event({
+    const event = {
       event: 'epoch',
       epoch,
       rate: this.#rate(this.#trainer.step - 1),
@@ -187,7 +192,8 @@ class Training extends RunState<TrainConfig, TrainRun> {
       testLoss,
       top1,
       ...(scaling === undefined ? {} : { lossScale: scaling.scale, skippedSteps: scaling.skipped }),
-    });
+    };
+    this.event(event, speed);
   }
 
   async #checkpoint(): Promise<void> {
