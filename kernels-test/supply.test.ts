@@ -12,6 +12,8 @@ const text = (path: string): string => readFileSync(file(path), 'utf8');
 const manifest = JSON.parse(text('package.json')) as {
   readonly dependencies: Record<string, string>;
   readonly devDependencies: Record<string, string>;
+  readonly peerDependencies: Record<string, string>;
+  readonly peerDependenciesMeta: Record<string, { readonly optional: boolean }>;
   readonly allowScripts: Record<string, boolean>;
 };
 interface Locked {
@@ -50,7 +52,7 @@ function licenceOf(folder: string, fallback?: string): string {
 test('docs/dependencies.md names every dependency with its licence and what it is for', () => {
   const rows = [...text('docs/dependencies.md').matchAll(/^\| `(\S+)` +\| (\S[^|]*?) +\| (\S[^|]*?) +\|$/gm)];
   const named = rows.map(([, name, licence]) => [name!, licence!] as const);
-  const wanted = Object.keys(manifest.dependencies).map(
+  const wanted = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }).map(
     (name) => [name, licenceOf(`node_modules/${name}`)] as const,
   );
   assert.equal(Object.fromEntries(named), Object.fromEntries(wanted));
@@ -67,6 +69,36 @@ test('every package of the tree has a licence that was looked at', () => {
     });
   assert.equal(wrong, []);
   assert.ok(locked.length > 100, `${locked.length} packages`);
+});
+
+test('what an app gets with the engine has no licence with conditions on the app', () => {
+  const wrong = locked
+    .filter(([, { dev }]) => dev !== true)
+    .filter(([folder, { license }]) => !ALLOWED.includes(licenceOf(folder, license)));
+  assert.equal(wrong, []);
+});
+
+test('optional packages are in conflict with no version that an app has, and are installed in a clone', () => {
+  for (const [name, range] of Object.entries(manifest.peerDependencies)) {
+    assert.is(range, '*', name);
+    assert.is(manifest.peerDependenciesMeta[name]?.optional, true, name);
+    assert.ok(name in manifest.devDependencies, name);
+  }
+});
+
+test('only optional packages and dependencies are imported', () => {
+  const known = new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }));
+  const names = [...sources()].flatMap(([path, source]) =>
+    [...source.matchAll(/(?:\bfrom|\bimport\(|^import) ?'((?:@[\w-]+\/)?[\w-]+)[/']/gm)].map(([, name]) => [
+      path,
+      name!,
+    ]),
+  );
+  assert.ok(names.length > 10);
+  assert.equal(
+    names.filter(([, name]) => !known.has(name!)),
+    [],
+  );
 });
 
 test('versions are exact, packages come from the registry and are checked by their hash', () => {

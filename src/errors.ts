@@ -20,7 +20,8 @@ export type ErrorCode =
   | 'FILE'
   | 'FORMAT'
   | 'CONFIG'
-  | 'RUN_FOLDER';
+  | 'RUN_FOLDER'
+  | 'NOT_INSTALLED';
 
 /** The error of this package; see `ErrorCode`. */
 export class EliError extends Error {

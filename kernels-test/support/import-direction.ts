@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROWS = [
   ['errors', 'maps'],
-  ['config'],
+  ['config', 'optional'],
   ['files', 'wgsl'],
   ['gpu'],
   ['tensor'],
@@ -23,6 +23,7 @@ const ROWS = [
   ['incremental'],
   ['detection'],
   ['bench'],
+  ['api'],
   ['index'],
   ['experiments'],
   ['cli'],

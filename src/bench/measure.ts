@@ -1,4 +1,3 @@
-import { Bench } from 'tinybench';
 import type { Engine } from '../gpu/engine.ts';
 import type { Prepared, Workload } from './workload.ts';
 
@@ -29,6 +28,8 @@ export interface BenchRow {
 const SAMPLE = 20;
 /** Fewest rounds, however long one takes: quartiles of fewer say little. */
 const ROUNDS = 5;
+/** Fewest of a workload that is compared with no other: it may be a run of minutes. */
+const ROUNDS_ALONE = 3;
 
 /** A workload under way: `samples` are milliseconds per run, each the mean over `times` runs. */
 interface Timing {
@@ -74,17 +75,13 @@ export async function measure(
 }
 
 async function takeSamples(engine: Engine, timings: readonly Timing[], time: number): Promise<void> {
-  const sample = async (timing: Timing): Promise<void> => {
-    timing.samples.push(await sampleOf(engine, timing));
-  };
-  if (timings.length === 1) {
-    const bench = new Bench({ time, warmup: false, iterations: 3, throws: true });
-    await bench.add('alone', () => sample(timings[0]!)).run();
-    return;
-  }
+  const rounds = timings.length === 1 ? ROUNDS_ALONE : ROUNDS;
   const end = performance.now() + time * timings.length;
-  for (let round = 0; round < ROUNDS || performance.now() < end; round++) {
-    for (let i = 0; i < timings.length; i++) await sample(timings[(i + round) % timings.length]!);
+  for (let round = 0; round < rounds || performance.now() < end; round++) {
+    for (let i = 0; i < timings.length; i++) {
+      const timing = timings[(i + round) % timings.length]!;
+      timing.samples.push(await sampleOf(engine, timing));
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
-import crc32 from 'crc-32';
-import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
+import type { Entry, RandomAccessReader } from 'yauzl';
 import { EliError } from '../errors.ts';
+import { notInstalled } from '../optional.ts';
 import { formatError, notValid } from './files.ts';
 import type { ByteSource, InputFile } from './input.ts';
 
@@ -12,50 +12,63 @@ const ENTRY_BYTES = 46;
 const READ_BYTES = 256 << 10;
 
 /** Lets yauzl read an open file; `InputFile` checks each range before memory is allocated. */
-class FileReader extends RandomAccessReader {
-  readonly #file: InputFile;
-  #block: Uint8Array = new Uint8Array(0);
-  #blockStart = 0;
-
-  constructor(file: InputFile) {
-    super();
-    this.#file = file;
-  }
-
-  override read(...[to, offset, length, position, done]: Parameters<RandomAccessReader['read']>): void {
-    const copy = (bytes: Uint8Array): void => {
-      to.set(bytes, offset);
-      done(null);
-    };
-    this.#read(position, length).then(copy, done);
-  }
+function readerOf(file: InputFile, Reader: typeof RandomAccessReader): RandomAccessReader {
+  let block: Uint8Array = new Uint8Array(0);
+  let blockStart = 0;
 
   /** Reads ahead, because yauzl reads the directory in pieces of some fifty bytes. */
-  async #read(position: number, length: number): Promise<Uint8Array> {
-    const from = position - this.#blockStart;
-    if (from >= 0 && from + length <= this.#block.length) return this.#block.subarray(from, from + length);
-    const ahead = Math.min(READ_BYTES, this.#file.size - position);
-    this.#block = await this.#file.read(position, Math.max(length, ahead));
-    this.#blockStart = position;
-    return this.#block.subarray(0, length);
+  async function read(position: number, length: number): Promise<Uint8Array> {
+    const from = position - blockStart;
+    if (from >= 0 && from + length <= block.length) return block.subarray(from, from + length);
+    const ahead = Math.min(READ_BYTES, file.size - position);
+    block = await file.read(position, Math.max(length, ahead));
+    blockStart = position;
+    return block.subarray(0, length);
   }
 
-  override _readStreamForRange(start: number, end: number): Readable {
-    return Readable.from(this.#file.pieces(start, end - start, READ_BYTES));
+  class FileReader extends Reader {
+    override read(...[to, offset, length, position, done]: Parameters<RandomAccessReader['read']>): void {
+      const copy = (bytes: Uint8Array): void => {
+        to.set(bytes, offset);
+        done(null);
+      };
+      read(position, length).then(copy, done);
+    }
+
+    override _readStreamForRange(start: number, end: number): Readable {
+      return Readable.from(file.pieces(start, end - start, READ_BYTES));
+    }
   }
+  return new FileReader();
 }
+
+/** Packages that are loaded when the first archive is opened. */
+async function loadPackages() {
+  const missing = notInstalled('.npz files');
+  const [yauzl, { default: crc32 }] = await Promise.all([
+    import('yauzl').catch(missing),
+    import('crc-32').catch(missing),
+  ]);
+  return { yauzl, crc32 };
+}
+type Crc32 = Awaited<ReturnType<typeof loadPackages>>['crc32'];
 
 /**
  * The members of a ZIP archive by name, also ZIP64, stored or deflated. Each is read as a stream of bounded memory
  * whose length and CRC-32 are checked.
- * @throws EliError `FORMAT` when it is not an archive, is damaged or has two members of one name
+ * @throws EliError `FORMAT` when it is not an archive, is damaged or has two members of one name; `NOT_INSTALLED`
  */
 export async function openZip(file: InputFile): Promise<ReadonlyMap<string, () => ByteSource>> {
   const members = new Map<string, () => ByteSource>();
+  const { yauzl, crc32 } = await loadPackages();
   try {
     // File names are decoded here because yauzl refuses those that would be unsafe to unpack; nothing is unpacked.
     const options = { autoClose: false, decodeStrings: false };
-    const archive = await fromRandomAccessReaderPromise(new FileReader(file), file.size, options);
+    const archive = await yauzl.fromRandomAccessReaderPromise(
+      readerOf(file, yauzl.RandomAccessReader),
+      file.size,
+      options,
+    );
     let bytes = 0;
     for await (const entry of archive.eachEntry()) {
       bytes += ENTRY_BYTES + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
@@ -63,7 +76,8 @@ export async function openZip(file: InputFile): Promise<ReadonlyMap<string, () =
       const isUtf8 = (entry.generalPurposeBitFlag & 0x800) !== 0;
       const name = entry.fileNameRaw.toString(isUtf8 ? 'utf8' : 'latin1');
       if (members.has(name)) throw new Error(`it has two members ${JSON.stringify(name)}`);
-      members.set(name, () => memberOf(file, name, entry, () => archive.openReadStreamPromise(entry)));
+      const open = () => archive.openReadStreamPromise(entry);
+      members.set(name, () => memberOf(file, name, entry, open, crc32));
     }
   } catch (cause) {
     throw asInvalid(file, '', cause);
@@ -72,7 +86,13 @@ export async function openZip(file: InputFile): Promise<ReadonlyMap<string, () =
 }
 
 /** @throws EliError `FORMAT` when it is encrypted or packed by another method */
-function memberOf(file: InputFile, name: string, entry: Entry, open: () => Promise<Readable>): ByteSource {
+function memberOf(
+  file: InputFile,
+  name: string,
+  entry: Entry,
+  open: () => Promise<Readable>,
+  crc32: Crc32,
+): ByteSource {
   const label = `${file.name}:${name}`;
   if (entry.isEncrypted()) throw formatError(`${label} is encrypted`, 'write the archive without a password');
   if (!entry.canDecodeFileData()) {

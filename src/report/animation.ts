@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import type { Gifenc } from 'gifenc';
 import { EliError } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
+import { notInstalled } from '../optional.ts';
 import { axisOver, createView, type PictureSpec, rasterize, viewToSvg } from './picture.ts';
 import { COLOR, MODEL_COLORS } from './theme.ts';
 
@@ -53,6 +54,15 @@ export function toFrames({ trajectory, n, d, target }: Movement, most = 32) {
 /** How long the first, the last and every other frame is shown, in milliseconds. */
 const DELAY = { first: 1000, last: 2000, between: 120 };
 
+function loadGifenc(): Gifenc {
+  try {
+    // By `require`: Node and TypeScript loaders disagree on what `import` gives of this CommonJS module.
+    return createRequire(import.meta.url)('gifenc');
+  } catch (cause) {
+    return notInstalled('animations')(cause);
+  }
+}
+
 /**
  * Writes `<base>.gif`, one frame per step, about 800 × 450 pixels, and its last frame as `<base>.png`.
  * @param samples the samples averaged over, for the subtitle, such as "class 3"
@@ -65,8 +75,7 @@ export async function saveAnimation(
   const moving = toFrames(movement);
   const { frames, distance } = moving;
   const steps = frames.length - 1;
-  // By `require`: Node and TypeScript loaders disagree on what `import` gives of this CommonJS module.
-  const gifenc: Gifenc = createRequire(import.meta.url)('gifenc');
+  const gifenc = loadGifenc();
   const view = await createView(animationSpec(moving, movement.d, samples));
   const draw = async (step: number): Promise<string> => {
     view

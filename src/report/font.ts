@@ -1,22 +1,27 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { notInstalled } from '../optional.ts';
 
-const require = createRequire(import.meta.url);
+/** The two fonts of all pictures. */
+const FONTS = { normal: 'DejaVuSans.ttf', bold: 'DejaVuSans-Bold.ttf' } as const;
 
-/** The files of the two fonts of all pictures, from the package dejavu-fonts-ttf. */
-export const FONT_FILES = {
-  normal: require.resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf'),
-  bold: require.resolve('dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf'),
-} as const;
+export type FontWeight = keyof typeof FONTS;
 
-export type FontWeight = keyof typeof FONT_FILES;
+/** The path of a font's file in the package dejavu-fonts-ttf. @throws EliError NOT_INSTALLED */
+export function fontFile(weight: FontWeight): string {
+  try {
+    return createRequire(import.meta.url).resolve(`dejavu-fonts-ttf/ttf/${FONTS[weight]}`);
+  } catch (cause) {
+    return notInstalled('pictures')(cause);
+  }
+}
 
 /** Advance of a character (a UTF-16 code unit) in ems, by font. */
 const fonts: Partial<Record<FontWeight, (code: number) => number>> = {};
 
 /** Width of one line of text in the pictures' font, in the unit of `fontSize`, without kerning. */
 export function textWidth(text: string, fontSize: number, weight: FontWeight = 'normal'): number {
-  fonts[weight] ??= readAdvances(readFileSync(FONT_FILES[weight]));
+  fonts[weight] ??= readAdvances(readFileSync(fontFile(weight)));
   let ems = 0;
   for (let i = 0; i < text.length; i++) ems += fonts[weight](text.charCodeAt(i));
   return ems * fontSize;

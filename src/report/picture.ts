@@ -2,8 +2,11 @@ import type { RenderedImage } from '@resvg/resvg-js';
 import type { View } from 'vega';
 import type { TopLevelSpec } from 'vega-lite';
 import { writeFileAtomic } from '../files/atomic.ts';
-import { FONT_FILES, textWidth } from './font.ts';
+import { notInstalled } from '../optional.ts';
+import { fontFile, textWidth } from './font.ts';
 import { THEME } from './theme.ts';
+
+const missing = notInstalled('pictures');
 
 /** A picture as a Vega-Lite specification; `THEME` adds fonts and colours. */
 export type PictureSpec = TopLevelSpec;
@@ -35,7 +38,10 @@ export const colorBy = <Value, const Legend>(
  * and resvg take a third of a second to load, so they are imported only when a picture is drawn.
  */
 export async function createView(spec: PictureSpec): Promise<View> {
-  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')]);
+  const [vega, { compile }] = await Promise.all([
+    import('vega').catch(missing),
+    import('vega-lite').catch(missing),
+  ]);
   return new vega.View(vega.parse(compile(spec, { config: THEME }).spec), { renderer: 'none' });
 }
 
@@ -46,7 +52,7 @@ interface TextMetrics {
 
 /** The SVG text of a view in its current state. The same data gives the same bytes. */
 export async function viewToSvg(view: View): Promise<string> {
-  const vega = await import('vega');
+  const vega = await import('vega').catch(missing);
   // Without a canvas Vega overestimates the width of text. Its hook and its counter of clip paths are global to the
   // process: the hook is replaced for this one synchronous run only, and the counter is reset.
   const { textMetrics } = vega as unknown as { textMetrics: TextMetrics };
@@ -74,11 +80,15 @@ export async function renderSvg(spec: PictureSpec): Promise<string> {
 
 /** Draws SVG text as `pixels` (width × height × 4 bytes, RGBA), `scale` per unit of the SVG; `asPng` encodes them. */
 export async function rasterize(svg: string, scale = 2): Promise<RenderedImage> {
-  const { renderAsync } = await import('@resvg/resvg-js');
+  const { renderAsync } = await import('@resvg/resvg-js').catch(missing);
   return renderAsync(svg, {
     fitTo: { mode: 'zoom', value: scale },
     // Without font files no text is drawn; with the machine's fonts the picture depends on the machine.
-    font: { loadSystemFonts: false, fontFiles: Object.values(FONT_FILES), defaultFontFamily: 'DejaVu Sans' },
+    font: {
+      loadSystemFonts: false,
+      fontFiles: [fontFile('normal'), fontFile('bold')],
+      defaultFontFamily: 'DejaVu Sans',
+    },
   });
 }
 

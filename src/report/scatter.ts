@@ -19,6 +19,7 @@ export interface ScatterPanel {
   places: Float32Array;
 }
 
+/** How latents are placed in the plane. */
 export interface EmbedOptions extends TsneOptions {
   /** Images drawn, default 300. t-SNE places three points per image, and its time grows with their square. */
   images?: number;

@@ -1,5 +1,6 @@
 import type Table from 'cli-table3';
 import { EliError } from '../errors.ts';
+import { notInstalled } from '../optional.ts';
 import { formatMeanStd, type MeanStd, meanStd } from './stats.ts';
 
 /** A column of a table: its head, and the cell of each row. */
@@ -11,9 +12,10 @@ export interface Column<Row> {
   align?: 'left' | 'right';
 }
 
+/** What a table is written for. */
 export type TableFormat = 'terminal' | 'markdown';
 
-/** A table as text without a final newline, for a terminal or as Markdown. @throws EliError ARGUMENT: no columns */
+/** A table as text without a final newline, for a terminal or as Markdown. @throws EliError ARGUMENT: no columns; NOT_INSTALLED */
 export async function renderTable<Row>(
   columns: readonly Column<Row>[],
   rows: readonly Row[],
@@ -24,7 +26,7 @@ export async function renderTable<Row>(
   const aligns = columns.map((column) => column.align ?? 'right');
   const head = columns.map((column) => column.head);
   if (format === 'markdown') return markdown(head, aligns, cells);
-  const { default: CliTable } = await import('cli-table3');
+  const { default: CliTable } = await import('cli-table3').catch(notInstalled('tables for the terminal'));
   const table: Table.Table = new CliTable({ head, colAligns: aligns, style: { head: [], border: [] } });
   table.push(...cells);
   return table.toString();

@@ -1,6 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { EliError } from '../errors.ts';
+import { notInstalled } from '../optional.ts';
 
+/** How t-SNE runs. */
 export interface TsneOptions {
   /** The same seed gives the same picture on the same Node version. Default 1. */
   seed?: number;
@@ -12,7 +14,7 @@ export interface TsneOptions {
  * Places `points` [n, d] in the plane by exact t-SNE and returns the places [n, 2], row-major. Time and memory grow
  * with n². Yields to the event loop every few steps.
  *
- * @throws EliError SHAPE when `points` does not have n × d values or n < 4, NON_FINITE for a value that is not finite
+ * @throws EliError SHAPE when `points` does not have n × d values or n < 4, NON_FINITE for a value that is not finite, NOT_INSTALLED
  */
 export async function tsne(
   points: Float32Array,
@@ -29,7 +31,7 @@ export async function tsne(
   if (!points.every(Number.isFinite)) {
     throw new EliError('NON_FINITE', 'A point for t-SNE has a value that is not a finite number');
   }
-  const { TSNE } = await import('@saehrimnir/druidjs');
+  const { TSNE } = await import('@saehrimnir/druidjs').catch(notInstalled('t-SNE'));
   const rows = Array.from({ length: n }, (_, i) => Float64Array.from(points.subarray(i * d, (i + 1) * d)));
   const model = new TSNE(rows, {
     seed: options.seed ?? 1,

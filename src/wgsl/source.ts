@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { EliError } from '../errors.ts';
 import { getOrInsert } from '../maps.ts';
+import { shaderText } from './library.ts';
 
 /** An assembled shader, and for each of its lines the file and line it came from. */
 export interface ShaderSource {
@@ -24,7 +24,6 @@ export type Consts = Readonly<
   Record<string, number | 'f16' | 'f32' | 'i32' | 'u32' | 'vec2f' | 'vec4f' | 'vec4u'>
 >;
 
-const SHADER_ROOT = new URL('../../shaders/', import.meta.url);
 const INCLUDE = /^\/\/!include\s+(\S+)\s*$/;
 const cache = new Map<string, ShaderSource>();
 
@@ -46,15 +45,15 @@ function assemble(file: string): ShaderSource {
   const visit = (name: string, from: string): void => {
     if (seen.has(name)) return;
     seen.add(name);
-    const path = isAbsolute(name) ? name : fileURLToPath(new URL(name, SHADER_ROOT));
-    if (!existsSync(path)) {
+    const code = isAbsolute(name) ? ownText(name) : shaderText(name);
+    if (code === undefined) {
       throw new EliError(
         'WGSL',
         `shader file ${name} not found${from === '' ? '' : `, included by ${from}`}`,
         isAbsolute(name) ? {} : { hint: 'paths are relative to the shaders/ folder of the package' },
       );
     }
-    for (const [index, text] of readFileSync(path, 'utf8').split('\n').entries()) {
+    for (const [index, text] of code.split('\n').entries()) {
       const included = INCLUDE.exec(text)?.[1];
       if (included === undefined) {
         lines.push(text);
@@ -67,6 +66,11 @@ function assemble(file: string): ShaderSource {
   };
   visit(file, '');
   return { file, code: lines.join('\n'), origin };
+}
+
+/** The text of a shader file outside the package. */
+function ownText(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
 }
 
 function replaceConsts(source: ShaderSource, consts: Consts): ShaderSource {
