@@ -1,4 +1,5 @@
 import type { Engine } from '../gpu/engine.ts';
+import { quantileOf } from '../report/stats.ts';
 import type { Prepared, Workload } from './workload.ts';
 
 /** One row of a benchmark; times are milliseconds per run. */
@@ -100,29 +101,21 @@ async function rowOf(
   reference: Timing,
 ): Promise<BenchRow> {
   const { flops, bytes } = prepared;
-  const median = quantile(samples, 0.5);
+  const median = quantileOf(samples, 0.5);
   const ratios = samples.map((ms, i) => ms / reference.samples[i]!);
   return {
     name: workload.name,
     unit: workload.unit ?? 'runs',
     median,
-    low: quantile(samples, 0.25),
-    high: quantile(samples, 0.75),
+    low: quantileOf(samples, 0.25),
+    high: quantileOf(samples, 0.75),
     samples: samples.length,
     first,
-    ...(samples !== reference.samples && { ratio: quantile(ratios, 0.5) }),
+    ...(samples !== reference.samples && { ratio: quantileOf(ratios, 0.5) }),
     ...(await gpuTime(engine, prepared)),
     ...(flops && { gflops: flops / median / 1e6 }),
     ...(bytes && { gbs: bytes / median / 1e6 }),
   };
-}
-
-/** Linear between the two nearest of `values`. */
-function quantile(values: readonly number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = q * (sorted.length - 1);
-  const [low, high] = [sorted[Math.floor(at)]!, sorted[Math.ceil(at)]!];
-  return low + (at - Math.floor(at)) * (high - low);
 }
 
 /** Runs per sample. */

@@ -72,7 +72,8 @@ async function runSession<K extends Keys, D extends ImageData>(
       const engine = await Engine.create({ adapter });
       try {
         await run.begin(engine.adapter, data);
-        process.stderr.write(`${data.source} on ${engine.adapter.name} (${engine.adapter.driver})\n`);
+        process.stderr.write(`data: ${data.source}\n`);
+        process.stderr.write(`adapter: ${engine.adapter.name} (${engine.adapter.driver})\n`);
         process.stderr.write(`run folder: ${run.folder}\n`);
         await work(run, engine, data);
       } finally {

@@ -66,18 +66,12 @@ export class AlignerTrainer {
   constructor(engine: Engine, latent: number, config: AlignerConfig) {
     this.#engine = engine;
     this.#config = config;
-    const [model, average, squares] = engine.tidy(() =>
-      Array.from({ length: 3 }, () => {
-        const init = new Initializer(engine, config.seed, STREAM.energy);
-        const made = new EnergyModel(init, { ...config, latent });
-        for (const parameter of made.parameters()) engine.keep(parameter);
-        return made;
-      }),
-    ) as [EnergyModel, EnergyModel, EnergyModel];
-    this.model = model;
-    this.average = average;
-    this.#squares = squares;
-    for (const tensor of squares.parameters()) fill(tensor, 0);
+    const make = () =>
+      new EnergyModel(new Initializer(engine, config.seed, STREAM.energy), { ...config, latent });
+    this.model = make();
+    this.average = make();
+    this.#squares = make();
+    for (const tensor of this.#squares.parameters()) fill(tensor, 0);
   }
 
   dispose(): void {

@@ -169,7 +169,7 @@ function policyPicture(reports: readonly PolicyReport[]): PictureSpec {
     [panel('ELI', 'aligned by ELI'), panel('ridge', 'aligned by a ridge map (control)')],
     [
       `MNIST, latents of ${latent}, ${seeds}; lines: the gate’s threshold moves from “all old” to “none”`,
-      'filled circles: thresholds put from current-task training data alone',
+      'filled circles: thresholds set from current-task training data alone',
     ],
   );
 }

@@ -1,3 +1,5 @@
+import { EliError } from '../errors.ts';
+
 /** Mean and spread of a figure over several runs. */
 export interface MeanStd {
   n: number;
@@ -26,6 +28,20 @@ export function meanStd(values: ArrayLike<number>): MeanStd {
     min: n > 0 ? Math.min(...list) : Number.NaN,
     max: n > 0 ? Math.max(...list) : Number.NaN,
   };
+}
+
+/**
+ * The value below which a share q of `values` lies, interpolated linearly between neighbours.
+ * @throws EliError `ARGUMENT` for no values, or q outside 0 … 1
+ */
+export function quantileOf(values: ArrayLike<number>, q: number): number {
+  if (!(q >= 0 && q <= 1) || values.length === 0) {
+    throw new EliError('ARGUMENT', `quantile ${q} of ${values.length} values: it must be from 0 to 1`);
+  }
+  const sorted = Float64Array.from(values).sort();
+  const at = q * (sorted.length - 1);
+  const low = sorted[Math.floor(at)]!;
+  return low + (at - Math.floor(at)) * (sorted[Math.ceil(at)]! - low);
 }
 
 /** `80.4` for one value, `80.4 ± 7.7` for several; with `range`, followed by `[68.5, 91.7]`. */

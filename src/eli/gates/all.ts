@@ -5,7 +5,8 @@ import { StatisticsGate } from './statistics.ts';
 import { SumGate } from './sum.ts';
 import { TransformGate } from './transforms.ts';
 
-export { Gate, type GateBatch, type GateData, type GateState, quantileOf } from './gate.ts';
+export { quantileOf } from '../../report/stats.ts';
+export { Gate, type GateBatch, type GateData, type GateState } from './gate.ts';
 export { ConfidenceGate, EnergyGate, HeadsGate } from './heads.ts';
 export { NoveltyGate } from './novelty.ts';
 export { StatisticsGate } from './statistics.ts';

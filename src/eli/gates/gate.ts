@@ -1,5 +1,6 @@
 import { EliError } from '../../errors.ts';
 import type { StateDict } from '../../nn/module.ts';
+import { quantileOf } from '../../report/stats.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
 /**
@@ -91,18 +92,4 @@ export function fitted<T>(gate: string, value: T | undefined, done = 'fitted'): 
   throw new EliError('ARGUMENT', `the gate ${gate} is not ${done}`, {
     hint: 'fit and calibrate it first, or load one',
   });
-}
-
-/**
- * The value below which a share q of `values` lies, interpolated linearly between neighbours.
- * @throws EliError `ARGUMENT` for no values, or q outside 0 … 1
- */
-export function quantileOf(values: ArrayLike<number>, q: number): number {
-  if (!(q >= 0 && q <= 1) || values.length === 0) {
-    throw new EliError('ARGUMENT', `quantile ${q} of ${values.length} values: it must be from 0 to 1`);
-  }
-  const sorted = Float64Array.from(values).sort();
-  const at = q * (sorted.length - 1);
-  const low = sorted[Math.floor(at)]!;
-  return low + (at - Math.floor(at)) * (sorted[Math.ceil(at)]! - low);
 }

@@ -1,6 +1,7 @@
 import { brief, EliError } from '../../errors.ts';
 import { stateTensor } from '../../nn/state-file.ts';
-import { fitted, Gate, type GateBatch, type GateData, type GateState, quantileOf } from './gate.ts';
+import { quantileOf } from '../../report/stats.ts';
+import { fitted, Gate, type GateBatch, type GateData, type GateState } from './gate.ts';
 
 /**
  * How scores of different gates are made comparable, using the scores of held-out current-task data: `z` subtracts their

@@ -180,18 +180,14 @@ export class TransformGate extends Gate {
 
   /** A fresh network of the gate's shape, kept until disposed. */
   #network(engine: Engine): Sequential {
-    return engine.tidy(() => {
-      const init = new Initializer(engine, this.settings.seed, STREAM.transforms);
-      const widths = this.#widths();
-      const layers: (Linear | Activation)[] = [];
-      for (let i = 1; i < widths.length; i++) {
-        if (i > 1) layers.push(new Activation(relu));
-        layers.push(new Linear(init, widths[i - 1]!, widths[i]!));
-      }
-      const network = new Sequential(layers);
-      for (const parameter of network.parameters()) engine.keep(parameter);
-      return network;
-    });
+    const init = new Initializer(engine, this.settings.seed, STREAM.transforms);
+    const widths = this.#widths();
+    const layers: (Linear | Activation)[] = [];
+    for (let i = 1; i < widths.length; i++) {
+      if (i > 1) layers.push(new Activation(relu));
+      layers.push(new Linear(init, widths[i - 1]!, widths[i]!));
+    }
+    return new Sequential(layers);
   }
 
   /** The transforms of pooled images, as `transformed` takes them. */
