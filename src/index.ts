@@ -4,6 +4,7 @@
  * Everything starts with `await Engine.create()`; tensors live on an engine, ops are plain functions, `engine.tidy`
  * frees what a stretch of code made, `engine.capture` turns a step into a program that is replayed.
  */
+export { AbortError } from './abort.ts';
 export { detach, type GradOptions, grad, noGrad } from './autograd/tape.ts';
 export {
   type AutotuneOptions,

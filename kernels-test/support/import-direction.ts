@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROWS = [
   ['errors', 'maps'],
-  ['config'],
+  ['abort', 'config'],
   ['files', 'wgsl'],
   ['gpu'],
   ['tensor'],

@@ -1,3 +1,4 @@
+import { stopIfAborted } from '../abort.ts';
 import type { Chains } from '../ebm/chains.ts';
 import { sample } from '../ebm/sample.ts';
 import { gradientDescent } from '../ebm/unadjusted.ts';
@@ -59,7 +60,8 @@ export class EnergyAligner implements LatentMap {
   /**
    * Learns an aligner from latents of current-task data: no data of the previous task is needed.
    * @throws EliError `SHAPE` if the latents do not pair up, `CONFIG`, `NON_FINITE` naming the iteration at which the loss
-   * stopped being finite, `ABORTED`.
+   * stopped being finite.
+   * @throws AbortError where `hooks.signal` stops it.
    */
   static async fit(
     engine: Engine,
@@ -90,6 +92,7 @@ export class EnergyAligner implements LatentMap {
     options: AlignerOptions = {},
     hooks: Omit<FitHooks, 'onProgress'> = {},
   ): AsyncGenerator<FitProgress, EnergyAligner, undefined> {
+    stopIfAborted(hooks.signal, 'the fit was stopped before its first iteration');
     const config = alignerConfig(options);
     checkPairs(engine, pairs, config);
     const { current } = pairs;

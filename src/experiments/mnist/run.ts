@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { partialOf } from '../../abort.ts';
 import type { ImageData } from '../../data/image-set.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
 import type { Engine } from '../../gpu/engine.ts';
@@ -73,7 +74,8 @@ async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
       const onProgress = (count: number, loss: number): void =>
         bar.update(first + count, `loss ${loss.toFixed(4)}`);
       const left = steps - state.losses.length;
-      const losses = await trainer.run(left, { signal: run.signal, onProgress });
+      const work = trainer.run(left, { signal: run.signal, onProgress });
+      const losses = await work.catch(partialOf<Float32Array>);
       state.losses = [...state.losses, ...losses];
       if (state.losses.length === steps) {
         const epoch = ++epochs[task - 1]!;
@@ -99,8 +101,9 @@ async function fitAligner(state: MnistState): Promise<void> {
   const measured = (latents: Tensor) => accuracy(savedHead, latents, labels);
   if (curve.length === 0) curve.push({ iteration: 0, accuracy: await measured(test.current) });
   const work = run.progress('aligner', config.iterations, 'iterations', fit?.iteration ?? 0);
-  const aligner = await withBar(work, (bar) =>
-    EnergyAligner.fit(engine, pairs, alignerOptions(config), {
+  const aligner = await withBar(work, (bar) => {
+    state.check();
+    return EnergyAligner.fit(engine, pairs, alignerOptions(config), {
       every: config.curveEvery,
       signal: run.signal,
       ...(fit === undefined ? {} : { resume: fit }),
@@ -116,8 +119,8 @@ async function fitAligner(state: MnistState): Promise<void> {
         await state.checkpoint(aligner);
         state.check();
       },
-    }),
-  );
+    });
+  });
   state.aligner = scope.add(aligner);
 }
 
