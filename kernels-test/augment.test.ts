@@ -124,6 +124,7 @@ const maps = (height: number, width: number, count = 5): Float32Array<ArrayBuffe
 
 const PLANS: readonly (readonly [name: string, shape: readonly [number, number, number, number], Plan])[] = [
   ['normalisation alone', [3, 3, 5, 7], {}],
+  ['normalisation alone, planes of whole words', [3, 3, 4, 6], {}],
   ['one pixel', [2, 1, 1, 1], { crop: { padding: 1 }, flip: 0.5 }],
   ['crop', [4, 3, 9, 6], { crop: { padding: 3 } }],
   ['crop to another size', [4, 2, 8, 8], { crop: { padding: 0, size: [5, 3] } }],
@@ -245,6 +246,18 @@ test('a data set in two parts', async () => {
     /12 images of 4 bytes .*two buffers of 23/,
   );
   await fails(() => uploadImages(engine, set, 3), 'OUT_OF_MEMORY', /two buffers of 3 bytes/);
+});
+
+test('images that stay as they are: the same bits from the kernel for them, and from the one for all', async () => {
+  const set = randomSet(11, 3, 4, 6);
+  const index = tensor(engine, Uint32Array.from([10, 0, 7, 99]));
+  const options = { mean: [0.5, 0.45, 0.4], std: [0.25, 0.2, 0.3] };
+  const [plain, general] = [uploadImages(engine, set), uploadImages(engine, set, 72 * 8)];
+  assert.equal([plain.parts.length, general.parts.length], [1, 2]);
+  assert.equal(
+    await augment(plain, index, options).readFloats(),
+    await augment(general, index, options).readFloats(),
+  );
 });
 
 test('seed and stream each change what is drawn', async () => {

@@ -2,12 +2,18 @@
 // IEEE 754 and PyTorch give. WGSL lets an implementation assume that there are no such numbers, so each driver is asked.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { grad } from '../src/autograd/tape.ts';
 import '../src/ops/all.ts';
+import { maximum, minimum, mul, pow } from '../src/ops/binary.ts';
 import { BINARY_CODES } from '../src/ops/core/binary-op.ts';
 import { type OpCase, type OpDefinition, registry } from '../src/ops/core/define.ts';
 import { type NdArray, ndarray } from '../src/ops/core/ndarray.ts';
 import { UNARY_CODES } from '../src/ops/core/unary-op.ts';
+import { clamp, relu } from '../src/ops/unary.ts';
+import { where } from '../src/ops/where.ts';
+import { tensor } from '../src/tensor/create.ts';
 import { sizeOf } from '../src/tensor/shape.ts';
+import type { Tensor } from '../src/tensor/tensor.ts';
 import { caseInputs, toTensor } from './support/compare.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
@@ -125,5 +131,93 @@ for (const op of registry.values()) {
     }
   });
 }
+
+const N = Number.NaN;
+const I = Number.POSITIVE_INFINITY;
+/** Gradients as PyTorch 2 has them: function of x (and y), x (and y), gradient of the output, gradients of the inputs. */
+const GRADIENTS: readonly (readonly [
+  name: string,
+  fn: (...inputs: Tensor[]) => Tensor,
+  inputs: readonly (readonly number[])[],
+  g: readonly number[],
+  want: readonly (readonly number[])[],
+])[] = [
+  ['relu', relu, [[-1, 0, 2, -3, N]], [I, N, 5, 1, 1], [[0, 0, 5, 0, 1]]],
+  ['clamp', (x) => clamp(x, 0, 1), [[-1, 0.5, 2, N]], [I, 3, N, 1], [[0, 3, 0, 0]]],
+  ['x^0', (x) => pow(x, 0), [[0, 2, -1]], [1, 1, 1], [[0, 0, 0]]],
+  ['x^2', (x) => pow(x, 2), [[0, 3]], [1, 1], [[0, 6]]],
+  [
+    'x^y',
+    pow,
+    [
+      [0, 0, 2],
+      [0, 2, 0],
+    ],
+    [1, 1, 1],
+    [
+      [0, 0, 0],
+      [0, 0, Math.log(2)],
+    ],
+  ],
+  [
+    'maximum',
+    maximum,
+    [
+      [1, 2, N],
+      [1, 5, 1],
+    ],
+    [4, I, 1],
+    [
+      [2, 0, 1],
+      [2, I, 1],
+    ],
+  ],
+  [
+    'minimum',
+    minimum,
+    [
+      [1, 2, N],
+      [1, 5, 1],
+    ],
+    [4, I, 1],
+    [
+      [2, I, 1],
+      [2, 0, 1],
+    ],
+  ],
+  [
+    'where',
+    (a, b) => where(tensor(engine, [1, 0, N]), a, b),
+    [
+      [1, 2, 3],
+      [4, 5, 6],
+    ],
+    [I, I, 2],
+    [
+      [I, 0, 2],
+      [0, I, 0],
+    ],
+  ],
+  ['times a number', (x) => mul(x, 2), [[0]], [-0], [[-0]]],
+];
+
+for (const [name, fn, inputs, g, want] of GRADIENTS) {
+  test(`gradient of ${name} at special values`, async () => {
+    const tensors = inputs.map((values) => tensor(engine, [...values]));
+    for (const t of tensors) t.requiresGrad = true;
+    const gradients = grad(fn(...tensors), tensors, { gradOutput: tensor(engine, [...g]) });
+    for (const [i, gradient] of gradients.entries()) {
+      assert.equal([...(await gradient.readFloats())], want[i]!.map(Math.fround), `input ${i}`);
+    }
+  });
+}
+
+test('a product with a number keeps −0', async () => {
+  const y = mul(tensor(engine, [-0, 0]), 3);
+  assert.equal(
+    [...(await y.readFloats())].map((v) => 1 / v),
+    [-I, I],
+  );
+});
 
 test.run();

@@ -51,11 +51,11 @@ fn add_rows(
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) place: vec3u,
+  @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) local: vec3u,
 ) {
-  let tile = tile_of(place, groups);
+  let tile = tile_of(id, groups);
   let m0 = tile.y * TM;
   let base_x = params.offset_x + i32(tile.z) * params.group_x;
   let base_a = params.offset_a + i32(tile.z) * params.group_a;

@@ -14,11 +14,11 @@ const LANES: u32 = 8u;
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) place: vec3u,
+  @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) local: vec3u,
 ) {
-  let tile = tile_of(place, groups);
+  let tile = tile_of(id, groups);
   let m0 = tile.y * TM;
   let column0 = tile.x * (LANES * TN) + local.x;
   let base_x = params.offset_x + i32(tile.z) * params.group_x;

@@ -25,12 +25,12 @@ var<workgroup> tile_x: array<f32, TK * COLUMNS>;
 
 @compute @workgroup_size(WX, WY)
 fn main(
-  @builtin(workgroup_id) place: vec3u,
+  @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) local: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let tile = tile_of(place, groups);
+  let tile = tile_of(id, groups);
   let m0 = tile.y * ROWS;
   let column0 = tile.x * COLUMNS;
   let base_x = params.offset_x + i32(tile.z) * params.group_x;

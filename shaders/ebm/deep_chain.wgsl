@@ -186,8 +186,8 @@ fn start_chain(s: ptr<function, State>, c: u32) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) place: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let group = place + params.origin;
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let group = id + params.origin;
   let row0 = group.x * CHAINS;
   let pack0 = lane * PACKS;
   let stages = 2u * params.layers - 1u;

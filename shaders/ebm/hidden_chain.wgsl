@@ -61,8 +61,8 @@ fn load_units(at: u32) -> array<f32, UNITS> {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) place: vec3u, @builtin(local_invocation_id) local: vec3u) {
-  let group = place + params.origin;
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let group = id + params.origin;
   let unit0 = local.x * UNITS;
   let row0 = group.x * CHAINS;
   let gram = params.current * H + unit0;

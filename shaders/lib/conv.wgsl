@@ -127,8 +127,8 @@ fn load_x(base: i32, column: vec4i, k: vec3i) -> f32 {
 
 // Which tile a workgroup computes: column tile (x), row tile (y), group of channels (z), part of the sum (w). Column
 // tiles beyond the limit of one dimension continue in y.
-fn tile_of(place: vec3u, groups: vec3u) -> vec4u {
-  let group = place + params.origin;
+fn tile_of(id: vec3u, groups: vec3u) -> vec4u {
+  let group = id + params.origin;
   let fold = group.y / params.row_tiles;
   return vec4u(
     group.x + fold * groups.x,

@@ -87,7 +87,7 @@ fn multiply(group: vec3u, lane: u32) {
 //!reflected
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) place: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let group = place + params.origin;
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let group = id + params.origin;
   multiply(group, lane);
 }

@@ -13,8 +13,8 @@ const TN: u32 = 4u;
 const LANES: u32 = 8u;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) place: vec3u, @builtin(local_invocation_id) local: vec3u) {
-  let group = place + params.origin;
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let group = id + params.origin;
   let outer = group.z / params.batch_inner;
   let inner = group.z % params.batch_inner;
   let base_a = params.offset_a + outer * params.batch_a_outer + inner * params.batch_a;

@@ -92,11 +92,11 @@ fn place_b(i: u32) -> u32 {
 
 @compute @workgroup_size(WX, WY)
 fn main(
-  @builtin(workgroup_id) place: vec3u,
+  @builtin(workgroup_id) id: vec3u,
   @builtin(local_invocation_id) local: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let group = place + params.origin;
+  let group = id + params.origin;
   let outer = group.z / params.batch_inner;
   let inner = group.z % params.batch_inner;
   let base_a = params.offset_a + outer * params.batch_a_outer + inner * params.batch_a;

@@ -8,11 +8,11 @@
 
 @compute @workgroup_size(THREADS, ROWS)
 fn main(
-  @builtin(workgroup_id) place: vec3u,
+  @builtin(workgroup_id) id: vec3u,
   @builtin(local_invocation_id) local: vec3u,
   @builtin(num_workgroups) groups: vec3u,
 ) {
-  let group = place + params.origin;
+  let group = id + params.origin;
   let batch = group.z;
   let outer = batch / params.batch_inner;
   let inner = batch % params.batch_inner;

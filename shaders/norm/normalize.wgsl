@@ -36,8 +36,8 @@ struct Params {
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) place: vec3u, @builtin(local_invocation_id) local: vec3u) {
-  let group = place + params.origin;
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let group = id + params.origin;
   let i = group.x * 64u + local.x;
   if (i >= params.plane) {
     return;

@@ -97,6 +97,8 @@ export function augment(images: ImageBytes, index: Tensor, options: AugmentOptio
   const n = index.shape[0]!;
   const [part0, part1 = part0] = images.parts;
   const step = stepOf(random, index);
+  const perChannel = { scale: std.map((s) => 1 / s), shift: mean.map((m, c) => -m / std[c]!) };
+  if (isPlain(augmentation, images)) return plain(images, index, perChannel);
   // The kernel binds a tensor in any case; without maps it is not read.
   const maps = affine ?? part0;
   engineOf('augment', [part0, part1, index, step.tensor, maps]);
@@ -130,8 +132,43 @@ export function augment(images: ImageBytes, index: Tensor, options: AugmentOptio
       flip,
       brightness,
       inverse_alpha: 1 / (mixup ?? 1),
-      scale: std.map((s) => 1 / s),
-      shift: mean.map((m, c) => -m / std[c]!),
+      ...perChannel,
+      fault: faultNumber('augment'),
+    },
+  });
+  return y;
+}
+
+/** Whether images stay as they are, and lie so that `augment/plain.wgsl` can read them. */
+function isPlain(
+  { crop, flip = 0, affine, brightness = 0, cutout = 0, mixup }: Augmentation,
+  { parts, height, width }: ImageBytes,
+): boolean {
+  const [outHeight, outWidth] = crop?.size ?? [height, width];
+  const whole = (crop?.padding ?? 0) === 0 && outHeight === height && outWidth === width;
+  const unchanged = flip + brightness + cutout === 0 && affine === undefined && mixup === undefined;
+  return whole && unchanged && parts.length === 1 && (height * width) % 4 === 0;
+}
+
+/** `augment` of images that stay as they are, in about a quarter of the time on software drivers. */
+function plain(
+  { parts: [part], channels, height, width, count }: ImageBytes,
+  index: Tensor,
+  perChannel: { readonly scale: readonly number[]; readonly shift: readonly number[] },
+): Tensor {
+  engineOf('augment', [part, index]);
+  const y = empty(index.engine, [index.size, channels, height, width]);
+  const plane = (height * width) / 4;
+  launch1d(y.engine, 'augment/plain.wgsl', y.size / 4, {
+    storages: [part, index, y].map((t) => t.storage),
+    params: {
+      image: channels * plane,
+      plane,
+      n: index.size,
+      count,
+      offset: part.offset,
+      index_offset: index.offset,
+      ...perChannel,
       fault: faultNumber('augment'),
     },
   });

@@ -300,7 +300,8 @@ export class Engine extends Scopes {
 
   #faultWords(): Storage<Engine> {
     if (this.#faults === undefined) {
-      // Not from a program that is being captured. A buffer of the pool may hold old data.
+      // Not from a program that is being captured. Pending dispatches may still write to a buffer of the pool.
+      this.flush();
       this.#faults = new Storage(this, this.#pool, 4 * FAULT_WORDS);
       this.#clearFaults(this.#faults);
     }

@@ -2,14 +2,11 @@ import { zeros } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { add, affine, div, mul, neg } from './core/arithmetic.ts';
 import { binaryOp } from './core/binary-op.ts';
-import { EXACT, POWER } from './core/define.ts';
+import { EXACT, FEW_ULP, POWER } from './core/define.ts';
 import { unaryOp } from './core/unary-op.ts';
 import { where } from './where.ts';
 
 export { affine, neg, reciprocal } from './core/arithmetic.ts';
-
-/** Results of a few steps whose f32 rounding grows with the argument; those below the smallest normal number may be 0. */
-const FEW_ULP = { abs: 2e-38, rel: 1e-6 };
 
 /** Products of which one factor may be below the smallest normal number, and then 0. */
 const SMALL_FACTOR = { abs: 1.1e-36, rel: 1e-6 };
@@ -79,6 +76,7 @@ export const sqrt: (x: Tensor) => Tensor = unaryOp('sqrt', {
   value: Math.sqrt,
   backward: (g, _x, y) => div(mul(g, 0.5), y),
   range: [0.05, 9],
+  tolerance: FEW_ULP,
 });
 /** 1 / (1 + e^−x). */
 export const sigmoid: (x: Tensor) => Tensor = unaryOp('sigmoid', {
@@ -156,6 +154,7 @@ const leakyReluOp = unaryOp('leakyRelu', {
   value: (x, slope) => (x > 0 ? x : slope * x),
   backward: (g, x, _y, slope) => leakyReluBackward(g, x, slope),
   scalars: [0.2, 0],
+  tolerance: FEW_ULP,
 });
 /** x where positive, else slope · x; at 0 the gradient is `slope`, as in PyTorch. */
 export function leakyRelu(x: Tensor, slope = 0.01): Tensor {

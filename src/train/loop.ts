@@ -130,6 +130,8 @@ export class TrainingLoop {
    *   device reports.
    */
   async run(count: number, hooks: RunHooks = {}): Promise<Float32Array<ArrayBuffer>> {
+    // What was out of range before is not of this run.
+    await this.#engine.checkIndices().catch(() => undefined);
     const losses = new Float32Array(count);
     const first = this.#step;
     let submitted = 0;

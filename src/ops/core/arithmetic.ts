@@ -1,7 +1,7 @@
 import { setAccumulate } from '../../autograd/tape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { binaryOp } from './binary-op.ts';
-import { EXACT } from './define.ts';
+import { EXACT, FEW_ULP } from './define.ts';
 import { unaryOp } from './unary-op.ts';
 
 /** −x, elementwise; like all functions here: f32 or f16 of any shape and strides in, dense tensor of that shape and dtype out. */
@@ -23,6 +23,7 @@ export const reciprocal: (x: Tensor) => Tensor = unaryOp('reciprocal', {
   value: (x) => 1 / x,
   backward: (g, _x, y) => neg(mul(g, mul(y, y))),
   range: [0.2, 4],
+  tolerance: FEW_ULP,
 });
 
 const addOp = binaryOp('add', { value: (a, b) => a + b, backward: (g) => [() => g, () => g] });

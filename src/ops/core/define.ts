@@ -120,7 +120,10 @@ export function defineOp<A>(definition: OpDefinition<A>): Op<A> {
 /** f32 rounding of a short computation. */
 export const ROUNDING: Tolerance = { abs: 2e-6, rel: 2e-6 };
 
-/** Of exp and log: WGSL allows exp an error of 3 + 2|x| ulp, log one of 2⁻²¹ near 1. */
+/** A few steps whose f32 rounding is relative to the result; results below the smallest normal number may be 0. */
+export const FEW_ULP: Tolerance = { abs: 2e-38, rel: 1e-6 };
+
+/** Of WGSL's exp and log: WGSL allows exp an error of 3 + 2|x| ulp, log one of 2⁻²¹ near 1. */
 export const EXP_LOG: Tolerance = { abs: 3e-6, rel: 1e-5 };
 
 /** Of pow, computed as exp(y · log x): the error of y · log x, up to 89, becomes a relative one. */
