@@ -102,7 +102,7 @@ for (const [name, work] of Object.entries(WORK)) {
     const reason = new Error('no');
     const start = performance.now();
     await stopped(work(AbortSignal.abort(reason)), reason);
-    assert.ok(performance.now() - start < 1000);
+    assert.ok(performance.now() - start < 10_000);
   });
 
   test(`${name}: a signal raised in between stops it soon`, async () => {
@@ -117,7 +117,7 @@ for (const [name, work] of Object.entries(WORK)) {
     await stopped(work(stop.signal), reason);
     const after = performance.now() - raised;
     // Two pieces of 40 ms are in flight; the rest is a busy machine.
-    assert.ok(after < 2000, `${after} ms after the signal`);
+    assert.ok(after < 5000, `${after} ms after the signal`);
     await engine.sync();
   });
 }
@@ -141,7 +141,7 @@ for (const name of ['fit', 'Trainer', 'sample']) {
       .slice(10);
     const typical = gaps.filter((gap) => gap > 5).sort((a, b) => a - b);
     const median = typical[typical.length >> 1]!;
-    assert.ok(median < 90, `${median} ms in between`);
+    assert.ok(median < 150, `${median} ms in between`);
   });
 }
 

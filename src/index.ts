@@ -116,6 +116,7 @@ export {
 } from './optim/optimizer.ts';
 export * from './optim/schedules.ts';
 export { empty, fill, full, tensor, zeros } from './tensor/create.ts';
+export type { NestedNumbers, TensorData } from './tensor/numbers.ts';
 export { permutation, type RandomSource, randomBits, randomNormal, randomUniform } from './tensor/random.ts';
 export type { Shape } from './tensor/shape.ts';
 export { type DType, type FloatDType, Tensor } from './tensor/tensor.ts';

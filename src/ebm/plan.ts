@@ -1,6 +1,7 @@
-import { checkWhole, EliError, FINITE } from '../errors.ts';
+import { checkOptions, checkWhole, EliError, FINITE, nameOf } from '../errors.ts';
 import { type ChainRandom, checkChainRandom } from './chain-random.ts';
 import type { SamplerVariant } from './chains.ts';
+import type { Energy } from './energy.ts';
 import type { Sampler } from './sampler.ts';
 import { type Schedule, tabulate } from './schedule.ts';
 
@@ -30,7 +31,18 @@ export interface SampleOptions {
 /** Checked options with their defaults, and everything that depends on the step tabulated. */
 export type Plan = ReturnType<typeof planOf>;
 
-export function planOf(sampler: Sampler, options: SampleOptions) {
+export function planOf(energy: Energy, sampler: Sampler, options: SampleOptions) {
+  if (typeof (energy as Energy | undefined)?.energy !== 'function') {
+    throw new EliError('ARGUMENT', `sample: the energy is ${nameOf(energy)}`, {
+      hint: 'give an EnergyModel, or an object with a method energy(points)',
+    });
+  }
+  checkOptions('sample', options, 'give at least { steps: 100 }');
+  if (typeof (sampler as Sampler | undefined)?.prepare !== 'function') {
+    throw new EliError('ARGUMENT', `sample: the sampler is ${nameOf(sampler)}`, {
+      hint: 'langevinSampler({ stepSize: 0.1 }) makes one',
+    });
+  }
   const { steps, random, burnIn = 0, thin = 1, trajectory = false, keepStart = false } = options;
   checkWhole('sample: steps', steps, 0, 1e6);
   checkWhole('sample: burnIn', burnIn, 0, Math.max(0, steps - 1));

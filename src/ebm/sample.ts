@@ -23,7 +23,7 @@ export type { SampleOptions } from './plan.ts';
  */
 export function sample(energy: Energy, start: Tensor, sampler: Sampler, options: SampleOptions): Chains {
   checkPoints('sample', start);
-  const plan = planOf(sampler, options);
+  const plan = planOf(energy, sampler, options);
   const { variant = 'auto' } = options;
   return start.engine.tidy(() => {
     const points = detach(start);
@@ -93,18 +93,18 @@ export async function sampleAsync(
   energy: Energy,
   start: Tensor,
   sampler: Sampler,
-  { signal, onProgress, ...options }: SampleOptions & SampleHooks,
+  options: SampleOptions & SampleHooks,
 ): Promise<Chains> {
+  const plan = planOf(energy, sampler, options);
+  const { variant = 'auto', signal, onProgress } = options;
   stopIfAborted(signal, 'sampleAsync was stopped before the first step');
   checkPoints('sampleAsync', start);
   const { engine } = start;
-  const { variant = 'auto' } = options;
   if (variant === 'fused' || variant === 'hidden') {
     throw new EliError('ARGUMENT', `sampleAsync: variant "${variant}" runs whole chains at once`, {
       hint: 'leave the variant out, or use `sample`',
     });
   }
-  const plan = planOf(sampler, options);
   const chains = engine.tidy(() => new Stepwise(energy, detach(start), plan, variant === 'plain'));
   try {
     let piece = 1;

@@ -2,7 +2,7 @@ import { stopIfAborted } from '../abort.ts';
 import type { Chains } from '../ebm/chains.ts';
 import { sample } from '../ebm/sample.ts';
 import { gradientDescent } from '../ebm/unadjusted.ts';
-import { checkWhole, EliError } from '../errors.ts';
+import { checkEngine, checkWhole, EliError } from '../errors.ts';
 import { readFormat } from '../files/formats.ts';
 import { wholeNumber } from '../files/json.ts';
 import {
@@ -205,12 +205,13 @@ export class EnergyAligner implements LatentMap {
 }
 
 function checkPairs(engine: Engine, pairs: LatentPairs, { batch }: AlignerConfig): void {
+  checkEngine(engine);
+  checkPaired('EnergyAligner.fit', pairs);
   for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
     if (x.engine !== engine)
       throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
     checkDType('EnergyAligner.fit', x, 'f32');
   }
-  checkPaired('EnergyAligner.fit', pairs);
   const n = pairs.current.shape[0]!;
   if (n >= batch) return;
   throw new EliError('SHAPE', `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${batch}`, {

@@ -1,4 +1,5 @@
 import { record } from '../../autograd/tape.ts';
+import { EliError } from '../../errors.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import { type DType, engineOf, type Tensor } from '../../tensor/tensor.ts';
 import type { NdArray } from './ndarray.ts';
@@ -93,7 +94,7 @@ export const registry = new Map<string, OpDefinition<any>>();
 
 /** Registers an op and returns the function that applies it. */
 export function defineOp<A>(definition: OpDefinition<A>): Op<A> {
-  if (registry.has(definition.name)) throw new Error(`op ${definition.name} is defined twice`);
+  if (registry.has(definition.name)) throw new EliError('ARGUMENT', `op ${definition.name} is defined twice`);
   registry.set(definition.name, definition);
   const { name, backward } = definition;
   return (inputs, attrs) => {
