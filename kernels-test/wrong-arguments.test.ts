@@ -45,7 +45,6 @@ const CALLS: Readonly<Record<string, readonly unknown[]>> = {
       'sum',
       'mean',
       'max',
-      'min',
       'argmax',
       'softmax',
       'logSoftmax',

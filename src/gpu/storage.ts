@@ -2,8 +2,9 @@
 export interface Memory {
   /** Whether its buffers were freed. */
   readonly closed: boolean;
-  acquire(bytes: number): GPUBuffer;
-  release(buffer: GPUBuffer): void;
+  /** @param owner when it is garbage-collected without `release`, the buffer comes back by itself where that is possible */
+  acquire(bytes: number, owner?: object): GPUBuffer;
+  release(buffer: GPUBuffer, owner?: object): void;
 }
 
 /** A reference-counted GPU buffer of an `Engine`; tensors that are views of one another share it. */
@@ -20,7 +21,7 @@ export class Storage<Engine> {
     this.engine = engine;
     this.memory = memory;
     this.bytes = bytes;
-    this.buffer = memory.acquire(bytes);
+    this.buffer = memory.acquire(bytes, this);
   }
 
   retain(): this {
@@ -29,6 +30,6 @@ export class Storage<Engine> {
   }
 
   release(): void {
-    if (--this.#references === 0) this.memory.release(this.buffer);
+    if (--this.#references === 0) this.memory.release(this.buffer, this);
   }
 }
