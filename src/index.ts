@@ -76,7 +76,7 @@ export { type LatentSource, openLatents } from './files/latents.ts';
 export { writeNpy } from './files/npy.ts';
 export * from './files/safetensors.ts';
 export type { AdapterChoice, AdapterReport, SubgroupMatrix } from './gpu/adapter.ts';
-export { Engine, type EngineOptions, type Launch } from './gpu/engine.ts';
+export { Engine, type EngineOptions, type KernelLaunch, type Launch } from './gpu/engine.ts';
 export type { PoolStats } from './gpu/pool.ts';
 export type { Program } from './gpu/program.ts';
 export type { KernelTime } from './gpu/timer.ts';
@@ -99,7 +99,14 @@ export { BatchNorm2d, type BatchNorm2dOptions } from './nn/norm.ts';
 export * from './nn/resnet.ts';
 export * from './ops/all.ts';
 export { checkNumerics } from './ops/check-numerics.ts';
-export { type Application, defineOp, type Op, type OpDefinition, observeOps } from './ops/core/define.ts';
+export {
+  type Application,
+  defineOp,
+  type Op,
+  type OpBasis,
+  type OpDefinition,
+  observeOps,
+} from './ops/core/define.ts';
 export { Ema } from './optim/ema.ts';
 export { type LossScaleOptions, LossScaler, type LossScaling } from './optim/loss-scale.ts';
 export {

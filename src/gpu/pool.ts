@@ -51,7 +51,7 @@ export class BufferPool implements Memory {
    * A storage buffer of at least `bytes` bytes with undefined contents.
    * @throws EliError `OUT_OF_MEMORY` when the limits of the adapter or of this pool do not allow that size.
    */
-  acquire(bytes: number, owner?: object): GPUBuffer {
+  acquire(bytes: number): GPUBuffer {
     const size = sizeClass(bytes);
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
     const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize);
@@ -66,7 +66,6 @@ export class BufferPool implements Memory {
     counts.inUse++;
     counts.bytesInUse += buffer.size;
     counts.peakBytesInUse = Math.max(counts.peakBytesInUse, counts.bytesInUse);
-    if (owner !== undefined) this.#dropped.register(owner, buffer, owner);
     return buffer;
   }
 
@@ -124,6 +123,10 @@ export class BufferPool implements Memory {
       }
     }
     this.#free.clear();
+  }
+
+  watch(buffer: GPUBuffer, owner: object): void {
+    this.#dropped.register(owner, buffer, owner);
   }
 
   #reclaim(buffer: GPUBuffer): void {

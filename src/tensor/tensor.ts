@@ -110,6 +110,7 @@ export class Tensor {
     this.#alive();
     this.#storage.release();
     this.#storage = storage.retain();
+    storage.watch();
     this.#offset = offset;
   }
 
@@ -196,6 +197,11 @@ export class Tensor {
     this.#disposed = true;
     this.engine.untrack(this);
     if (!this.engine.disposed) this.#storage.release();
+  }
+
+  /** Called by the engine when no `tidy` will dispose of the tensor: its buffer comes back if it is dropped. */
+  watch(): void {
+    this.#storage.watch();
   }
 
   /** Same as `dispose`, for `using`. */

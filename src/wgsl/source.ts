@@ -34,6 +34,19 @@ export function loadShader(file: string, consts: Consts = {}): ShaderSource {
   return getOrInsert(cache, key, () => replaceConsts(assemble(file), consts));
 }
 
+/** Texts of `registerText` by their names, and the other way round. */
+const texts = new Map<string, string>();
+const names = new Map<string, string>();
+
+/** The name under which `loadShader` finds a text; the same text always has the same. */
+export function registerText(code: string): string {
+  return getOrInsert(names, code, () => {
+    const name = `text-${names.size + 1}.wgsl`;
+    texts.set(name, code);
+    return name;
+  });
+}
+
 function assemble(file: string): ShaderSource {
   const lines: string[] = [];
   const origin: { file: string; line: number }[] = [];
@@ -42,14 +55,15 @@ function assemble(file: string): ShaderSource {
     if (seen.has(name)) return;
     seen.add(name);
     const path = isAbsolute(name) ? name : fileURLToPath(new URL(name, SHADER_ROOT));
-    if (!existsSync(path)) {
+    const given = texts.get(name);
+    if (given === undefined && !existsSync(path)) {
       throw new EliError(
         'WGSL',
         `shader file ${name} not found${from === '' ? '' : `, included by ${from}`}`,
         isAbsolute(name) ? {} : { hint: 'paths are relative to the shaders/ folder of the package' },
       );
     }
-    for (const [index, text] of readFileSync(path, 'utf8').split('\n').entries()) {
+    for (const [index, text] of (given ?? readFileSync(path, 'utf8')).split('\n').entries()) {
       const included = INCLUDE.exec(text)?.[1];
       if (included === undefined) {
         lines.push(text);
