@@ -51,6 +51,7 @@ export function detach(tensor: Tensor): Tensor {
   return tensor.view(tensor.shape, tensor.strides, tensor.offset);
 }
 
+/** How `grad` takes gradients. */
 export interface GradOptions {
   /** Gradient with respect to `output`, in its shape and dtype. Default: ones. */
   readonly gradOutput?: Tensor;
