@@ -9,6 +9,7 @@ import { sample } from '../src/ebm/sample.ts';
 import { gradientDescent } from '../src/ebm/unadjusted.ts';
 import { alignerConfig } from '../src/eli/options.ts';
 import { AlignerTrainer } from '../src/eli/trainer.ts';
+import type { Launch } from '../src/gpu/engine.ts';
 import { Initializer } from '../src/nn/init.ts';
 import type { StateDict } from '../src/nn/module.ts';
 import { sum } from '../src/ops/reduce.ts';
@@ -118,7 +119,7 @@ if (DEEP !== undefined && canRunDeep(engine, modelOf(DEEP).config)) {
   test('chains of a deep energy by vectors of two', async () => {
     // As on adapters whose subgroups are so wide that a lane has two hidden units.
     const run = engine.run;
-    engine.run = (file, launch) =>
+    engine.run = (file: never, launch: Launch = file) =>
       run.call(
         engine,
         file,
@@ -150,7 +151,7 @@ for (const name of TRAINING_CASES) {
     test(`aligner iterations ${name}, hidden, without vectors`, () => {
       // As on adapters whose subgroups are so wide that a lane has fewer than four hidden units.
       const run = engine.run;
-      engine.run = (file, launch) => {
+      engine.run = (file: never, launch: Launch = file) => {
         const scalar = { ...(launch.consts?.Pack && { Pack: 'f32' as const }), PACK: 1 };
         run.call(
           engine,

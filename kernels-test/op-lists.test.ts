@@ -46,6 +46,17 @@ test('ops/all.ts exports every file that defines ops', () => {
   assert.equal(unregistered(new Map([...files, ['ops/core/cube.ts', text]])), ['ops/core/cube.ts']);
 });
 
+test('every op of the package has what its tests need: it is registered', () => {
+  const names = [...sources().values()].flatMap((text) =>
+    [...text.matchAll(/defineOp(?:<.*>)?\(\{\s*name: '(\w+)'/g)].map(([, name]) => name!),
+  );
+  assert.ok(names.length > 15, `${names.length} names`);
+  assert.equal(
+    names.filter((name) => !registry.has(name)),
+    [],
+  );
+});
+
 test('every elementwise code has an op', () => {
   const missing = Object.keys({ ...UNARY_CODES, ...BINARY_CODES }).filter((name) => !registry.has(name));
   assert.equal(missing, []);

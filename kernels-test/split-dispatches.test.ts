@@ -2,6 +2,7 @@
 // that says it allows one workgroup per dimension shows it on small problems.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Engine, Launch as EngineLaunch } from '../src/gpu/engine.ts';
 import '../src/ops/all.ts';
 import { registry } from '../src/ops/core/define.ts';
 import { choices, classKey, observeLaunches } from '../src/ops/core/variants.ts';
@@ -35,12 +36,14 @@ const sizes: number[] = [];
 /** The result of `make`, with products and convolutions on a device that allows so many workgroups, if given. */
 async function resultOf(make: () => Tensor, limit?: number): Promise<Float32Array> {
   const run = engine.run;
-  engine.run = (file, launch) => {
+  const observed = (file: string, launch: EngineLaunch): void => {
     const go = (): void => run.call(engine, file, launch);
     if (limit === undefined || !/^(matmul|conv)\//.test(file)) return go();
     sizes.push(launch.groups.reduce<number>((product, n = 1) => product * n, 1));
     withLimit(limit, go);
   };
+  // All ops name their kernel's file.
+  engine.run = observed as Engine['run'];
   try {
     return await engine.tidy(make).readFloats();
   } finally {

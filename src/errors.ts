@@ -44,6 +44,21 @@ export function refusePromise(what: string, value: unknown): void {
   }
 }
 
+/** @throws EliError `ARGUMENT` unless `engine` has the methods of one. */
+export function checkEngine(engine: { allocate: unknown }): void {
+  refusePromise('the engine', engine);
+  if (typeof (engine as typeof engine | undefined)?.allocate === 'function') return;
+  throw new EliError('ARGUMENT', `the engine is ${nameOf(engine)}`, {
+    hint: 'await Engine.create() makes one; it comes first',
+  });
+}
+
+/** @throws EliError `ARGUMENT` unless the options of `what` are an object. */
+export function checkOptions(what: string, options: unknown, hint: string): void {
+  if (isRecord(options)) return;
+  throw new EliError('ARGUMENT', `${what}: its options are ${nameOf(options)}`, { hint });
+}
+
 /** What a number must be; `words` follow "must be". */
 export interface NumberRule {
   readonly accepts: (value: number) => boolean;
@@ -93,8 +108,17 @@ export function brief(value: unknown): string {
   try {
     text = JSON.stringify(value) ?? 'missing';
   } catch {
-    // Nested too deeply for the stack.
-    text = Array.isArray(value) ? 'a deep list' : 'a deep object';
+    // Nested too deeply for the stack, or with a BigInt.
+    text = Array.isArray(value) ? 'a list' : 'an object';
   }
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+/** A wrong value for a message: its class, or itself if it is short. */
+export function nameOf(value: unknown): string {
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'bigint') return `the BigInt ${value}`;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return brief(value);
+  const name = (value.constructor as { name?: string } | undefined)?.name ?? 'Object';
+  return name === 'Object' ? brief(value) : `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`;
 }

@@ -30,7 +30,8 @@ export async function inFloat64(fn: () => readonly Tensor[], recompute?: Recompu
     } else {
       const inputs: NdArray[] = [];
       for (const input of application.inputs) inputs.push(await evaluate(input));
-      value = (await recompute?.(application, inputs)) ?? application.op.reference(inputs, application.attrs);
+      value =
+        (await recompute?.(application, inputs)) ?? application.op.reference!(inputs, application.attrs);
     }
     values.set(tensor, value);
     return value;
@@ -46,7 +47,7 @@ export async function inFloat64(fn: () => readonly Tensor[], recompute?: Recompu
  */
 export const sameRelus: Recompute = async ({ op, attrs, output }, inputs) => {
   if (op.name !== 'batchNorm' || !(attrs as { relu: boolean }).relu) return undefined;
-  const { shape, data } = op.reference(inputs, { ...(attrs as object), relu: false });
+  const { shape, data } = op.reference!(inputs, { ...(attrs as object), relu: false });
   const device = await output.read();
   // The smallest number above 0 is as good as 0, and open.
   return ndarray(

@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROWS = [
   ['errors', 'maps'],
-  ['config', 'optional'],
+  ['abort', 'config', 'optional'],
   ['files', 'wgsl'],
   ['gpu'],
   ['tensor'],

@@ -1,8 +1,8 @@
-import { EliError } from '../errors.ts';
+import { EliError, nameOf } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { full } from '../tensor/create.ts';
 import { sameShape, showShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { checkTensor, type Tensor } from '../tensor/tensor.ts';
 
 /** What produced a tensor: its inputs, and how the gradient of the output becomes gradients of the inputs. */
 interface TapeNode {
@@ -47,9 +47,11 @@ export function record(output: Tensor, node: TapeNode): void {
 
 /** The same values as a leaf: no gradient flows through it. */
 export function detach(tensor: Tensor): Tensor {
+  checkTensor('detach: tensor', tensor);
   return tensor.view(tensor.shape, tensor.strides, tensor.offset);
 }
 
+/** How `grad` takes gradients. */
 export interface GradOptions {
   /** Gradient with respect to `output`, in its shape and dtype. Default: ones. */
   readonly gradOutput?: Tensor;
@@ -66,9 +68,14 @@ export interface GradOptions {
  * `SHAPE` or `DTYPE` for a `gradOutput` that does not fit.
  */
 export function grad(output: Tensor, inputs: readonly Tensor[], options: GradOptions = {}): Tensor[] {
+  checkTensor('grad: output', output);
   const { engine } = output;
   const { gradOutput, createGraph = false, materialize = false } = options;
   if (gradOutput !== undefined) checkGradient('grad: gradOutput', gradOutput, output);
+  if (!Array.isArray(inputs)) {
+    throw new EliError('ARGUMENT', `grad: the inputs are ${nameOf(inputs)}, must be an array of tensors`);
+  }
+  for (const input of inputs) checkTensor('grad: an input', input);
   const plain = inputs.findIndex((input) => !input.requiresGrad);
   if (plain !== -1) {
     throw new EliError(

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { EliError } from '../errors.ts';
+import { AbortError, partialOf, stopIfAborted, unlessAborted } from '../abort.ts';
+import { EliError, type ErrorCode } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Program } from '../gpu/program.ts';
 import { cast } from '../ops/core/cast.ts';
@@ -52,6 +53,8 @@ export interface TimeVariantsOptions {
   readonly time?: number;
   /** Called before each variant with the classes done, the total number of classes, and the next variant. */
   readonly onProgress?: (done: number, total: number, what: string) => void;
+  /** Stops the measurement at once; the classes that are done are kept. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Allowed difference from the plainest variant, relative to the largest result: sums of thousands in another order. */
@@ -61,6 +64,8 @@ const GAIN = 0.97;
 /** Variants this many times slower than the fastest are timed only once. */
 const HOPELESS = 3;
 const ROUNDS = 5;
+/** Errors that say nothing about a variant. */
+const FATAL: ReadonlySet<ErrorCode> = new Set(['DEVICE_LOST', 'DISPOSED', 'ABORTED']);
 
 /** Calls `fn` and returns the problems launched until it is done, one per class. */
 export async function launchesOf(fn: () => unknown): Promise<Launched[]> {
@@ -81,16 +86,23 @@ export async function launchesOf(fn: () => unknown): Promise<Launched[]> {
  * Times every variant that supports a problem, on random numbers in buffers of the problem's sizes, and checks each
  * against the plainest: one whose results differ, or that does not compile, is refused. Variants are timed in turn,
  * round by round, so that a disturbance affects all of them alike.
+ * @throws AbortError whose `partial` are the timings of the classes that are done
  */
 export async function timeVariants(
   engine: Engine,
   launched: readonly Launched[],
-  { time = 100, onProgress }: TimeVariantsOptions = {},
+  { time = 100, onProgress, signal }: TimeVariantsOptions = {},
 ): Promise<ClassTimings[]> {
   const results: ClassTimings[] = [];
+  const error = (): AbortError =>
+    new AbortError(`stopped after ${results.length} of ${launched.length} classes`, {
+      signal,
+      partial: results,
+    });
   for (const one of launched) {
     const say = (what: string) => onProgress?.(results.length, launched.length, what);
-    results.push(await timeClass(engine, one, time, say));
+    const timing = (): Promise<ClassTimings> => timeClass(engine, one, { time, say, signal });
+    results.push(await unlessAborted(signal, timing, error));
   }
   return results;
 }
@@ -106,8 +118,7 @@ interface Runner {
 async function timeClass(
   engine: Engine,
   { key, family, problem }: Launched,
-  time: number,
-  say: (what: string) => void,
+  { time, say, signal }: { time: number; say: (what: string) => void; signal: AbortSignal | undefined },
 ): Promise<ClassTimings> {
   const { scratch, tensors, output } = await scratchOf(engine, problem);
   const rule = family.rule(scratch).name;
@@ -117,6 +128,7 @@ async function timeClass(
   try {
     for (const variant of family.variants.filter((v) => v.supports(scratch))) {
       say(`${key}: ${variant.name}`);
+      stopIfAborted(signal, 'stopped');
       try {
         const got = await resultOf(engine, variant, scratch, output);
         want ??= got;
@@ -124,15 +136,19 @@ async function timeClass(
         if (wrong !== undefined) refused.push({ name: variant.name, refused: wrong });
         else runners.push(await runnerOf(engine, variant, scratch, time));
       } catch (cause) {
-        if (!(cause instanceof EliError) || cause.code === 'DEVICE_LOST') throw cause;
+        if (!(cause instanceof EliError) || FATAL.has(cause.code)) throw cause;
         refused.push({ name: variant.name, refused: cause.message });
       }
     }
     const fastest = Math.min(...runners.map((runner) => runner.milliseconds));
     const hopeful = runners.filter((runner) => runner.milliseconds <= HOPELESS * fastest);
-    for (let round = 0; round < ROUNDS; round++)
-      for (const runner of hopeful)
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const runner of hopeful) {
+        // Nobody waits for the result any more.
+        stopIfAborted(signal, 'stopped');
         runner.milliseconds = Math.min(runner.milliseconds, await timed(engine, runner));
+      }
+    }
   } finally {
     for (const { program } of runners) program.dispose();
     for (const tensor of tensors) tensor.dispose();
@@ -229,21 +245,25 @@ export interface AutotuneOptions extends TimeVariantsOptions {
  * @param fn applies ops synchronously; its tensors are freed
  * @returns the classes that were measured in this call
  * @throws EliError `FILE` or `FORMAT` for a cache that cannot be read or written
+ * @throws AbortError where the signal stops it: the classes measured until then (`partial`) are used and stored
  */
 export async function autotune(
   engine: Engine,
   fn: () => unknown,
   options: AutotuneOptions = {},
 ): Promise<ClassTimings[]> {
-  const { cache } = options;
+  const { cache, signal } = options;
+  stopIfAborted(signal, 'autotune was stopped before the first measurement', []);
   const known = cache === undefined || !existsSync(cache) ? {} : await readTuning(cache, engine.adapter);
   const launched = await launchesOf(() => engine.tidy(() => void fn()));
   const unknown = launched.filter(({ key }) => !Object.hasOwn(known, key));
-  const timings = await timeVariants(engine, unknown, options);
+  const measured = timeVariants(engine, unknown, options);
+  const timings = await measured.catch(partialOf<ClassTimings[]>);
   const fastest = fastestOf(timings);
   use(engine, { ...known, ...fastest });
   if (cache !== undefined && timings.length > 0) await addToTuning(cache, engine.adapter, fastest);
-  return timings;
+  // Rejects where it was stopped.
+  return measured;
 }
 
 /** The best variants of `timings`, for a tuning file. */

@@ -1,9 +1,10 @@
+import { stopIfAborted } from '../abort.ts';
 import type { Values } from '../config.ts';
 import { EnergyAligner } from '../eli/aligner.ts';
 import type { LatentPairs } from '../eli/fit.ts';
 import { type ClosedFormName, fitMap } from '../eli/maps/closed-forms.ts';
 import { type AlignerConfig, type AlignerOptions, alignerConfig } from '../eli/options.ts';
-import { checkSameRows, choosePairs, maxRows, readRows, stopIfAborted } from '../eli/rows.ts';
+import { checkSameRows, choosePairs, maxRows, readRows, STOPPED } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
 import type { LatentSource } from '../files/latents.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -47,7 +48,7 @@ export async function fitCommand(flags: FitFlags, options: AlignerOptions): Prom
       flags.control === undefined
         ? await fitAligner(session, pairs, config)
         : await fitMap(flags.control, pairs);
-    stopIfAborted(signal);
+    stopIfAborted(signal, STOPPED);
     await map.save(flags.out);
     process.stdout.write(`${flags.control ?? 'aligner'} of latents [n, ${dim}]: ${flags.out}\n`);
   });

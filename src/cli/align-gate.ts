@@ -1,8 +1,9 @@
+import { stopIfAborted } from '../abort.ts';
 import { EnergyGate, type Gate, NoveltyGate } from '../eli/gates/all.ts';
 import { saveGate } from '../eli/gates/file.ts';
 import { learnGate } from '../eli/gates/learn.ts';
 import { loadMap } from '../eli/maps/load.ts';
-import { checkEnergy, stopIfAborted } from '../eli/rows.ts';
+import { checkEnergy, STOPPED } from '../eli/rows.ts';
 import { EliError } from '../errors.ts';
 import { checkSeed } from '../tensor/random.ts';
 import { type AlignFlags, alignSession } from './align-session.ts';
@@ -38,7 +39,7 @@ export async function gateCommand(flags: GateFlags): Promise<void> {
     const held = await session.withBar('read', 2 * current.rows, 'rows', (hooks) =>
       learnGate(session.engine, gate, current, map, { quantile, seed, ...hooks }),
     );
-    stopIfAborted(session.signal);
+    stopIfAborted(session.signal, STOPPED);
     await saveGate(out, gate);
     process.stdout.write(
       `gate ${gate.name}, threshold ${gate.threshold.toPrecision(5)}, the ${quantile} quantile of ${held} held-out latents: ${out}\n`,

@@ -1,4 +1,5 @@
-import { stopIfAborted } from '../eli/rows.ts';
+import { stopIfAborted } from '../abort.ts';
+import { STOPPED } from '../eli/rows.ts';
 import { type LatentSource, openLatents } from '../files/latents.ts';
 import { Engine } from '../gpu/engine.ts';
 import { createProgress, withBar } from '../report/progress.ts';
@@ -46,7 +47,7 @@ export async function alignSession<Names extends string>(
     for (const [name, path] of Object.entries(paths) as [Names, string][])
       latents[name] = await openLatents(path);
     engine = await Engine.create({ adapter });
-    stopIfAborted(signal);
+    stopIfAborted(signal, STOPPED);
     const withHooks: Session['withBar'] = (name, total, unit, hooked) =>
       withBar(progress(name, total, unit), ({ update: onProgress }) => hooked({ signal, onProgress }));
     await work({ engine, signal, withBar: withHooks }, latents);

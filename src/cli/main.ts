@@ -16,6 +16,8 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = { ABORTED: 130, CONFIG: 2
  * a signal with a checkpoint, to be resumed; 130 or 143 stopped without one.
  */
 export async function main(argv: string[]): Promise<number> {
+  // Warnings about dropped tensors are for those who write programs.
+  process.env.NODE_ENV ??= 'production';
   const program = new Command('eli')
     .description('ELI, the energy-based latent aligner, on its own WebGPU engine')
     .showHelpAfterError('(add --help for all flags)')

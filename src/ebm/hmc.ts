@@ -1,4 +1,4 @@
-import { POSITIVE, wholeFrom } from '../errors.ts';
+import { checkOptions, POSITIVE, wholeFrom } from '../errors.ts';
 import { add, div, mul, sub } from '../ops/binary.ts';
 import { sqrt } from '../ops/unary.ts';
 import { expectShape } from '../tensor/shape.ts';
@@ -21,7 +21,9 @@ export interface HmcOptions extends Tempered {
  * end is accepted with probability min(1, exp(−ΔH / T)), H = E(x) + Σ p² / 2m. One leapfrog step with m = 1 is MALA with
  * ε = h² / 2. The best acceptance rate in many dimensions is about 65 % (Beskos et al., 2013).
  */
-export function hmc({ stepSize, leapfrogSteps, mass = 1, temperature = 1 }: HmcOptions): Sampler {
+export function hmc(options: HmcOptions): Sampler {
+  checkOptions('hmc', options, 'give { stepSize, leapfrogSteps }');
+  const { stepSize, leapfrogSteps, mass = 1, temperature = 1 } = options;
   return {
     name: 'hmc',
     prepare(steps) {

@@ -1,8 +1,8 @@
-import { POSITIVE } from '../errors.ts';
+import { checkOptions, POSITIVE } from '../errors.ts';
 import { add, mul, sub } from '../ops/binary.ts';
 import { affine } from '../ops/unary.ts';
 import { halfSquares, metropolis } from './metropolis.ts';
-import type { Sampler, Tempered } from './sampler.ts';
+import { type Sampler, STEP_SIZE, type Tempered } from './sampler.ts';
 import { type Schedule, tabulate } from './schedule.ts';
 
 export interface MalaOptions extends Tempered {
@@ -15,7 +15,9 @@ export interface MalaOptions extends Tempered {
  * accepted with probability min(1, exp(−(E(y) − E(x)) / T) q(x | y) / q(y | x)), so that exp(−E/T) is exactly the
  * stationary density. The best acceptance rate in many dimensions is about 57 % (Roberts and Rosenthal, 1998).
  */
-export function mala({ stepSize, temperature = 1 }: MalaOptions): Sampler {
+export function mala(options: MalaOptions): Sampler {
+  checkOptions('mala', options, STEP_SIZE);
+  const { stepSize, temperature = 1 } = options;
   return {
     name: 'mala',
     prepare(steps) {

@@ -1,6 +1,9 @@
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Schedule } from './schedule.ts';
 
+/** What to do about a sampler without options. */
+export const STEP_SIZE = 'give at least { stepSize: 0.1 }';
+
 /** Where n chains are. */
 export interface ChainState {
   /** [n, d] */

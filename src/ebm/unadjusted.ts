@@ -1,7 +1,7 @@
-import { EliError, FINITE, NOT_NEGATIVE } from '../errors.ts';
+import { checkOptions, EliError, FINITE, NOT_NEGATIVE } from '../errors.ts';
 import { add, mul, sub } from '../ops/binary.ts';
 import { clamp } from '../ops/unary.ts';
-import type { Sampler, Tempered } from './sampler.ts';
+import { type Sampler, STEP_SIZE, type Tempered } from './sampler.ts';
 import { type Schedule, tabulate } from './schedule.ts';
 
 export interface LangevinSamplerOptions extends Tempered {
@@ -17,7 +17,9 @@ export interface LangevinSamplerOptions extends Tempered {
  * s² the variance is s² / (1 − ε / (2 s²)). Energies with kernels for whole chains, such as `EnergyModel`, run it there.
  * @throws EliError `ARGUMENT` for both `noise` and `temperature`.
  */
-export function langevinSampler({ stepSize, noise, temperature }: LangevinSamplerOptions): Sampler {
+export function langevinSampler(options: LangevinSamplerOptions): Sampler {
+  checkOptions('langevinSampler', options, STEP_SIZE);
+  const { stepSize, noise, temperature } = options;
   if (noise !== undefined && temperature !== undefined) {
     throw new EliError('ARGUMENT', 'langevinSampler: noise and temperature both set the noise', {
       hint: 'give one of them',
@@ -27,8 +29,9 @@ export function langevinSampler({ stepSize, noise, temperature }: LangevinSample
 }
 
 /** Gradient descent x ← x − ε ∂E/∂x: Langevin steps without noise, as ELI's aligner takes them. */
-export function gradientDescent({ stepSize }: { readonly stepSize: Schedule }): Sampler {
-  return unadjusted('gradientDescent', stepSize, 0, 0);
+export function gradientDescent(options: { readonly stepSize: Schedule }): Sampler {
+  checkOptions('gradientDescent', options, STEP_SIZE);
+  return unadjusted('gradientDescent', options.stepSize, 0, 0);
 }
 
 /** Steps with noise σ, or √(2εT) where σ is undefined. */

@@ -1,7 +1,8 @@
+import { stopIfAborted } from '../abort.ts';
 import type { Chains } from '../ebm/chains.ts';
 import { sample } from '../ebm/sample.ts';
 import { gradientDescent } from '../ebm/unadjusted.ts';
-import { checkWhole, EliError } from '../errors.ts';
+import { checkEngine, checkWhole, EliError } from '../errors.ts';
 import { readFormat } from '../files/formats.ts';
 import { wholeNumber } from '../files/json.ts';
 import {
@@ -59,7 +60,8 @@ export class EnergyAligner implements LatentMap {
   /**
    * Learns an aligner from latents of current-task data: no data of the previous task is needed.
    * @throws EliError `SHAPE` if the latents do not pair up, `CONFIG`, `NON_FINITE` naming the iteration at which the loss
-   * stopped being finite, `ABORTED`.
+   * stopped being finite.
+   * @throws AbortError where `hooks.signal` stops it.
    */
   static async fit(
     engine: Engine,
@@ -90,6 +92,7 @@ export class EnergyAligner implements LatentMap {
     options: AlignerOptions = {},
     hooks: Omit<FitHooks, 'onProgress'> = {},
   ): AsyncGenerator<FitProgress, EnergyAligner, undefined> {
+    stopIfAborted(hooks.signal, 'the fit was stopped before its first iteration');
     const config = alignerConfig(options);
     checkPairs(engine, pairs, config);
     const { current } = pairs;
@@ -202,12 +205,13 @@ export class EnergyAligner implements LatentMap {
 }
 
 function checkPairs(engine: Engine, pairs: LatentPairs, { batch }: AlignerConfig): void {
+  checkEngine(engine);
+  checkPaired('EnergyAligner.fit', pairs);
   for (const [name, x] of Object.entries(pairs) as [string, Tensor][]) {
     if (x.engine !== engine)
       throw new EliError('WRONG_ENGINE', `EnergyAligner.fit: the ${name} latents are on another engine`);
     checkDType('EnergyAligner.fit', x, 'f32');
   }
-  checkPaired('EnergyAligner.fit', pairs);
   const n = pairs.current.shape[0]!;
   if (n >= batch) return;
   throw new EliError('SHAPE', `EnergyAligner.fit: ${n} pairs of latents are fewer than a batch of ${batch}`, {

@@ -1,3 +1,4 @@
+import { AbortError, stopIfAborted, unlessAborted } from '../abort.ts';
 import { checkFinite, type LatentSource } from '../files/latents.ts';
 import { writeNpy } from '../files/npy.ts';
 import { prefetch } from '../files/prefetch.ts';
@@ -7,7 +8,7 @@ import { withScope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Gate } from './gates/gate.ts';
 import type { LatentMap } from './maps/map.ts';
-import { checkEnergy, checkLatentSize, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
+import { checkEnergy, checkLatentSize, type RowHooks, rowsPerBatch, STOPPED } from './rows.ts';
 
 /** Settings of `alignBatches`. */
 export interface AlignBatchesOptions extends Pick<RowHooks, 'signal'> {
@@ -43,8 +44,11 @@ export async function* alignBatches(
   if (energies) checkEnergy(map, 'alignBatches');
   let row = 0;
   for await (const current of prefetch(source.batches(rowsPerBatch(source.dim)))) {
-    stopIfAborted(signal);
-    const batch = await alignBatch(engine, current, map, gate, energies);
+    const batch = await unlessAborted(
+      signal,
+      () => alignBatch(engine, current, map, gate, energies),
+      () => new AbortError(STOPPED, { signal }),
+    );
     const hint = 'the chain diverges from this latent: fit with a smaller stepSize';
     checkFinite(batch.aligned, source.dim, row, `aligned ${source.name}`, hint);
     yield batch;
@@ -118,7 +122,7 @@ export async function alignFile(
       done += batch.aligned.length / dim;
       old += batch.old;
       onProgress?.(done);
-      stopIfAborted(signal);
+      stopIfAborted(signal, STOPPED);
     }
     // Before the latents get their name: if this fails, neither file exists.
     if (energiesOut !== undefined) await writeNpy(energiesOut, [rows, 2], [energies!]);

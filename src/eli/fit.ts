@@ -11,7 +11,10 @@ export interface LatentPairs {
 export interface FitSchedule {
   /** Iterations between reports; default 1,000. */
   readonly every?: number;
-  /** Stops the fit within a second: after a last report it rejects with `ABORTED`. */
+  /**
+   * Stops the fit: it is looked at before the first iteration and every 40 ms. After a last report, whose `aligner.state()`
+   * keeps what was learnt, the fit rejects with an `AbortError`.
+   */
   readonly signal?: AbortSignal | undefined;
   /** Sample indices of all mini-batches in turn, u32 [iterations · batch], instead of shuffled epochs. */
   readonly order?: Uint32Array;

@@ -1,3 +1,4 @@
+import { stopIfAborted } from '../abort.ts';
 import type { LatentSource } from '../files/latents.ts';
 import { prefetch } from '../files/prefetch.ts';
 import type { Engine } from '../gpu/engine.ts';
@@ -6,7 +7,7 @@ import { alignBatches } from './apply.ts';
 import { DriftMeter, type DriftReport, energyAuroc } from './drift.ts';
 import type { LatentMap } from './maps/map.ts';
 import { readOnce } from './moments.ts';
-import { checkSameRows, type RowHooks, rowsPerBatch, stopIfAborted } from './rows.ts';
+import { checkSameRows, type RowHooks, rowsPerBatch, STOPPED } from './rows.ts';
 
 /** Rows whose energies are compared, evenly spread: ranking them needs all in memory. */
 const ENERGY_ROWS = 100_000;
@@ -69,7 +70,7 @@ export async function measureDrift(
   } finally {
     await reference.return(undefined);
   }
-  stopIfAborted(signal);
+  stopIfAborted(signal, STOPPED);
   const drift = meter.report();
   if (!wanted) return { drift };
   const auroc = {

@@ -1,3 +1,4 @@
+import { stopIfAborted } from '../abort.ts';
 import { EliError } from '../errors.ts';
 import type { LatentSource } from '../files/latents.ts';
 import type { Engine } from '../gpu/engine.ts';
@@ -9,7 +10,7 @@ import type { LatentMap } from './maps/map.ts';
 
 /** How work on files of latents is followed and stopped. */
 export interface RowHooks {
-  /** Stops the work after the current batch: it rejects with `ABORTED`, and files it was writing are removed. */
+  /** Stops the work at once: it rejects with an `AbortError`, and files it was writing are removed. */
   readonly signal?: AbortSignal | undefined;
   /** Called after each batch with the rows done so far. */
   readonly onProgress?: (rows: number) => void;
@@ -31,10 +32,8 @@ export function maxRows(engine: Engine, dim: number): number {
   return Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize, MAX_BYTES) / (4 * dim));
 }
 
-/** @throws EliError `ABORTED` */
-export function stopIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw new EliError('ABORTED', 'stopped; no file was written');
-}
+/** What an `AbortError` of work on files says. */
+export const STOPPED = 'stopped; no file was written';
 
 /** @throws EliError `SHAPE` unless both files have the same shape */
 export function checkSameRows(previous: LatentSource, current: LatentSource): void {
@@ -73,7 +72,7 @@ export function choosePairs(rows: number, most: number, seed: number): Uint32Arr
 /**
  * Rows of a file as a tensor f32 [rows, d]: `chosen` are their numbers in ascending order, `undefined` takes all. The
  * whole file is read once, and so checked.
- * @throws EliError `ABORTED`, and what `source.batches` throws
+ * @throws AbortError, and what `source.batches` throws
  */
 export async function readRows(
   engine: Engine,
@@ -87,7 +86,7 @@ export async function readRows(
   let first = 0;
   let taken = 0;
   for await (const batch of source.batches(rowsPerBatch(dim))) {
-    stopIfAborted(signal);
+    stopIfAborted(signal, STOPPED);
     const end = first + batch.length / dim;
     if (chosen === undefined) held.set(batch, first * dim);
     for (; chosen !== undefined && chosen[taken]! < end; taken++) {

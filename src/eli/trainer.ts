@@ -1,3 +1,4 @@
+import { stopIfAborted } from '../abort.ts';
 import { detach, grad } from '../autograd/tape.ts';
 import { EnergyModel } from '../ebm/energy-model.ts';
 import { canRunHidden, HiddenState } from '../ebm/hidden.ts';
@@ -122,8 +123,7 @@ export class AlignerTrainer {
         this.#iteration = loop.step;
         iteration.store();
         yield this.#report(this.#iteration < end);
-        if (signal?.aborted === true)
-          throw new EliError('ABORTED', `the fit was stopped at iteration ${this.#iteration}`);
+        stopIfAborted(signal, `the fit was stopped at iteration ${this.#iteration}`);
       }
     } finally {
       scope.dispose();

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AbortError, unlessAborted } from '../abort.ts';
 import type { Values } from '../config.ts';
 import type { ImageData } from '../data/image-set.ts';
 import { brief, EliError, isRecord } from '../errors.ts';
@@ -21,13 +22,13 @@ import { type Environment, environmentOf } from './environment.ts';
 const DONE_FILE = 'done.json';
 
 /** A run was stopped on request; nothing that it has learnt is lost. */
-export class RunStopped extends EliError {
+export class RunStopped extends AbortError {
   /** @param begun whether there is something to resume */
-  constructor(folder: string, begun = true) {
+  constructor(folder: string, signal: AbortSignal | undefined, begun = true) {
     const [message, hint] = begun
       ? [`the run was stopped; its state is saved in ${folder}`, `continue with --resume --out ${folder}`]
       : ['the run was stopped before it began', 'repeat the command'];
-    super('ABORTED', message, { hint });
+    super(message, { signal, ...(hint !== undefined && { hint }) });
   }
 }
 
@@ -102,7 +103,7 @@ export class RunState<C, R extends RunOptions> {
   check(): void {
     const { guard, signal, folder } = this.run;
     guard?.();
-    if (signal?.aborted === true) throw new RunStopped(folder);
+    if (signal?.aborted === true) throw new RunStopped(folder, signal);
   }
 
   /**
@@ -112,12 +113,13 @@ export class RunState<C, R extends RunOptions> {
    */
   unlessStopped<T>(work: Promise<T>): Promise<T> {
     const { signal, folder } = this.run;
-    return new Promise((resolve, reject) => {
-      const stop = (): void => reject(new RunStopped(folder));
-      signal?.addEventListener('abort', stop, { once: true });
-      if (signal?.aborted === true) stop();
-      work.then(resolve, reject).finally(() => signal?.removeEventListener('abort', stop));
-    });
+    // It may fail after that.
+    work.catch(() => undefined);
+    return unlessAborted(
+      signal,
+      () => work,
+      () => new RunStopped(folder, signal),
+    );
   }
 }
 
@@ -262,7 +264,7 @@ export async function withRunSession<C, T>(
     let begun = resume;
     const check = (): void => {
       lock.check();
-      if (signal?.aborted === true) throw new RunStopped(folder, begun);
+      if (signal?.aborted === true) throw new RunStopped(folder, signal, begun);
     };
     const result = await work({
       folder,

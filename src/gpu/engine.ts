@@ -10,6 +10,7 @@ import {
   requestDevice,
   SUBGROUP_MATRIX,
 } from './adapter.ts';
+import { kernelFile } from './caller.ts';
 import { Failures } from './failures.ts';
 import { FAULT_WORDS, faultMemory, indexError } from './faults.ts';
 import { type Kernel, type Overrides, PipelineCache } from './pipelines.ts';
@@ -36,6 +37,20 @@ export interface Launch {
   readonly overrides?: Overrides;
   readonly consts?: Consts;
 }
+
+/** A launch of a kernel of your own: its WGSL text, or the file it is in. */
+export type KernelLaunch = Launch &
+  (
+    | { readonly code: string; readonly file?: never }
+    | {
+        /**
+         * A path: absolute, from the file that calls `run` (`./scale.wgsl`), or in the package's shaders/; or a URL, such as
+         * `new URL('./scale.wgsl', import.meta.url)`, which bundlers understand and which is found faster.
+         */
+        readonly file: string | URL;
+        readonly code?: never;
+      }
+  );
 
 /** How an engine is created: the adapter, optional features and limits. */
 export interface EngineOptions extends AdapterChoice {
@@ -148,9 +163,21 @@ export class Engine extends Scopes {
 
   // --- dispatch ----------------------------------------------------------------------------------------------
 
-  /** Records one launch of the kernel in `shaders/<file>`. */
-  run(file: string, launch: Launch): void {
+  /**
+   * Records one launch of the kernel in `shaders/<file>`, or of one of your own: `run({ code, storages, groups })` with
+   * WGSL text, `run({ file, … })`. Its entry point is `main`, its bindings are in group 0.
+   * @throws EliError `WGSL` for a missing file or a text that cannot be reflected, `ARGUMENT` for storages or workgroups
+   * that do not fit. What the compiler finds rejects the next read or `sync`.
+   */
+  run(kernel: KernelLaunch): void;
+  run(file: string, launch: Launch): void;
+  run(what: string | KernelLaunch, given?: Launch): void {
     this.#failures.check();
+    if (typeof what === 'string') this.#run(what, given!);
+    else this.#run(kernelFile(what), what);
+  }
+
+  #run(file: string, launch: Launch): void {
     const kernel = this.#pipelines.get(file, launch.overrides, launch.consts);
     const { params = {}, groups } = launch;
     const bound = kernel.layout.storage;

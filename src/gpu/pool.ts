@@ -34,6 +34,8 @@ export class BufferPool implements Memory {
   readonly #hooks: PoolHooks;
   readonly #free = new Map<number, GPUBuffer[]>();
   readonly #all = new Set<GPUBuffer>();
+  /** Takes back the buffers of tensors that were dropped. The pool owns it: a global one would keep engines alive. */
+  readonly #dropped = new FinalizationRegistry<GPUBuffer>((buffer) => this.#reclaim(buffer));
   readonly #counts = { bytes: 0, inUse: 0, bytesInUse: 0, peakBytesInUse: 0 };
 
   constructor(device: GPUDevice, hooks: PoolHooks) {
@@ -123,8 +125,19 @@ export class BufferPool implements Memory {
     this.#free.clear();
   }
 
-  release(buffer: GPUBuffer): void {
+  watch(buffer: GPUBuffer, owner: object): void {
+    this.#dropped.register(owner, buffer, owner);
+  }
+
+  #reclaim(buffer: GPUBuffer): void {
     if (this.closed) return;
+    warnOfDropped(buffer.size);
+    this.release(buffer);
+  }
+
+  release(buffer: GPUBuffer, owner?: object): void {
+    if (this.closed) return;
+    if (owner !== undefined) this.#dropped.unregister(owner);
     this.#counts.inUse--;
     this.#counts.bytesInUse -= buffer.size;
     // The device had no memory for this one.
@@ -154,4 +167,19 @@ function sizeClass(bytes: number): number {
   if (bytes <= 256) return 256;
   const step = 2 ** Math.max(8, Math.floor(Math.log2(bytes - 1)) - 2);
   return Math.ceil(bytes / step) * step;
+}
+
+let warned = false;
+
+/** Once per process, and not in production. */
+function warnOfDropped(bytes: number): void {
+  if (warned || process.env.NODE_ENV === 'production') return;
+  warned = true;
+  process.emitWarning(`a tensor of ${bytes} bytes was dropped without dispose`, {
+    type: 'EliWarning',
+    code: 'ELI_DROPPED',
+    detail:
+      'Its buffer was taken back when the garbage collector found it, which may be late: it does not see GPU memory. ' +
+      'Call tensor.dispose(), or work inside engine.tidy.',
+  });
 }

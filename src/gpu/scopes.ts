@@ -3,6 +3,8 @@ import { EliError } from '../errors.ts';
 /** What a scope can dispose: tensors, programs. */
 export interface ScopeItem {
   dispose(): void;
+  /** Called when no scope will dispose of it. */
+  watch?(): void;
 }
 
 /** Nested `tidy` scopes: what an engine keeps track of. */
@@ -11,7 +13,9 @@ export class Scopes {
 
   /** Adds `item` to the innermost `tidy` scope, if there is one. */
   track(item: ScopeItem): void {
-    this.#scopes.at(-1)?.add(item);
+    const scope = this.#scopes.at(-1);
+    if (scope === undefined) item.watch?.();
+    else scope.add(item);
   }
 
   /** Removes a tensor or program from all scopes; see `keep`. */
@@ -22,6 +26,7 @@ export class Scopes {
   /** Removes `item` from all scopes: it lives until it is disposed. */
   keep<T extends ScopeItem>(item: T): T {
     this.untrack(item);
+    item.watch?.();
     return item;
   }
 

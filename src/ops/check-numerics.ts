@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkEngine, EliError, nameOf } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { showShape } from '../tensor/shape.ts';
 import { isFloat, type Tensor } from '../tensor/tensor.ts';
@@ -10,6 +10,8 @@ import { observeOps } from './core/define.ts';
  * @throws EliError `NON_FINITE` naming the first op that made a NaN or an infinity, its operands' shapes and the element.
  */
 export async function checkNumerics<T>(engine: Engine, fn: () => T): Promise<T> {
+  checkEngine(engine);
+  if (typeof fn !== 'function') throw new EliError('ARGUMENT', `checkNumerics: fn is ${nameOf(fn)}`);
   const made: { readonly what: string; readonly value: Tensor }[] = [];
   observeOps(({ op, inputs, output }) => {
     if (output.engine !== engine || !isFloat(output.dtype)) return;

@@ -1,6 +1,6 @@
-import { EliError } from '../errors.ts';
+import { EliError, nameOf } from '../errors.ts';
 import { expectShape, type Shape, showShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { checkTensor, type Tensor } from '../tensor/tensor.ts';
 
 /** One number for rows and columns alike, or [rows, columns]. */
 export type Pair = number | readonly [number, number];
@@ -16,10 +16,10 @@ export interface Window {
 /** @throws EliError `ARGUMENT` unless `value` is a whole number ≥ `least`, or two of them. */
 export function pair(op: string, name: string, value: Pair, least: number): readonly [number, number] {
   const both = typeof value === 'number' ? ([value, value] as const) : value;
-  if (both.length !== 2 || both.some((n) => !Number.isInteger(n) || n < least)) {
+  if (!Array.isArray(both) || both.length !== 2 || both.some((n) => !Number.isInteger(n) || n < least)) {
     throw new EliError(
       'ARGUMENT',
-      `${op}: ${name} is ${JSON.stringify(value)}, not a whole number of at least ${least}, or two of them`,
+      `${op}: ${name} is ${nameOf(value)}, not a whole number of at least ${least}, or two of them`,
     );
   }
   return [both[0], both[1]];
@@ -27,6 +27,7 @@ export function pair(op: string, name: string, value: Pair, least: number): read
 
 /** @throws EliError `SHAPE` unless `x` is [n, c, height, width]. */
 export function checkImage(op: string, x: Tensor): void {
+  checkTensor(`${op}: x`, x);
   const hint = 'a single image has n = 1: reshape it';
   expectShape(`${op}: x`, x.shape, ['n', 'channels', 'height', 'width'], hint);
 }

@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd/tape.ts';
 import { expectShape, type Shape, showShape, sizeOf } from '../tensor/shape.ts';
-import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
+import { checkTensor, type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add } from './binary.ts';
 import { type ConvAttrs, launchConv, launchConvInputGrad, launchConvWeightGrad } from './conv-launch.ts';
 import { checkGroups, checkImage, type Pair, pair, windowOutput } from './conv-window.ts';
@@ -263,6 +263,7 @@ function conv2dWeightGrad(grad: Tensor, x: Tensor, weight: Tensor, attrs: ConvAt
  * `ARGUMENT` for options that are not whole numbers, `DTYPE`.
  */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2dOptions = {}): Tensor {
+  checkTensor('conv2d: weight', weight);
   const { groups = 1 } = options;
   const attrs: ConvAttrs = {
     stride: pair('conv2d', 'stride', options.stride ?? 1, 1),

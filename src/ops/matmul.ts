@@ -2,7 +2,7 @@ import { noGrad } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { broadcastShapes, denseStrides, type Shape, sameShape, showShape, sizeOf } from '../tensor/shape.ts';
-import { type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
+import { checkTensor, type FloatDType, floatDType, type Tensor } from '../tensor/tensor.ts';
 import { add } from './core/arithmetic.ts';
 import { cast, checkParameters } from './core/cast.ts';
 import { defineOp, type Tolerance } from './core/define.ts';
@@ -132,6 +132,7 @@ const linearOp = defineOp<null>({
  * @throws EliError `SHAPE` naming all three shapes, `DTYPE`.
  */
 export function linear(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
+  for (const operand of [x, weight, bias]) checkTensor('linear: an operand', operand);
   const [inputs, outputs] = [x.shape[1], weight.shape[0]];
   if (x.rank !== 2 || !sameShape(weight.shape, [outputs, inputs]) || !sameShape(bias.shape, [outputs])) {
     throw new EliError(

@@ -1,7 +1,7 @@
 import { EliError } from '../errors.ts';
 import { empty, launch1d } from '../tensor/create.ts';
 import { type Shape, showShape, sizeOf } from '../tensor/shape.ts';
-import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
+import { checkTensor, floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { checkImage, type Pair, pair, type Window, windowOutput } from './conv-window.ts';
 import { caseOf, defineOp, EXACT, type Op, ROUNDING } from './core/define.ts';
 import { build, type NdArray, ndarray, valueAt } from './core/ndarray.ts';
@@ -197,6 +197,7 @@ function placesOf({ shape: [, , oh, ow], data }: NdArray, [height, width]: Shape
  * `ARGUMENT` for options that are not whole numbers or padding of more than half the kernel.
  */
 export function maxPool2d(x: Tensor, kernel: Pair, options: MaxPoolOptions = {}): Tensor {
+  checkTensor('maxPool2d: x', x);
   checkImage('maxPool2d', x);
   floatDType('maxPool2d', x);
   const window = poolWindow('maxPool2d', kernel, options);
@@ -229,6 +230,7 @@ function checkTaps(image: Shape, window: Window, out: readonly number[]): void {
  * @throws EliError as maxPool2d.
  */
 export function avgPool2d(x: Tensor, kernel: Pair, options: AvgPoolOptions = {}): Tensor {
+  checkTensor('avgPool2d: x', x);
   checkImage('avgPool2d', x);
   const window = poolWindow('avgPool2d', kernel, options);
   const out = windowOutput('avgPool2d', x.shape, window, options.ceilMode);

@@ -1,6 +1,6 @@
 import { empty, launch1d } from '../tensor/create.ts';
 import { normalizeAxes, normalizeAxis, withoutAxes } from '../tensor/shape.ts';
-import { floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
+import { checkTensor, floatDType, storedAs, type Tensor } from '../tensor/tensor.ts';
 import { equal } from './binary.ts';
 import { affine, div, mul } from './core/arithmetic.ts';
 import { COPIES, caseOf, defineOp, EXACT, type Op } from './core/define.ts';
@@ -50,6 +50,7 @@ type Reduction = (x: Tensor, axes?: number | readonly number[], keepDims?: boole
 
 function reduction(name: string, op: Op<ReductionAxes>): Reduction {
   return (x, axes, keepDims = false) => {
+    checkTensor(`${name}: x`, x);
     const list = normalizeAxes(name, axes, x.shape);
     const y = op([x], { axes: list });
     return keepDims ? y : reshape(y, withoutAxes(x.shape, list));
@@ -92,6 +93,7 @@ const argmaxOp = defineOp<null>({
 
 /** Index (u32) of the first NaN along `axis`, else of the first of the largest elements. No gradient. */
 export function argmax(x: Tensor, axis = -1): Tensor {
+  checkTensor('argmax: x', x);
   const at = normalizeAxis('argmax', axis, x.shape);
   const order = [...x.shape.keys()].filter((d) => d !== at).concat(at);
   return argmaxOp([contiguous(at === x.rank - 1 ? x : permute(x, order))], null);

@@ -1,7 +1,7 @@
 import { detach } from '../autograd/tape.ts';
 import { empty } from '../tensor/create.ts';
 import { normalizeAxis, sizeOf, withoutAxes } from '../tensor/shape.ts';
-import { checkDType, type Tensor } from '../tensor/tensor.ts';
+import { checkDType, checkTensor, type Tensor } from '../tensor/tensor.ts';
 import { add, div, mul, sub } from './binary.ts';
 import { caseOf, defineOp, EXP_LOG, type OpDefinition } from './core/define.ts';
 import { build, type NdArray, ravel, valueAt } from './core/ndarray.ts';
@@ -66,6 +66,7 @@ function rowOp(
     tolerance: EXP_LOG,
   });
   return (x, axis = -1) => {
+    checkTensor(`${kind}: x`, x);
     const last = x.rank - 1;
     const target = normalizeAxis(kind, axis, x.shape);
     if (target === last) return op([contiguous(x)], null);
@@ -112,6 +113,7 @@ const logSumExpOp = rowOp('logSumExp', {
 
 /** log Σ e^x along `axis`; that axis is dropped. */
 export function logSumExp(x: Tensor, axis = -1): Tensor {
+  checkTensor('logSumExp: x', x);
   const dropped = normalizeAxis('logSumExp', axis, x.shape);
   return reshape(logSumExpOp(x, axis), withoutAxes(x.shape, [dropped]));
 }

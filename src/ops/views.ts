@@ -1,7 +1,7 @@
-import { EliError } from '../errors.ts';
+import { EliError, nameOf } from '../errors.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { normalizeAxis, type Shape, showShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { checkTensor, type Tensor } from '../tensor/tensor.ts';
 import { COPIES, caseOf, defineOp } from './core/define.ts';
 import { copyInto } from './core/layout.ts';
 import { build, valueAt } from './core/ndarray.ts';
@@ -27,6 +27,8 @@ const permuteOp = defineOp<{ axes: readonly number[] }>({
 
 /** Reorders dimensions: `axes[i]` is the dimension of `x` that becomes dimension i. A view. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  checkTensor('permute: x', x);
+  if (!Array.isArray(axes)) throw new EliError('SHAPE', `permute: the axes are ${nameOf(axes)}`);
   const list = axes.map((axis) => normalizeAxis('permute', axis, x.shape));
   if (list.length !== x.rank || new Set(list).size !== x.rank) {
     throw new EliError(
@@ -39,6 +41,7 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
 
 /** Swaps the last two dimensions. A view. */
 export function transpose(x: Tensor): Tensor {
+  checkTensor('transpose: x', x);
   if (x.rank < 2)
     throw new EliError('SHAPE', `transpose: ${showShape(x.shape)} has fewer than two dimensions`);
   return permute(x, [...x.shape.keys()].slice(0, -2).concat(x.rank - 1, x.rank - 2));
@@ -59,6 +62,7 @@ const sliceOp = defineOp<{ axis: number; start: number; end: number }>({
 
 /** Elements `start` (included) to `end` (excluded) along `axis`. A view. */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
+  checkTensor('slice: x', x);
   const at = normalizeAxis('slice', axis, x.shape);
   const whole = Number.isInteger(start) && Number.isInteger(end);
   if (!whole || start < 0 || start >= end || end > x.shape[at]!) {
@@ -91,6 +95,7 @@ const padOp = defineOp<{ axis: number; before: number; after: number }>({
 
 /** `x` with `before` and `after` zeros added along `axis`. */
 export function pad(x: Tensor, axis: number, before: number, after: number): Tensor {
+  checkTensor('pad: x', x);
   return padOp([x], { axis: normalizeAxis('pad', axis, x.shape), before, after });
 }
 
@@ -134,10 +139,12 @@ const concatOp = defineOp<{ axis: number }>({
 
 /** Joins tensors along `axis`; their other dimensions must agree. */
 export function concat(xs: readonly Tensor[], axis: number): Tensor {
-  const first = xs[0];
+  const first = Array.isArray(xs) ? (xs[0] as Tensor | undefined) : undefined;
   if (first === undefined) throw new EliError('ARGUMENT', 'concat: no tensors were given');
+  checkTensor('concat: xs[0]', first);
   const at = normalizeAxis('concat', axis, first.shape);
   for (const x of xs) {
+    checkTensor('concat: an operand', x);
     if (x.dtype !== first.dtype)
       throw new EliError('DTYPE', `concat: ${first.dtype} and ${x.dtype} cannot be joined`);
     if (x.rank !== first.rank || x.shape.some((n, d) => d !== at && n !== first.shape[d])) {

@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd/tape.ts';
-import { checkNumber } from '../errors.ts';
+import { checkNumber, checkOptions, EliError, nameOf } from '../errors.ts';
 import { ALIGN, FlatParameters } from '../nn/flat.ts';
 import { mul } from '../ops/binary.ts';
 import { sum } from '../ops/reduce.ts';
@@ -44,6 +44,9 @@ const ABOVE_0 = { accepts: (v: number) => v > 0, words: 'above 0' };
 /** Parameters to learn, or groups of them; gradients come in the same order, group after group. */
 export type Learnt = readonly Tensor[] | readonly ParameterGroup[];
 
+/** What to do about an optimiser without options. */
+const LEARNING_RATE = 'give at least { learningRate: 0.01 }';
+
 /**
  * An update rule applied to all parameters in one dispatch; for that, the constructor moves them into one flat buffer.
  * Steps can be captured; the learning rate may change between replays.
@@ -60,6 +63,11 @@ export class Optimizer {
 
   constructor(learnt: Learnt, rule: Rule) {
     if (rule.clipNorm !== undefined) checkNumber('clipNorm', rule.clipNorm, ABOVE_0);
+    if (!Array.isArray(learnt)) {
+      throw new EliError('ARGUMENT', `the parameters of an optimiser are ${nameOf(learnt)}`, {
+        hint: 'give an array: model.parameters()',
+      });
+    }
     const parameters = learnt.flatMap((item) => ('parameters' in item ? item.parameters : [item]));
     this.flat = new FlatParameters(parameters);
     this.#rule = rule;
@@ -173,6 +181,7 @@ export interface SgdOptions extends CommonOptions {
 
 /** Stochastic gradient descent with momentum, as torch.optim.SGD without dampening. */
 export function sgd(learnt: Learnt, options: SgdOptions): Optimizer {
+  checkOptions('sgd', options, LEARNING_RATE);
   return new Optimizer(learnt, { kind: 'sgd', ...options });
 }
 
@@ -185,6 +194,7 @@ export interface RmspropOptions extends CommonOptions {
 
 /** RMSprop as torch.optim.RMSprop (not centred): epsilon is added after the root. */
 export function rmsprop(learnt: Learnt, options: RmspropOptions): Optimizer {
+  checkOptions('rmsprop', options, LEARNING_RATE);
   const { alpha: beta = 0.99, epsilon = 1e-8, ...rest } = options;
   return new Optimizer(learnt, { kind: 'rmsprop', beta, epsilon, ...rest });
 }
@@ -202,10 +212,12 @@ function adamRule(kind: 'adam' | 'adamw', options: AdamOptions): Rule {
 
 /** Adam (Kingma and Ba, 2015) with weight decay added to the gradient, as torch.optim.Adam. */
 export function adam(learnt: Learnt, options: AdamOptions): Optimizer {
+  checkOptions('adam', options, LEARNING_RATE);
   return new Optimizer(learnt, adamRule('adam', options));
 }
 
 /** AdamW (Loshchilov and Hutter, 2019): decoupled weight decay, 0.01 by default. */
 export function adamw(learnt: Learnt, options: AdamOptions): Optimizer {
+  checkOptions('adamw', options, LEARNING_RATE);
   return new Optimizer(learnt, adamRule('adamw', { ...options, weightDecay: options.weightDecay ?? 0.01 }));
 }

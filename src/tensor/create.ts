@@ -1,9 +1,10 @@
-import { EliError, refusePromise } from '../errors.ts';
+import { brief, checkEngine, EliError } from '../errors.ts';
 import { floatsToHalves, halvesToFloats } from '../files/floats.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { launch1d } from './launch.ts';
+import { numbersOf, type TensorData } from './numbers.ts';
 import { checkShape, checkSize, type Shape, showShape, sizeOf } from './shape.ts';
-import { ARRAY_OF, type DType, ELEMENT_BYTES, movedAs, Tensor } from './tensor.ts';
+import { ARRAY_OF, checkTensor, type DType, ELEMENT_BYTES, movedAs, Tensor } from './tensor.ts';
 
 export { launch1d } from './launch.ts';
 
@@ -12,8 +13,12 @@ export { launch1d } from './launch.ts';
  * @throws EliError `SHAPE` for an empty or malformed shape, `DTYPE` for f16 on an adapter without it.
  */
 export function empty(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tensor {
-  refusePromise('the engine', engine);
+  checkEngine(engine);
   checkShape('empty', shape);
+  if (ELEMENT_BYTES[dtype] === undefined) {
+    const known = Object.keys(ELEMENT_BYTES).join(', ');
+    throw new EliError('DTYPE', `the dtype is ${brief(dtype)}, must be one of ${known}`);
+  }
   if (dtype === 'f16') {
     checkHalves(engine);
     // More numbers of four bytes do not fit any buffer.
@@ -31,16 +36,17 @@ export function checkHalves(engine: Engine): void {
 }
 
 /**
- * A tensor with the given numbers in row-major order. The dtype follows a typed array; plain arrays become f32.
- * @throws EliError `SHAPE` when the numbers do not fill the shape.
+ * A tensor with the given numbers in row-major order. The shape follows their nesting: `tensor(engine, [[1, 2], [3, 4]])`.
+ * The dtype follows a typed array; anything else becomes f32.
+ * @throws EliError `SHAPE` when the numbers do not fill the shape or rows have different lengths, `ARGUMENT` for what is no
+ * number, `DTYPE` for 64-bit integers.
  */
-export function tensor(
-  engine: Engine,
-  data: ArrayLike<number>,
-  shape: Shape = [data.length],
-  dtype?: DType,
-): Tensor {
-  refusePromise('tensor: the data', data);
+export function tensor(engine: Engine, data: TensorData, shape?: Shape, dtype?: DType): Tensor {
+  const numbers = numbersOf('tensor', data);
+  return filled(engine, numbers.data, shape ?? numbers.shape, dtype);
+}
+
+function filled(engine: Engine, data: ArrayLike<number>, shape: Shape, dtype: DType | undefined): Tensor {
   checkShape('tensor', shape);
   if (data.length !== sizeOf(shape)) {
     throw new EliError(
@@ -73,6 +79,7 @@ export function zeros(engine: Engine, shape: Shape, dtype: DType = 'f32'): Tenso
 
 /** Sets every element of a contiguous tensor to `value`. */
 export function fill(target: Tensor, value: number): void {
+  checkTensor('fill: target', target);
   const { dtype, size, offset } = target;
   const bits = dtype === 'f32' ? new Uint32Array(Float32Array.of(value).buffer)[0]! : value >>> 0;
   const half = dtype === 'f16' ? halvesToFloats(floatsToHalves([value]))[0]! : 0;

@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { checkWhole, EliError, isRecord, nameOf } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { empty, launch1d } from './create.ts';
 import type { Shape } from './shape.ts';
@@ -24,6 +24,18 @@ export function checkSeed(seed: number): void {
   }
 }
 
+function checkSource(source: RandomSource): void {
+  if (!isRecord(source)) {
+    throw new EliError('ARGUMENT', `random numbers need a seed, which is ${nameOf(source)}`, {
+      hint: 'give { seed: 1 }: the same seed gives the same numbers',
+    });
+  }
+  checkSeed(source.seed);
+  const { stream = 0, step = 0 } = source;
+  checkWhole('the stream of random numbers', stream, 0, 2 ** 32 - 1);
+  if (!(step instanceof Tensor)) checkWhole('the step of random numbers', step, 0, 2 ** 32 - 1);
+}
+
 /** The distributions of shaders/random/random.wgsl, by its override KIND. */
 export const RANDOM_CODES = { bits: 0, uniform: 1, normal: 2 } as const;
 
@@ -35,8 +47,8 @@ function draw(
   low: number,
   high: number,
 ): Tensor {
+  checkSource(source);
   const { seed, stream = 0, step = 0 } = source;
-  checkSeed(seed);
   const y = empty(engine, shape, kind === 'bits' ? 'u32' : 'f32');
   const stepped = step instanceof Tensor;
   // Without a step on the device the binding still needs a buffer other than y.
@@ -106,6 +118,8 @@ export function permutation(
   n: number,
   source: RandomSource & { readonly step?: number },
 ): Uint32Array<ArrayBuffer> {
+  checkWhole('permutation: n', n, 0, 2 ** 32 - 1);
+  checkSource(source);
   const order = Uint32Array.from({ length: n }, (_, i) => i);
   let block = new Uint32Array(4);
   for (let i = n - 1, drawn = 0; i > 0; i--, drawn++) {

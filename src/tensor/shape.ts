@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { EliError, nameOf } from '../errors.ts';
 
 /** Sizes of the dimensions, outermost first; `[]` is a single number. */
 export type Shape = readonly number[];
@@ -47,6 +47,11 @@ export function checkSize(what: string, shape: Shape): void {
 
 /** @throws EliError `SHAPE` unless every dimension is a positive integer and there are at most eight. */
 export function checkShape(op: string, shape: Shape): void {
+  if (!Array.isArray(shape)) {
+    throw new EliError('SHAPE', `${op}: the shape is ${nameOf(shape)}`, {
+      hint: 'give an array of sizes: [2, 3]',
+    });
+  }
   if (shape.length > MAX_RANK) {
     throw new EliError(
       'SHAPE',
@@ -107,6 +112,7 @@ export function normalizeAxes(
 ): number[] {
   if (axes === undefined) return shape.map((_, i) => i);
   const list = typeof axes === 'number' ? [axes] : axes;
+  if (!Array.isArray(list)) throw new EliError('SHAPE', `${op}: the axes are ${nameOf(axes)}`);
   return [...new Set(list.map((axis) => normalizeAxis(op, axis, shape)))].sort((a, b) => a - b);
 }
 

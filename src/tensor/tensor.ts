@@ -1,8 +1,9 @@
-import { EliError, refusePromise } from '../errors.ts';
+import { EliError, nameOf, refusePromise } from '../errors.ts';
 import { floatsToHalves, halvesToFloats } from '../files/floats.ts';
 import type { Engine } from '../gpu/engine.ts';
 import type { Storage } from '../gpu/storage.ts';
 import { launch1d } from './launch.ts';
+import { numbersOf, type TensorData } from './numbers.ts';
 import { checkSize, denseStrides, type Shape, showShape, sizeOf } from './shape.ts';
 
 /** f16 only stores real numbers: kernels compute in f32. It needs the feature shader-f16. */
@@ -19,6 +20,9 @@ export const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, 
 
 /** Copies to and from a device are multiples of this many bytes. */
 const WORD = 4;
+
+/** The method that Node's `console.log` calls. */
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
 
 export interface TensorInit {
   readonly storage: Storage<Engine>;
@@ -106,13 +110,14 @@ export class Tensor {
     this.#alive();
     this.#storage.release();
     this.#storage = storage.retain();
+    storage.watch();
     this.#offset = offset;
   }
 
   /** Overwrites all elements; the tensor must be contiguous. @throws EliError `SHAPE` for a wrong length. */
-  write(data: ArrayLike<number>): void {
+  write(given: TensorData): void {
     this.#alive();
-    refusePromise('tensor.write: the data', data);
+    const { data } = numbersOf('tensor.write', given);
     if (data.length !== this.size || !this.isContiguous) {
       throw new EliError(
         'SHAPE',
@@ -194,6 +199,11 @@ export class Tensor {
     if (!this.engine.disposed) this.#storage.release();
   }
 
+  /** Called by the engine when no `tidy` will dispose of the tensor: its buffer comes back if it is dropped. */
+  watch(): void {
+    this.#storage.watch();
+  }
+
   /** Same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
@@ -202,6 +212,12 @@ export class Tensor {
   /** Dtype and shape, such as `Tensor(f32 [2, 3])`; no values. */
   toString(): string {
     return `Tensor(${this.dtype} ${showShape(this.shape)})`;
+  }
+
+  /** What `console.log` prints: dtype, shape and the engine's adapter, such as `Tensor(f32 [2, 3] on llvmpipe)`. */
+  [INSPECT](): string {
+    const gone = this.#disposed || this.engine.disposed ? ', disposed' : '';
+    return `Tensor(${this.dtype} ${showShape(this.shape)} on ${this.engine.adapter.name}${gone})`;
   }
 }
 
@@ -221,8 +237,18 @@ function gather<T extends Elements>(raw: T, shape: Shape, strides: readonly numb
   return out;
 }
 
+/** @throws EliError `ARGUMENT` unless it is a tensor. */
+export function checkTensor(what: string, value: Tensor): void {
+  if (value instanceof Tensor) return;
+  refusePromise(what, value);
+  throw new EliError('ARGUMENT', `${what} is ${nameOf(value)}, must be a tensor`, {
+    hint: 'tensor(engine, data, shape) makes one from numbers',
+  });
+}
+
 /** @throws EliError `DTYPE` naming the op and what it got. */
 export function checkDType(op: string, tensor: Tensor, dtype: DType): void {
+  checkTensor(`${op}: an operand`, tensor);
   if (tensor.dtype !== dtype) {
     throw new EliError(
       'DTYPE',
@@ -238,6 +264,7 @@ export function isFloat(dtype: DType): dtype is FloatDType {
 
 /** The common dtype of real operands. @throws EliError `DTYPE` when they are not real, or their dtypes differ. */
 export function floatDType(op: string, ...tensors: readonly Tensor[]): FloatDType {
+  for (const tensor of tensors) checkTensor(`${op}: an operand`, tensor);
   const { dtype } = tensors[0]!;
   if (!isFloat(dtype)) throw new EliError('DTYPE', `${op} needs f32 or f16, got ${tensors[0]!.toString()}`);
   if (tensors.some((t) => t.dtype !== dtype)) {
@@ -261,7 +288,7 @@ export function movedAs(dtype: DType): Readonly<Record<string, 'f16'>> {
 
 /** The common engine of all operands. @throws EliError `WRONG_ENGINE` when they come from different ones. */
 export function engineOf(op: string, tensors: readonly Tensor[]): Engine {
-  for (const tensor of tensors) refusePromise(`${op}: an operand`, tensor);
+  for (const tensor of tensors) if (!(tensor instanceof Tensor)) checkTensor(`${op}: an operand`, tensor);
   const { engine } = tensors[0]!;
   if (tensors.some((tensor) => tensor.engine !== engine)) {
     throw new EliError('WRONG_ENGINE', `${op}: its operands live on different engines`, {

@@ -42,7 +42,7 @@ interface LoopOptions {
 
 /** How a training run is followed and stopped. */
 export interface RunHooks {
-  /** Ends the run early; it is checked several times a second. */
+  /** Ends the run early: it is looked at before the first step and every 40 ms, or after every step that takes longer. */
   readonly signal?: AbortSignal | undefined;
   /** Called several times a second with the steps of this run that are done, and the last one's loss. */
   readonly onProgress?: ((done: number, loss: number) => void) | undefined;
@@ -53,6 +53,8 @@ const MAX_WINDOW = 1024;
 const MAX_INDICES = 2 ** 20;
 /** Milliseconds that a piece (the steps submitted at once) should take; two pieces are in flight at a time. */
 const PIECE = 200;
+/** The same where a signal may end the run: it is looked at between pieces. */
+const PIECE_WITH_SIGNAL = 40;
 
 /** Submitted steps, with their losses to come. */
 interface Piece {
@@ -141,7 +143,7 @@ export class TrainingLoop {
       this.#checkLosses(values, first + done);
       done += piece.count;
       const now = performance.now();
-      this.#adapt(piece.count, now - time);
+      this.#adapt(piece.count, now - time, hooks.signal === undefined ? PIECE : PIECE_WITH_SIGNAL);
       time = now;
       hooks.onProgress?.(done, values.at(-1)!);
     };
@@ -203,9 +205,9 @@ export class TrainingLoop {
     if (bad !== -1) throw this.#options.nonFinite(losses[bad]!, first + bad);
   }
 
-  /** Adapts the steps per piece to the time that a piece should take; they at most double. */
-  #adapt(count: number, milliseconds: number): void {
-    const fitting = Math.floor((count * PIECE) / Math.max(milliseconds, 1e-3));
+  /** Adapts the steps per piece to the milliseconds that a piece should take; they at most double. */
+  #adapt(count: number, milliseconds: number, wanted: number): void {
+    const fitting = Math.floor((count * wanted) / Math.max(milliseconds, 1e-3));
     this.#piece = Math.max(1, Math.min(fitting, 2 * this.#piece, this.#window));
   }
 

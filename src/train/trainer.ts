@@ -1,3 +1,4 @@
+import { AbortError } from '../abort.ts';
 import { grad } from '../autograd/tape.ts';
 import { EliError } from '../errors.ts';
 import type { Module, StateDict } from '../nn/module.ts';
@@ -170,11 +171,19 @@ export class Trainer {
   }
 
   /**
-   * Runs the next `count` steps and returns their losses: fewer if `signal` is aborted meanwhile.
+   * Runs the next `count` steps and returns their losses.
    * @throws EliError `NON_FINITE` with the epoch and step of a loss that is not finite.
+   * @throws AbortError where `signal` stops it: what was done stays, `step` and `state()` are after the last step that was
+   * run, and `partial` holds the losses of this call.
    */
-  run(count: number, hooks: RunHooks = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#loop.run(count, hooks);
+  async run(count: number, hooks: RunHooks = {}): Promise<Float32Array<ArrayBuffer>> {
+    const losses = await this.#loop.run(count, hooks);
+    if (losses.length === count) return losses;
+    const { name = 'the training' } = this.#options;
+    throw new AbortError(`${name} was stopped after step ${this.step}`, {
+      signal: hooks.signal,
+      partial: losses,
+    });
   }
 
   /** Reads everything that a checkpoint needs. */

@@ -1,4 +1,4 @@
-import { EliError } from '../errors.ts';
+import { EliError, nameOf } from '../errors.ts';
 import { getOrInsert } from '../maps.ts';
 import { type Binding, bindingOf, type FieldLayout, type Leaf, leavesOf } from './interface.ts';
 import { parseModule } from './module.ts';
@@ -71,6 +71,9 @@ export function packParams(layout: KernelLayout, values: ParamValues, bytes: Dat
     if (typeof value === 'number') {
       set(name, leaves[0]!, value);
       continue;
+    }
+    if (!Array.isArray(value)) {
+      throw new EliError('ARGUMENT', `${file}: params.${name} is ${nameOf(value)}, must be a number`);
     }
     if (value.length > leaves.length) {
       throw new EliError(

@@ -38,6 +38,19 @@ export function loadShader(file: string, consts: Consts = {}): ShaderSource {
   return getOrInsert(cache, key, () => replaceConsts(assemble(file), consts));
 }
 
+/** Texts of `registerText` by their names, and the other way round. */
+const texts = new Map<string, string>();
+const names = new Map<string, string>();
+
+/** The name under which `loadShader` finds a text; the same text always has the same. */
+export function registerText(code: string): string {
+  return getOrInsert(names, code, () => {
+    const name = `text-${names.size + 1}.wgsl`;
+    texts.set(name, code);
+    return name;
+  });
+}
+
 function assemble(file: string): ShaderSource {
   const lines: string[] = [];
   const origin: { file: string; line: number }[] = [];
@@ -45,7 +58,7 @@ function assemble(file: string): ShaderSource {
   const visit = (name: string, from: string): void => {
     if (seen.has(name)) return;
     seen.add(name);
-    const code = isAbsolute(name) ? ownText(name) : shaderText(name);
+    const code = texts.get(name) ?? (isAbsolute(name) ? ownText(name) : shaderText(name));
     if (code === undefined) {
       throw new EliError(
         'WGSL',

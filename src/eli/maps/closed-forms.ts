@@ -1,4 +1,4 @@
-import { brief, EliError } from '../../errors.ts';
+import { brief, checkOptions, EliError, nameOf } from '../../errors.ts';
 import { type Safetensors, writeSafetensors } from '../../files/safetensors.ts';
 import type { StateDict } from '../../nn/module.ts';
 import { stateFromTensors, stateTensor, stateToTensors } from '../../nn/state-file.ts';
@@ -6,7 +6,7 @@ import { add } from '../../ops/binary.ts';
 import { linear } from '../../ops/matmul.ts';
 import { tensor } from '../../tensor/create.ts';
 import { sameShape, showShape } from '../../tensor/shape.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { checkTensor, type Tensor } from '../../tensor/tensor.ts';
 import { addRidge, cholesky, choleskySolve } from '../cholesky.ts';
 import type { LatentPairs } from '../fit.ts';
 import { meanRow, scatter } from '../moments.ts';
@@ -158,6 +158,10 @@ export type ClosedFormName = keyof typeof CLOSED_FORMS;
  * @throws EliError `SHAPE` when the latents do not pair up, `ARGUMENT` for latents that have no solution
  */
 export function fitMap(name: ClosedFormName, pairs: LatentPairs): Promise<ClosedForm> {
+  if (!Object.hasOwn(CLOSED_FORMS, name)) {
+    const known = Object.keys(CLOSED_FORMS).join(', ');
+    throw new EliError('ARGUMENT', `fitMap: there is no ${nameOf(name)}, known: ${known}`);
+  }
   return CLOSED_FORMS[name].fit(pairs);
 }
 
@@ -171,7 +175,11 @@ export function closedFormFromFile({ tensors, metadata: { control = '' } }: Safe
 }
 
 /** @throws EliError `SHAPE` unless both are latents [n, d] of the same inputs */
-export function checkPaired(what: string, { previous, current }: LatentPairs): void {
+export function checkPaired(what: string, pairs: LatentPairs): void {
+  checkOptions(what, pairs, 'give { previous, current }');
+  const { previous, current } = pairs;
+  checkTensor(`${what}: previous`, previous);
+  checkTensor(`${what}: current`, current);
   if (previous.rank === 2 && sameShape(previous.shape, current.shape)) return;
   throw new EliError(
     'SHAPE',

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { partialOf } from '../../abort.ts';
 import type { ImageData } from '../../data/image-set.ts';
 import { EnergyAligner } from '../../eli/aligner.ts';
 import type { Engine } from '../../gpu/engine.ts';
@@ -75,7 +76,8 @@ async function trainTask(state: MnistState, task: 1 | 2): Promise<void> {
         bar.update(first + count, `loss ${loss.toFixed(4)}`);
       const left = steps - state.losses.length;
       const start = performance.now();
-      const losses = await trainer.run(left, { signal: run.signal, onProgress });
+      const work = trainer.run(left, { signal: run.signal, onProgress });
+      const losses = await work.catch(partialOf<Float32Array>);
       state.losses = [...state.losses, ...losses];
       if (state.losses.length === steps) {
         const epoch = ++epochs[task - 1]!;
@@ -103,8 +105,9 @@ async function fitAligner(state: MnistState): Promise<void> {
   if (curve.length === 0) curve.push({ iteration: 0, accuracy: await measured(test.current) });
   let [done, start] = [fit?.iteration ?? 0, performance.now()];
   const work = run.progress('aligner', config.iterations, 'iterations', done);
-  const aligner = await withBar(work, (bar) =>
-    EnergyAligner.fit(engine, pairs, alignerOptions(config), {
+  const aligner = await withBar(work, (bar) => {
+    state.check();
+    return EnergyAligner.fit(engine, pairs, alignerOptions(config), {
       every: config.curveEvery,
       signal: run.signal,
       ...(fit === undefined ? {} : { resume: fit }),
@@ -122,8 +125,8 @@ async function fitAligner(state: MnistState): Promise<void> {
         state.check();
         [done, start] = [iteration, performance.now()];
       },
-    }),
-  );
+    });
+  });
   state.aligner = scope.add(aligner);
 }
 

@@ -44,7 +44,7 @@ export async function runMnistSeeds(
       all.push(await runMnist(engine, { ...config, seed, seeds: 1 }, mnist, { ...run, folder, resume }));
     } catch (error) {
       // The user resumes the run, not the seed.
-      throw error instanceof RunStopped ? new RunStopped(run.folder) : error;
+      throw error instanceof RunStopped ? new RunStopped(run.folder, run.signal) : error;
     }
   }
   if (config.seeds > 1) await saveSummary(config, all, run);

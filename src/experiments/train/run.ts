@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { partialOf } from '../../abort.ts';
 import { ImageSamples } from '../../data/image-samples.ts';
 import { channelStatistics, type ImageData } from '../../data/image-set.ts';
 import { writeSafetensors } from '../../files/safetensors.ts';
@@ -166,14 +167,15 @@ class Training extends RunState<TrainConfig, TrainRun> {
     await withBar(progress(label, steps * batch, 'images', first * batch), async (bar) => {
       const onProgress = (done: number, loss: number): void =>
         bar.update((first + done) * batch, `loss ${loss.toFixed(4)}`);
-      const losses = await this.#trainer.run(steps - first, { signal, onProgress });
+      const work = this.#trainer.run(steps - first, { signal, onProgress });
+      const losses = await work.catch(partialOf<Float32Array>);
       this.#losses = [...this.#losses, ...losses];
     });
     const images = (this.#losses.length - first) * batch;
     const speed = speedOf('images', images, start);
     this.#seconds += (performance.now() - start) / 1000;
     this.#images += images;
-    if (this.#losses.length < steps) throw new RunStopped(folder);
+    if (this.#losses.length < steps) throw new RunStopped(folder, signal);
     return speed;
   }
 

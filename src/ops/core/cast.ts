@@ -1,7 +1,7 @@
 import { EliError } from '../../errors.ts';
 import { empty, launch1d } from '../../tensor/create.ts';
 import { sizeOf } from '../../tensor/shape.ts';
-import { type FloatDType, isFloat, storedAs, type Tensor } from '../../tensor/tensor.ts';
+import { checkTensor, type FloatDType, isFloat, storedAs, type Tensor } from '../../tensor/tensor.ts';
 import { COPIES, caseOf, defineOp } from './define.ts';
 import { contiguous } from './layout.ts';
 
@@ -31,6 +31,7 @@ const castOp = defineOp<{ dtype: FloatDType }>({
  * @throws EliError `DTYPE` for f16 on an adapter without it
  */
 export function cast(x: Tensor, dtype: FloatDType): Tensor {
+  checkTensor('cast: x', x);
   return x.dtype === dtype ? x : castOp([contiguous(x)], { dtype });
 }
 

@@ -1,4 +1,5 @@
 import { record } from '../../autograd/tape.ts';
+import { checkOptions, EliError } from '../../errors.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import { type DType, engineOf, type Tensor } from '../../tensor/tensor.ts';
 import type { NdArray } from './ndarray.ts';
@@ -31,7 +32,7 @@ export interface Tolerance {
   readonly rel: number;
 }
 
-/** The complete description of an op. */
+/** The complete description of an op, with what its tests need. */
 export interface OpDefinition<A> {
   readonly name: string;
   /** Checks shapes and dtypes, launches, returns the output. */
@@ -48,7 +49,7 @@ export interface OpDefinition<A> {
   }) => readonly (Tensor | undefined)[];
   /** A fused op composed of plainer ones, in f32: tests compare values and gradients, `eli bench` times both. */
   readonly plain?: (inputs: readonly Tensor[], attrs: A) => Tensor;
-  /** The same in float64 on the CPU, slow and obvious. */
+  /** The same in float64 on the CPU, slow and obvious. This and the rest is for tests and benchmarks. */
   readonly reference: (inputs: readonly NdArray[], attrs: A) => NdArray;
   /** Inputs that the op requires to be dense, which its exported function ensures: all, or those at these positions. */
   readonly dense?: true | readonly number[];
@@ -65,13 +66,16 @@ export interface OpDefinition<A> {
   readonly cost?: (inputs: readonly Shape[], output: Shape, attrs: A) => { flops: number; bytes: number };
 }
 
+/** What `defineOp` needs: a name, what it launches and, for gradients, `backward`. The rest is for tests and benchmarks. */
+export type OpBasis<A> = Pick<OpDefinition<A>, 'name' | 'forward' | 'backward'> & Partial<OpDefinition<A>>;
+
 /** Applies an op: checks engines, launches, records on the tape. */
 export type Op<A> = (inputs: readonly Tensor[], attrs: A) => Tensor;
 
 /** One application of an op, with its inputs and output. */
 export interface Application {
   // biome-ignore lint/suspicious/noExplicitAny: ops of every attribute type
-  readonly op: OpDefinition<any>;
+  readonly op: OpBasis<any>;
   readonly inputs: readonly Tensor[];
   readonly attrs: unknown;
   readonly output: Tensor;
@@ -91,11 +95,24 @@ export function observeOps(fn: ((application: Application) => void) | undefined)
 // biome-ignore lint/suspicious/noExplicitAny: the registry holds ops of every attribute type
 export const registry = new Map<string, OpDefinition<any>>();
 
-/** Registers an op and returns the function that applies it. */
-export function defineOp<A>(definition: OpDefinition<A>): Op<A> {
-  if (registry.has(definition.name)) throw new Error(`op ${definition.name} is defined twice`);
-  registry.set(definition.name, definition);
-  const { name, backward } = definition;
+/**
+ * Defines an op; the result applies it: `op([x], attrs)`, or `op([x])` where `forward` takes no attributes. With `reference`,
+ * `cases` and `tolerance` it is registered: the tests of this package and `eli bench` find it.
+ * @throws EliError `ARGUMENT` where name or forward is missing, or an op of that name is registered
+ */
+export function defineOp<A>(definition: OpDefinition<A>): Op<A>;
+export function defineOp(definition: OpBasis<undefined>): (inputs: readonly Tensor[]) => Tensor;
+export function defineOp<A>(definition: OpBasis<A>): Op<A>;
+export function defineOp<A>(definition: OpBasis<A>): Op<A> {
+  checkOptions('defineOp', definition, 'give { name, forward }');
+  if (typeof definition.name !== 'string' || typeof definition.forward !== 'function') {
+    throw new EliError('ARGUMENT', 'defineOp needs a name and a function `forward`');
+  }
+  const { name, backward, reference, cases, tolerance } = definition;
+  if (reference !== undefined && cases !== undefined && tolerance !== undefined) {
+    if (registry.has(name)) throw new EliError('ARGUMENT', `op ${name} is defined twice`);
+    registry.set(name, { ...definition, reference, cases, tolerance });
+  }
   return (inputs, attrs) => {
     engineOf(name, inputs);
     let output: Tensor;

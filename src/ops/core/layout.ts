@@ -1,7 +1,7 @@
-import { EliError } from '../../errors.ts';
+import { EliError, nameOf } from '../../errors.ts';
 import { empty, launch1d } from '../../tensor/create.ts';
 import { denseStrides, type Shape, showShape, sizeOf } from '../../tensor/shape.ts';
-import { movedAs, type Tensor } from '../../tensor/tensor.ts';
+import { checkTensor, movedAs, type Tensor } from '../../tensor/tensor.ts';
 import { COPIES, caseOf, defineOp } from './define.ts';
 import { ndarray } from './ndarray.ts';
 import { stridedParams } from './strided.ts';
@@ -46,6 +46,7 @@ const contiguousOp = defineOp<null>({
 
 /** `x` itself when it is dense, else a dense copy. */
 export function contiguous(x: Tensor): Tensor {
+  checkTensor('contiguous: x', x);
   return x.isContiguous ? x : contiguousOp([x], null);
 }
 
@@ -74,6 +75,8 @@ const reshapeOp = defineOp<{ shape: Shape }>({
 
 /** The elements in another shape; a view when `x` is dense. One dimension may be -1, which is inferred. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkTensor('reshape: x', x);
+  if (!Array.isArray(shape)) throw new EliError('SHAPE', `reshape: the shape is ${nameOf(shape)}`);
   const known = shape.reduce((product, n) => (n === -1 ? product : product * n), 1);
   return reshapeOp([contiguous(x)], { shape: shape.map((n) => (n === -1 ? x.size / known : n)) });
 }
