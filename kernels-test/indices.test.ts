@@ -1,7 +1,7 @@
 // Indices and labels out of range: they touch nothing else, and training names op, index and step.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { augment, uploadImages, mixedLabels } from '../src/data/augment.ts';
+import { augment, mixedLabels, uploadImages } from '../src/data/augment.ts';
 import { Initializer } from '../src/nn/init.ts';
 import { Linear } from '../src/nn/layers.ts';
 import { gather, scatterAdd } from '../src/ops/gather.ts';

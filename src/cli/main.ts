@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { EliError, type ErrorCode } from '../errors.ts';
 import { RunStopped } from '../experiments/session.ts';
@@ -16,7 +17,9 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = { ABORTED: 130, CONFIG: 2
  * a signal with a checkpoint, to be resumed; 130 or 143 stopped without one.
  */
 export async function main(argv: string[]): Promise<number> {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const program = new Command('eli')
+    .version(version)
     .description('ELI, the energy-based latent aligner, on its own WebGPU engine')
     .showHelpAfterError('(add --help for all flags)')
     .exitOverride();
