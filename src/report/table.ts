@@ -14,10 +14,11 @@ export interface Column<Row> {
   rank?: number;
 }
 
-export type TableFormat = 'terminal' | 'markdown';
+export type TableFormat = 'terminal' | 'markdown' | 'csv';
 
 /**
- * A table as text without a final newline: for a terminal, with as many columns as fit `width`, or as Markdown, with all.
+ * A table as text without a final newline: for a terminal, with as many columns as fit `width`; or as Markdown or
+ * CSV (RFC 4180, but lines end in \n, and a missing figure is empty), with all.
  * @throws EliError ARGUMENT: no columns
  */
 export async function renderTable<Row>(
@@ -27,6 +28,7 @@ export async function renderTable<Row>(
   width = terminalWidth(),
 ): Promise<string> {
   if (columns.length === 0) throw new EliError('ARGUMENT', 'A table needs at least one column');
+  if (format === 'csv') return csv(columns, rows);
   const cells = rows.map((row) => columns.map((column) => column.cell(row) ?? '–'));
   if (format === 'markdown') return markdown(columns, cells);
   const fitted = fitTable(columns, cells, width);
@@ -40,6 +42,15 @@ export async function renderTable<Row>(
   if (fitted.hidden.length === 0) return table.toString();
   const left = `not shown in ${width} columns: ${fitted.hidden.join(', ')} (COLUMNS=200 in front of the command shows them)`;
   return `${table.toString()}\n${wrapped(left, width)}`;
+}
+
+function csv<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+  const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const lines = [
+    columns.map(({ head }) => head),
+    ...rows.map((row) => columns.map(({ cell }) => cell(row) ?? '')),
+  ];
+  return lines.map((line) => line.map(quoted).join(',')).join('\n');
 }
 
 function markdown<Row>(columns: readonly Column<Row>[], cells: string[][]): string {

@@ -34,6 +34,11 @@ export function loadShader(file: string, consts: Consts = {}): ShaderSource {
   return getOrInsert(cache, key, () => replaceConsts(assemble(file), consts));
 }
 
+/** Has every shader read from its file again. */
+export function forgetShaders(): void {
+  cache.clear();
+}
+
 function assemble(file: string): ShaderSource {
   const lines: string[] = [];
   const origin: { file: string; line: number }[] = [];
