@@ -1,5 +1,3 @@
-import type { Column } from './table.ts';
-
 /** Widths of a terminal that does not say how wide it is, and of a file. */
 const USUAL = 80;
 /** Texts are shortened to no less than this while columns can still be left out. */
@@ -13,9 +11,16 @@ export function terminalWidth(): number {
   return Number.isInteger(asked) && asked > 0 ? asked : process.stdout.columns || USUAL;
 }
 
+/** What counts of a column: see `Column`. */
+interface Part {
+  readonly head: string;
+  readonly align?: 'left' | 'right';
+  readonly rank?: number;
+}
+
 /** What of a table fits a width. */
-export interface Fitted<Row> {
-  readonly columns: readonly Column<Row>[];
+export interface Fitted<C> {
+  readonly columns: readonly C[];
   /** The cells of these columns, some shortened. */
   readonly cells: readonly (readonly string[])[];
   /** Heads of the columns left out. */
@@ -29,11 +34,11 @@ const boxed = (widths: readonly number[]): number => widths.reduce((sum, width) 
  * Leaves out columns until the table fits `width`: first those with a `rank`, the highest first. Then texts are shortened,
  * and where this is not enough, columns go from the right, except for the first and its neighbour.
  */
-export function fitTable<Row>(
-  columns: readonly Column<Row>[],
+export function fitTable<C extends Part>(
+  columns: readonly C[],
   cells: readonly (readonly string[])[],
   width: number,
-): Fitted<Row> {
+): Fitted<C> {
   const widths = columns.map(({ head }, j) => Math.max(head.length, ...cells.map((row) => row[j]!.length)));
   let shown = columns.map((_, j) => j);
   const excess = (): number => boxed(shown.map((j) => widths[j]!)) - width;
