@@ -140,7 +140,7 @@ for (const row of ROWS) {
   if (workload === undefined) throw new Error(`no row is called ${row}`);
   console.log(`\n${row}`);
   const each = [...engines].map(([name, engine]) => on(engine, name, workload));
-  for (const result of await measure(first, each, TIME)) show(result);
+  for (const result of await measure(first, each, { time: TIME })) show(result);
 }
 
 const limit =
@@ -151,6 +151,6 @@ if (limit >= 64) {
     { name: '200 dispatches, params in a uniform', prepare: () => params(first, false) },
     { name: '200 dispatches, params as immediates', prepare: () => params(first, true) },
   ];
-  for (const result of await measure(first, ways, TIME)) show(result);
+  for (const result of await measure(first, ways, { time: TIME })) show(result);
 }
 for (const engine of engines.values()) engine.dispose();

@@ -1,5 +1,6 @@
 // `eli bench --shader`: the example of bench/README.md as it stands, the values a check gets, and what is said of slips.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { BenchRow } from '../src/bench/measure.ts';
+import { reordered } from '../src/bench/reorder.ts';
 import { type ShaderSettings, type ShaderSpec, shaderWorkloads } from '../src/bench/shader.ts';
 import { EliError } from '../src/errors.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
@@ -62,6 +64,10 @@ async function failure(...specs: ShaderSpec[]): Promise<EliError> {
   }
   throw new Error('nothing was thrown');
 }
+
+const cli = join(root, 'src/cli/eli.mjs');
+const bench = (...flags: string[]) =>
+  spawnSync(process.execPath, [cli, 'bench', ...flags], { encoding: 'utf8', cwd: folder });
 
 const check = (body: string): string => put(`check${files++}.mjs`, `export default (given) => { ${body} };`);
 
@@ -269,6 +275,152 @@ test("what the reflection cannot read: the compiler's answer is shown, and bindi
   const bindings = '@group(0) @binding(0) var<storage, read_write> y: array<u32, 2>;';
   await checkAll(spec(text, { ...settings, bindings }));
   await checkAll(spec(text, settings, { bindings }));
+});
+
+test('a wrong shader is a row, and the others are timed', () => {
+  put('right.wgsl', FILL);
+  put('broken.wgsl', FILL.replace('= V', '= 1u'));
+  put('ones.mjs', 'export default () => ({ y: new Array(128).fill(1) });');
+  const shared = ['--size', 'y=128', '--groups', '2', '--check', 'ones.mjs', '--time', '20'];
+  const files = ['--shader', 'broken.wgsl', '--shader', 'right.wgsl', '--override', 'V=1'];
+  const { status, stdout, stderr } = bench(
+    ...[...shared, ...files, '--shader', 'right.wgsl', '--override', 'V=2', '--json', 'rows.json'],
+  );
+  assert.is(status, 1);
+  assert.match(stdout, /shader: broken\.wgsl .*does not compile/);
+  assert.match(stdout, /shader: right\.wgsl V=1 .*\d/);
+  assert.match(stdout, /shader: right\.wgsl V=2 .*wrong/);
+  assert.match(stderr, /broken\.wgsl:3:\d+: /);
+  assert.match(stderr, /y\[0\] is 2, expected 1; 128 of 128 are wrong/);
+  assert.match(stderr, /2 of 3 rows failed/);
+  const { rows, failed } = JSON.parse(readFileSync(join(folder, 'rows.json'), 'utf8'));
+  assert.equal(
+    [rows, failed].map((list: { name: string }[]) => list.map(({ name }) => name)),
+    [['shader: right.wgsl V=1'], ['shader: broken.wgsl', 'shader: right.wgsl V=2']],
+  );
+});
+
+test('--picture says at once what it lacks', () => {
+  put('right.wgsl', FILL);
+  const flags = [
+    '--size',
+    'y=128',
+    '--groups',
+    '2',
+    '--shader',
+    'right.wgsl',
+    '--flops',
+    '1',
+    '--time',
+    '20',
+  ];
+  const lacking = bench(...flags, '--picture', 'roof');
+  assert.is(lacking.status, 1);
+  assert.match(
+    lacking.stderr,
+    /--picture has nothing to draw: right\.wgsl has no --bytes\n.*--flops N --bytes N/,
+  );
+  assert.is(lacking.stdout, '', 'nothing was measured');
+  assert.match(bench(...flags, '--picture', 'no/such/roof').stderr, /no folder .*no\/such/);
+});
+
+const KERNELS = {
+  'who comes last': `y[0] = f32(group.x);`,
+  'a missing barrier': `
+    part[local] = f32(local);
+    y[id.x] = part[(local + 1) % 64];`,
+  'with the barrier': `
+    part[local] = f32(local);
+    workgroupBarrier();
+    y[id.x] = part[(local + 1) % 64];`,
+  'each its own': 'y[id.x] = f32(id.x + 1000 * group.x);',
+  'integers added up': 'atomicAdd(&count, id.x);',
+};
+const kernel = (body: string): string => `
+  const SIZE = 64;
+  var<workgroup> part: array<f32, 64>;
+  @group(0) @binding(0) var<storage, read_write> y: array<f32>;
+  @group(0) @binding(1) var<storage, read_write> count: atomic<u32>;
+  // A comment with a brace { and @workgroup_size(1)
+  @compute @workgroup_size(SIZE, 1)
+  fn main(
+    @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(local_invocation_index) local: u32, @builtin( workgroup_id ) group : vec3u,
+  ) { if (id.x == 4294967295u) { y[0] = part[0] + f32(atomicLoad(&count)); } ${body} }`;
+
+test('a result that depends on the order of invocations is reported', async () => {
+  const race = async (text: string, own: Partial<ShaderSettings>): Promise<string | undefined> => {
+    const [workload] = await shaderWorkloads(engine, [spec(text, own)]);
+    const prepared = await workload!.prepare(engine);
+    try {
+      return await prepared.race!();
+    } finally {
+      prepared.dispose();
+    }
+  };
+  const own = { groups: [8], size: { y: 512 } } as const;
+  const found = async (name: keyof typeof KERNELS) => race(kernel(KERNELS[name]), own);
+  assert.match(
+    (await found('who comes last'))!,
+    /depends on the order of invocations: y\[0\] is \d+, and \d+ .* \(1 of 512 differ\)/,
+  );
+  assert.match((await found('a missing barrier'))!, /invocations of a workgroup in reverse order/);
+  for (const name of ['with the barrier', 'each its own', 'integers added up'] as const)
+    assert.is(await found(name), undefined, name);
+  // Only the global number is used: it also runs in workgroups of half the size.
+  assert.is(await race(FILL, two), undefined);
+});
+
+test('reordered texts mean the same', () => {
+  const text = kernel(KERNELS['each its own']);
+  const reversed = reordered(text, 'main', { reverse: 'workgroups' })!;
+  assert.match(reversed, /let eli_group = eli_groups - vec3u\(1u\) - eli_group_given;/);
+  assert.match(reversed, /let group = eli_group;/);
+  assert.is(reordered(text, 'main', { halve: true }), undefined, 'it uses the number of its workgroup');
+  assert.match(reordered(FILL, 'main', { halve: true })!, /@workgroup_size\(\(64\) \/ 2\) fn main\(/);
+  const struct = FILL.replace('@builtin(global_invocation_id) id: vec3u', 'given: Given');
+  assert.is(reordered(struct, 'main', {}), undefined);
+  const subgroups = FILL.replace('= V', '= subgroupAdd(V)');
+  assert.is(reordered(subgroups, 'main', { reverse: 'invocations' }), undefined);
+});
+
+test('--watch runs again when a shader is saved, also after one that does not compile', async () => {
+  put('watched.wgsl', FILL);
+  put('sevens.mjs', 'export default () => ({ y: new Array(128).fill(7) });');
+  const flags = '--size y=128 --groups 2 --override V=7 --check sevens.mjs --time 20 --watch'.split(' ');
+  const child = spawn(process.execPath, [cli, 'bench', '--shader', 'watched.wgsl', ...flags], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      text += chunk;
+    });
+  }
+  const ended = once(child, 'close');
+  const says = async (words: RegExp): Promise<void> => {
+    const end = performance.now() + 60_000;
+    while (!(words.test(text) && /waiting for a change/.test(text))) {
+      assert.ok(performance.now() < end, text);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    text = '';
+  };
+  try {
+    await says(/watched\.wgsl V=7 .*\d/);
+    put('watched.wgsl', FILL.replace('= V', '= 1u'));
+    await says(/watched\.wgsl:3:\d+: /);
+    put('watched.wgsl', FILL.replace('= V', '= V + 1'));
+    await says(/y\[0\] is 8, expected 7/);
+    put('sevens.mjs', 'export default () => ({ y: new Array(128).fill(8) });');
+    await says(/watched\.wgsl V=7 .*\d/);
+    child.kill('SIGINT');
+    const [code] = await ended;
+    assert.is(code, 0, text);
+  } finally {
+    child.kill('SIGKILL');
+  }
 });
 
 test('memory is given back, also after a failure', async () => {

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseTuning } from '../src/bench/tuning-file.ts';
-import { readBench } from '../src/cli/bench.ts';
+import { readBench } from '../src/cli/bench-report.ts';
 import { loadCifar, parseCifar } from '../src/data/cifar.ts';
 import { parseIdx, unpackIdx } from '../src/data/idx.ts';
 import { ImageSamples } from '../src/data/image-samples.ts';

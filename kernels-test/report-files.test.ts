@@ -9,7 +9,7 @@ import { createProgress } from '../src/report/progress.ts';
 import { defaultRunFolder, lockRunFolder } from '../src/report/run-folder.ts';
 import { RunLog } from '../src/report/run-log.ts';
 import { formatMeanStd, meanStd } from '../src/report/stats.ts';
-import { renderTable, resultColumns } from '../src/report/table.ts';
+import { type Column, renderTable, resultColumns } from '../src/report/table.ts';
 import { hasCode } from './support/report.ts';
 
 let folder = '';
@@ -173,6 +173,39 @@ test('a result stands beside what is published and the reference', async () => {
   );
   assert.not.ok(terminal.includes('\u001b'), 'no colours');
   assert.is(await codeOf(renderTable([], rows)), 'ARGUMENT');
+});
+
+test('a table fits its terminal: fewer columns, then shorter texts, never a wrapped box', async () => {
+  const columns: Column<string>[] = [
+    { head: 'row', align: 'left', cell: (name) => name },
+    { head: 'ms', cell: () => '12.5' },
+    { head: 'longest kernel', align: 'left', rank: 2, cell: () => 'matmul/registers TILE=64' },
+    { head: 'GB/s', rank: 1, cell: () => '10.0' },
+    { head: 'share', cell: () => '50 %' },
+  ];
+  const rows = ['op: softmax [1024,1024]', `op: matmul ${'[128,128] '.repeat(8)}(plain ops)`];
+  for (const width of [200, 120, 80, 60, 40, 20]) {
+    const text = await renderTable(columns, rows, 'terminal', width);
+    const box = text.split('\n').filter((line) => /^[┌├│└]/.test(line));
+    assert.is(box.length, 2 * rows.length + 3, `${width}: each row is one line\n${text}`);
+    assert.ok(Math.max(...text.split('\n').map((line) => line.length)) <= Math.max(width, 24), text);
+    assert.match(text, /12\.5/);
+  }
+  const at = (width: number) => renderTable(columns, rows, 'terminal', width);
+  assert.match(await at(200), /longest kernel.*GB\/s/);
+  assert.match(await at(130), /row.*ms.*GB\/s.*share/);
+  assert.match(await at(130), /not shown in 130 columns: longest kernel \(/);
+  assert.match(await at(80), /op: softmax \[1024,1024\] .*\n.*\n.*op: matmul \[1.*….*\(plain ops\)/);
+  assert.match(await at(80), /not shown in 80 columns: longest kernel, GB\/s/);
+  assert.match(await renderTable(columns, rows, 'markdown', 20), /longest kernel/);
+  const before = process.env.COLUMNS;
+  try {
+    process.env.COLUMNS = '30';
+    assert.ok((await renderTable(columns, rows)).split('\n').every((line) => line.length <= 30));
+  } finally {
+    if (before === undefined) delete process.env.COLUMNS;
+    else process.env.COLUMNS = before;
+  }
 });
 
 test('progress without a terminal is a line now and then, and one at the end', () => {

@@ -38,9 +38,12 @@ async function resultOf(make: () => Tensor, limit?: number): Promise<Float32Arra
   const run = engine.run;
   const observed = (file: string, launch: EngineLaunch): void => {
     const go = (): void => run.call(engine, file, launch);
-    if (limit === undefined || !/^(matmul|conv)\//.test(file)) return go();
-    sizes.push(launch.groups.reduce<number>((product, n = 1) => product * n, 1));
-    withLimit(limit, go);
+    if (limit === undefined || !/^(matmul|conv)\//.test(file)) {
+      go();
+    } else {
+      sizes.push(launch.groups.reduce<number>((product, n = 1) => product * n, 1));
+      withLimit(limit, go);
+    }
   };
   // All ops name their kernel's file.
   engine.run = observed as Engine['run'];

@@ -9,6 +9,7 @@ const PARTS = {
   pictures: ['vega@6', 'vega-lite@6', '@resvg/resvg-js@2', 'dejavu-fonts-ttf@2'],
   animations: ['gifenc@1', 'vega@6', 'vega-lite@6', '@resvg/resvg-js@2', 'dejavu-fonts-ttf@2'],
   't-SNE': ['@saehrimnir/druidjs@0.9'],
+  benchmarks: ['tinybench@6'],
   '.npz files': ['yauzl@3', 'crc-32@1'],
 } as const;
 

@@ -1,4 +1,6 @@
+import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
+import { notInstalled } from '../optional.ts';
 import { quantileOf } from '../report/stats.ts';
 import type { Prepared, Workload } from './workload.ts';
 
@@ -23,14 +25,20 @@ export interface BenchRow {
   /** 10⁹ floating-point operations, and bytes, per second. */
   readonly gflops?: number;
   readonly gbs?: number;
+  /** What depends on the order in which invocations run, where something does. */
+  readonly race?: string;
+}
+
+/** A workload that was left out, because it does not compile or its results are wrong. */
+export interface FailedRow {
+  readonly name: string;
+  readonly error: EliError;
 }
 
 /** A sample takes about this long, in milliseconds, so that waiting for the device hardly counts. */
 const SAMPLE = 20;
 /** Fewest rounds, however long one takes: quartiles of fewer say little. */
 const ROUNDS = 5;
-/** Fewest of a workload that is compared with no other: it may be a run of minutes. */
-const ROUNDS_ALONE = 3;
 
 /** A workload under way: `samples` are milliseconds per run, each the mean over `times` runs. */
 interface Timing {
@@ -39,31 +47,40 @@ interface Timing {
   readonly samples: number[];
   first: number;
   times: number;
+  race?: string | undefined;
+}
+
+/** How workloads are timed. */
+export interface MeasureOptions {
+  /** How long each workload is timed, in milliseconds. Default 1000. */
+  readonly time?: number | undefined;
+  /** Whether kernels are run in other orders too. Default false. */
+  readonly races?: boolean;
+  /** Gets the workloads that fail before they are timed, which are then left out. Without it, their errors are thrown. */
+  readonly failed?: (row: FailedRow) => void;
 }
 
 /**
  * Times a workload, or several in turn, one sample of each per round and in an order that rotates, so that a disturbance
  * affects all of them alike. The `ratio` of a row is the median over the rounds of its time relative to the first
  * workload's in the same round.
- * @param time how long each workload is timed, in milliseconds
  * @returns a row for each workload, in their order
- * @throws EliError whatever a workload throws
+ * @throws EliError whatever a workload throws, `DEVICE_LOST` in any case
  */
 export async function measure(
   engine: Engine,
   workloads: readonly Workload[],
-  time = 1000,
+  { time = 1000, races = false, failed }: MeasureOptions = {},
 ): Promise<BenchRow[]> {
   const timings: Timing[] = [];
   try {
     for (const workload of workloads) {
-      const start = performance.now();
-      const prepared = await workload.prepare(engine);
-      const timing: Timing = { workload, prepared, samples: [], first: 0, times: prepared.times ?? 1 };
-      timings.push(timing);
-      await sampleOf(engine, timing);
-      timing.first = performance.now() - start;
-      await prepared.check?.();
+      try {
+        timings.push(await begin(engine, workload, races));
+      } catch (error) {
+        if (failed === undefined || !(error instanceof EliError) || error.code === 'DEVICE_LOST') throw error;
+        failed({ name: workload.name, error });
+      }
     }
     for (const timing of timings) timing.times = timing.prepared.times ?? (await timesOf(engine, timing));
     await takeSamples(engine, timings, time);
@@ -75,14 +92,37 @@ export async function measure(
   }
 }
 
+/** Runs a workload for the first time and checks its results. */
+async function begin(engine: Engine, workload: Workload, races: boolean): Promise<Timing> {
+  const start = performance.now();
+  const prepared = await workload.prepare(engine);
+  const timing: Timing = { workload, prepared, samples: [], first: 0, times: prepared.times ?? 1 };
+  try {
+    await sampleOf(engine, timing);
+    timing.first = performance.now() - start;
+    await prepared.check?.();
+    if (races) timing.race = await prepared.race?.();
+    return timing;
+  } catch (error) {
+    prepared.dispose();
+    throw error;
+  }
+}
+
 async function takeSamples(engine: Engine, timings: readonly Timing[], time: number): Promise<void> {
-  const rounds = timings.length === 1 ? ROUNDS_ALONE : ROUNDS;
+  if (timings.length === 0) return;
+  const sample = async (timing: Timing): Promise<void> => {
+    timing.samples.push(await sampleOf(engine, timing));
+  };
+  if (timings.length === 1) {
+    const { Bench } = await import('tinybench').catch(notInstalled('benchmarks'));
+    const bench = new Bench({ time, warmup: false, iterations: 3, throws: true });
+    await bench.add('alone', () => sample(timings[0]!)).run();
+    return;
+  }
   const end = performance.now() + time * timings.length;
-  for (let round = 0; round < rounds || performance.now() < end; round++) {
-    for (let i = 0; i < timings.length; i++) {
-      const timing = timings[(i + round) % timings.length]!;
-      timing.samples.push(await sampleOf(engine, timing));
-    }
+  for (let round = 0; round < ROUNDS || performance.now() < end; round++) {
+    for (let i = 0; i < timings.length; i++) await sample(timings[(i + round) % timings.length]!);
   }
 }
 
@@ -97,7 +137,7 @@ async function sampleOf(engine: Engine, { prepared, times }: Timing): Promise<nu
 /** A row from the samples: rates, and where the GPU time goes. */
 async function rowOf(
   engine: Engine,
-  { workload, prepared, samples, first }: Timing,
+  { workload, prepared, samples, first, race }: Timing,
   reference: Timing,
 ): Promise<BenchRow> {
   const { flops, bytes } = prepared;
@@ -115,6 +155,7 @@ async function rowOf(
     ...(await gpuTime(engine, prepared)),
     ...(flops && { gflops: flops / median / 1e6 }),
     ...(bytes && { gbs: bytes / median / 1e6 }),
+    ...(race !== undefined && { race }),
   };
 }
 

@@ -30,6 +30,8 @@ function opWorkloads({ name, bench = [], forward, plain, cost }: OpDefinition<un
     const detail = alike > 1 ? ` ${JSON.stringify(attrs)}` : '';
     const workload = (kind: string, run: typeof forward): Workload => ({
       name: `op: ${name} ${texts.join(' ')}${detail}${kind}`,
+      // Copies and the like have no operations: whatever the shape of the result.
+      rated: (cost?.(shapes, shapes[0] ?? [], attrs).flops ?? 0) > 0,
       prepare: (engine) => {
         const inputs = given.map((input, i) => inputOf(engine, input, i + 1));
         const apply = (): Tensor => noGrad(engine, () => run(inputs, attrs));

@@ -45,7 +45,7 @@ const stream: Workload = {
 
 /** Measures both rates; `time` as in `measure`. */
 export async function measureRoofline(engine: Engine, time?: number): Promise<Roofline> {
-  const [compute] = await measure(engine, [peak], time);
-  const [memory] = await measure(engine, [stream], time);
+  const [compute] = await measure(engine, [peak], { time });
+  const [memory] = await measure(engine, [stream], { time });
   return { gflops: compute!.gflops!, gbs: memory!.gbs! };
 }

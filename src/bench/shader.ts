@@ -1,22 +1,13 @@
-import { pathToFileURL } from 'node:url';
 import { EliError } from '../errors.ts';
 import type { Engine } from '../gpu/engine.ts';
 import { compileError, createPipeline } from '../gpu/pipelines.ts';
 import { Program } from '../gpu/program.ts';
 import { type BufferBinding, reflectInterface, type ShaderInterface } from '../wgsl/interface.ts';
 import { loadShader, originOf, type ShaderSource } from '../wgsl/source.ts';
-import {
-  bytesOf,
-  type Contents,
-  compareContents,
-  contentsOf,
-  type Fill,
-  fillBuffer,
-  writeUniform,
-} from './shader-data.ts';
+import { findRaces } from './races.ts';
+import { checkOf, type Named, type ShaderCase } from './shader-check.ts';
+import { bytesOf, compareContents, contentsOf, type Fill, fillBuffer, writeUniform } from './shader-data.ts';
 import type { Prepared, Workload } from './workload.ts';
-
-type Named<T> = Readonly<Record<string, T>>;
 
 /** How to launch a shader. Names are those of the WGSL text. */
 export interface ShaderSettings {
@@ -52,20 +43,14 @@ export interface ShaderSpec {
   readonly shared: ShaderSettings;
 }
 
-/** What a check gets: the storage buffers before the launch and the uniforms, by name. */
-export interface ShaderCase {
-  readonly inputs: Named<Contents>;
-  /** A struct as an object of its fields; one number as such, several as an array. */
-  readonly uniforms: Named<number | readonly number[] | Named<number | readonly number[]>>;
-  readonly overrides: Named<number>;
-  readonly groups: readonly [number, number, number];
-}
-
-/** The expected contents of the buffers that the kernel writes, or of some of them, by name. */
-export type ShaderCheck = (given: ShaderCase) => Named<ArrayLike<number>> | Promise<Named<ArrayLike<number>>>;
-
 const NAMED = ['size', 'fill', 'param', 'override', 'const'] as const;
 type Kind = (typeof NAMED)[number];
+
+/** A shader that cannot be launched. */
+interface Broken {
+  readonly spec: ShaderSpec;
+  readonly error: EliError;
+}
 
 /** A shader with its settings resolved against its text. */
 interface Resolved {
@@ -83,17 +68,29 @@ interface Resolved {
 const DEFAULT_TOLERANCE = 1e-5;
 
 /**
- * Workloads of stand-alone shaders, timed together. Each is checked before it is timed.
- * @throws EliError `WGSL` for a text that does not compile, with file, line and column; `ARGUMENT` for a size, number
- * or name that is missing or unknown
+ * Workloads of stand-alone shaders, timed together. Each is checked before it is timed. `prepare` of a shader whose text
+ * does not compile throws EliError `WGSL` with file, line and column.
+ * @throws EliError `ARGUMENT` for a size, number or name that is missing or unknown
  */
 export async function shaderWorkloads(engine: Engine, specs: readonly ShaderSpec[]): Promise<Workload[]> {
-  const resolved: Resolved[] = [];
-  for (const spec of specs) resolved.push(await resolve(engine, spec));
-  checkShared(resolved);
+  const all: (Resolved | Broken)[] = [];
+  for (const spec of specs) {
+    try {
+      all.push(await resolve(engine, spec));
+    } catch (error) {
+      if (!(error instanceof EliError) || error.code !== 'WGSL') throw error;
+      all.push({ spec, error });
+    }
+  }
+  const resolved = all.filter((one) => 'settings' in one);
+  // A name may be that of a shader which cannot be read.
+  if (resolved.length === all.length) checkShared(resolved);
   const names = new Map<string, number>();
-  return resolved.map((one) => {
-    const chosen = Object.entries({ ...one.settings.override, ...one.settings.const });
+  return all.map((one) => {
+    const { override, const: consts, flops, bytes } = { ...one.spec.shared, ...one.spec.own };
+    const chosen = Object.entries(
+      'settings' in one ? { ...one.settings.override, ...one.settings.const } : { ...override, ...consts },
+    );
     const name = [`shader: ${one.spec.name}`, ...chosen.map(([key, value]) => `${key}=${value}`)].join(' ');
     const count = (names.get(name) ?? 0) + 1;
     names.set(name, count);
@@ -101,7 +98,11 @@ export async function shaderWorkloads(engine: Engine, specs: readonly ShaderSpec
       name: count === 1 ? name : `${name} (${count})`,
       unit: 'launches',
       together: 'shaders',
-      prepare: () => prepare(engine, one),
+      rated: !!flops && !!bytes,
+      prepare: () => {
+        if ('error' in one) throw one.error;
+        return prepare(engine, one);
+      },
     };
   });
 }
@@ -269,7 +270,7 @@ interface Storage {
 }
 
 async function prepare(engine: Engine, one: Resolved): Promise<Prepared> {
-  const { spec, shader, settings, groups } = one;
+  const { spec, source, shader, settings, groups } = one;
   const { device } = engine;
   const kernel = await pipelineOf(engine, one);
   const storages: Storage[] = [];
@@ -302,10 +303,20 @@ async function prepare(engine: Engine, one: Resolved): Promise<Prepared> {
       return { binding, resource: { buffer: at.buffer, offset: 0, size: bytes } };
     });
     const bindGroup = device.createBindGroup({ layout: kernel.bindGroupLayout, entries });
-    const program = new Program(engine, undefined, [{ kernel, bindGroup, groups }], free);
+    const dispatch = { kernel, bindGroup, groups };
+    const program = new Program(engine, undefined, [dispatch], free);
+    const launched = {
+      dispatch,
+      shader,
+      code: source.code,
+      constants: constantsOf(one),
+      width: widthOf(one),
+      storages,
+    };
     return {
       run: (times) => program.run(times),
       ...(settings.check && { check: () => check(engine, one, program, storages) }),
+      race: () => findRaces(engine, spec.name, launched),
       ...(settings.flops !== undefined && { flops: settings.flops }),
       ...(settings.bytes !== undefined && { bytes: settings.bytes }),
       dispose: () => program.dispose(),
@@ -347,17 +358,27 @@ async function check(
   }
 }
 
+/** The values of overrides by their keys in a pipeline's constants. */
+const constantsOf = ({ shader, settings }: Resolved): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(settings.override).map(([name, value]) => [shader.overrides.get(name)!, value]),
+  );
+
+/** Invocations of a workgroup along x; undefined where an override may have changed what reflection says. */
+function widthOf({ source, shader, settings }: Resolved): number | undefined {
+  const [match, ...more] = source.code.matchAll(/@workgroup_size\s*\(\s*(\w+)\s*[,)]/g);
+  const first = match?.[1];
+  if (first === undefined || more.length > 0) return undefined;
+  return settings.override[first] ?? shader.workgroup?.[0];
+}
+
 async function pipelineOf({ device }: Engine, one: Resolved) {
-  const { source, module, shader, settings } = one;
-  const constants = Object.entries(settings.override).map(([name, value]) => [
-    shader.overrides.get(name)!,
-    value,
-  ]);
+  const { source, module, shader } = one;
   device.pushErrorScope('validation');
   const kernel = createPipeline(device, `${one.spec.name}:${shader.entry}`, shader.buffers, {
     module,
     entryPoint: shader.entry,
-    constants: Object.fromEntries(constants),
+    constants: constantsOf(one),
   });
   const [error, info] = await Promise.all([device.popErrorScope(), module.getCompilationInfo()]);
   if (error !== null) throw compileError(source, error, info);
@@ -369,14 +390,4 @@ function valuesOf(fields: Named<readonly number[]>): ShaderCase['uniforms'][stri
     return [name, numbers.length === 1 ? numbers[0]! : numbers] as const;
   });
   return fields[''] === undefined ? Object.fromEntries(values) : values[0]![1];
-}
-
-async function checkOf(path: string): Promise<ShaderCheck> {
-  const loaded = (await import(pathToFileURL(path).href).catch((cause: Error) => {
-    throw new EliError('FILE', `the check ${path} cannot be loaded: ${cause.message}`, { cause });
-  })) as { default?: unknown };
-  if (typeof loaded.default === 'function') return loaded.default as ShaderCheck;
-  throw new EliError('FILE', `the check ${path} has no default export that is a function`, {
-    hint: 'export default ({ inputs, uniforms }) => ({ y: … })',
-  });
 }

@@ -8,6 +8,8 @@ export interface Workload {
   readonly unit?: string;
   /** Workloads with the same word here are timed in turn and compared with the first of them. */
   readonly together?: string;
+  /** Whether its operations and bytes are known, so that it has a place in a roofline. */
+  readonly rated?: boolean;
   readonly prepare: (engine: Engine) => Prepared | Promise<Prepared>;
 }
 
@@ -17,6 +19,8 @@ export interface Prepared {
   readonly run: (times: number) => void | Promise<void>;
   /** Checks the results before the workload is timed. @throws EliError when they are wrong */
   readonly check?: () => Promise<void>;
+  /** What depends on the order in which invocations run, if something does. */
+  readonly race?: () => Promise<string | undefined>;
   /** Runs per sample; found by trying if absent. */
   readonly times?: number;
   /** Floating-point operations and bytes moved per run, where known. */

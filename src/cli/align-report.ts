@@ -57,7 +57,12 @@ async function reportEnergies(folder: string, { drift, energies, auroc }: Measur
   await savePicture(join(folder, 'energies'), spec);
 }
 
-const HEADS = { meanShift: 'mean shift', euclidean: 'distance', cosine: 'cosine' } as const;
+/** Heads of the columns, and which are left out first in a narrow terminal. */
+const COLUMNS = {
+  meanShift: { name: 'mean shift', rank: 2 },
+  euclidean: { name: 'distance', rank: undefined },
+  cosine: { name: 'cosine', rank: 1 },
+} as const;
 
 /** A table of the overall drift and of the dimensions that drifted most. */
 function driftTable({ overall, dimensions }: DriftReport): Promise<string> {
@@ -67,9 +72,11 @@ function driftTable({ overall, dimensions }: DriftReport): Promise<string> {
     .slice(0, SHOWN);
   const rows = [{ name: 'all dimensions', drift: overall }, ...worst];
   const columns: Column<(typeof rows)[number]>[] = [{ head: '', align: 'left', cell: (row) => row.name }];
-  for (const key of Object.keys(HEADS) as (keyof Drift)[]) {
+  for (const key of Object.keys(COLUMNS) as (keyof Drift)[]) {
+    const { name, rank } = COLUMNS[key];
     for (const side of ['before', 'after'] as const) {
-      columns.push({ head: `${HEADS[key]}, ${side}`, cell: ({ drift }) => drift[side][key].toFixed(3) });
+      const cell: Column<(typeof rows)[number]>['cell'] = ({ drift }) => drift[side][key].toFixed(3);
+      columns.push({ head: `${name}, ${side}`, cell, ...(rank && { rank }) });
     }
   }
   return renderTable(columns, rows);

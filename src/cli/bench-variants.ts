@@ -59,7 +59,11 @@ async function tableOf({ variants, flops, rule, best }: ClassTimings): Promise<s
   const columns: Column<VariantTiming>[] = [
     { head: 'variant', align: 'left', cell: ({ name }) => name },
     { head: 'ms', cell: ({ milliseconds }) => milliseconds?.toPrecision(3) },
-    { head: 'GFLOP/s', cell: ({ milliseconds: ms }) => (ms ? (flops / ms / 1e6).toPrecision(3) : undefined) },
+    {
+      head: 'GFLOP/s',
+      rank: 1,
+      cell: ({ milliseconds: ms }) => (ms ? (flops / ms / 1e6).toPrecision(3) : undefined),
+    },
     { head: '× rule', cell: ({ milliseconds: ms }) => (ms ? (ms / ruled).toFixed(2) : undefined) },
     {
       head: '',

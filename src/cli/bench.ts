@@ -1,30 +1,43 @@
+import { isAbsolute } from 'node:path';
 import type { Command } from 'commander';
 import { loadTuning } from '../bench/autotune.ts';
-import { type BenchRow, measure } from '../bench/measure.ts';
+import { type BenchRow, type FailedRow, measure } from '../bench/measure.ts';
 import { NAMED_WORKLOADS } from '../bench/named-workloads.ts';
 import { registryWorkloads } from '../bench/op-workloads.ts';
 import { measureRoofline, type Roofline } from '../bench/roofline.ts';
 import { type ShaderSpec, shaderWorkloads } from '../bench/shader.ts';
 import type { Workload } from '../bench/workload.ts';
-import { brief, EliError, isRecord } from '../errors.ts';
+import { EliError } from '../errors.ts';
 import { checkWritable } from '../files/atomic.ts';
-import { readFileBytes } from '../files/files.ts';
 import { Engine } from '../gpu/engine.ts';
 import '../ops/all.ts';
 import { writeJson } from '../report/json.ts';
-import { savePicture } from '../report/picture.ts';
-import { createProgress } from '../report/progress.ts';
-import { rooflineSpec } from '../report/roofline.ts';
-import { type Column, renderTable } from '../report/table.ts';
+import { createProgress, withBar } from '../report/progress.ts';
+import type { TableFormat } from '../report/table.ts';
+import {
+  type Before,
+  benchTable,
+  drawRoofline,
+  type Measured,
+  readBench,
+  refuseFailed,
+  refuseSlower,
+} from './bench-report.ts';
 import { addShaderFlags } from './bench-shader.ts';
 import { benchVariants } from './bench-variants.ts';
-import { numberOf } from './flags.ts';
+import { onSave } from './bench-watch.ts';
+import { ADAPTER, numberOf } from './flags.ts';
 
 interface Flags {
   time: number;
   json?: string;
   compare?: string;
+  failAbove?: number;
   picture?: string;
+  markdown?: boolean;
+  csv?: boolean;
+  watch?: boolean;
+  races: boolean;
   adapter?: string;
   variants?: boolean;
   tuning?: string;
@@ -43,10 +56,19 @@ export function addBench(program: Command): void {
     .option('--time <ms>', 'how long each row is timed', numberOf, 1000)
     .option('--json <file>', 'write the figures to this file')
     .option('--compare <file>', 'show changes beyond the noise since this --json file')
+    .option(
+      '--fail-above <ratio>',
+      'with --compare: exit with 1 if a row takes so many times as long',
+      numberOf,
+    )
+    .option('--markdown', 'print the table as Markdown, with all columns')
+    .option('--csv', 'print every figure as CSV, and nothing else to stdout')
     .option('--picture <name>', 'draw the roofline into <name>.svg and <name>.png')
     .option('--variants', 'time and check every variant of the kernels that the rows launch instead')
     .option('--tuning <file>', 'use the variants of this file; with --variants, write the fastest to it')
-    .option('--adapter <name>', 'part of the name of the adapter to use');
+    .option(...ADAPTER)
+    .option('--watch', 'with --shader: run again whenever a shader or check is saved')
+    .option('--no-races', 'with --shader: do not run it in other orders of workgroups and invocations');
   const shaders = addShaderFlags(command);
   command.action((filter: string | undefined, flags: Flags) => bench(filter, flags, shaders));
 }
@@ -71,27 +93,18 @@ async function bench(
   try {
     if (flags.variants) return await benchVariants(engine, known, flags);
     if (flags.tuning !== undefined) await loadTuning(engine, flags.tuning);
-    const workloads = shaders.length > 0 ? await shaderWorkloads(engine, shaders) : known;
-    const { name: adapter, driver } = engine.adapter;
-    const roofline = await measureRoofline(engine, flags.time);
-    process.stdout.write(
-      `${adapter}, ${driver}\nroofline: ${roofline.gflops.toFixed(0)} GFLOP/s, ${roofline.gbs.toFixed(1)} GB/s\n`,
-    );
-    const bar = createProgress()('bench', workloads.length, 'rows');
-    const rows: BenchRow[] = [];
-    try {
-      for (const group of inGroups(workloads)) {
-        bar.update(rows.length, group[0]!.name);
-        rows.push(...(await measure(engine, group, flags.time)));
-      }
-      bar.update(rows.length);
-    } finally {
-      bar.done();
-    }
-    process.stdout.write(`${await renderTable(columns(roofline, before), rows)}\n`);
-    process.stdout.write('share: of the nearer roof, GFLOP/s or GB/s; first: includes compilation, if any\n');
-    if (flags.json !== undefined) await writeJson(flags.json, { adapter, driver, roofline, rows });
-    if (flags.picture !== undefined) await draw(flags.picture, rows, roofline, adapter);
+    if (before !== undefined && before.adapter !== engine.adapter.name)
+      process.stderr.write(
+        `${before.path} was measured on ${before.adapter}, not on ${engine.adapter.name}\n`,
+      );
+    let roofline: Roofline | undefined;
+    const round = async (): Promise<void> => {
+      const workloads = shaders.length > 0 ? await shaderWorkloads(engine, shaders) : known;
+      if (flags.picture !== undefined) checkPicture(workloads, shaders);
+      roofline ??= await measureRoofline(engine, flags.time);
+      await report(await measureAll(engine, workloads, roofline, flags), before, flags);
+    };
+    await (flags.watch ? onSave(filesOf(shaders), round) : round());
   } finally {
     engine.dispose();
   }
@@ -102,85 +115,92 @@ function outputsOf({ json, picture, variants, tuning }: Flags): string[] {
   return [json, variants ? tuning : undefined, ...pictures].filter((path) => path !== undefined);
 }
 
-/** Workloads to time in turn, by their `together`; each of the others alone. */
-function inGroups(workloads: readonly Workload[]): Iterable<Workload[]> {
+/** Times the workloads, those with the same `together` in turn and each of the others alone. */
+async function measureAll(
+  engine: Engine,
+  workloads: readonly Workload[],
+  roofline: Roofline,
+  { time, races }: Flags,
+): Promise<Measured> {
   const groups = new Map<string, Workload[]>();
   for (const workload of workloads) {
     const key = workload.together ?? workload.name;
     groups.set(key, [...(groups.get(key) ?? []), workload]);
   }
-  return groups.values();
-}
-
-/** @throws EliError `ARGUMENT` for a combination of flags of which one would be ignored. */
-function checkFlags(filter: string | undefined, flags: Flags, shaders: boolean): void {
-  const wrong =
-    (shaders && filter !== undefined && `a filter ("${filter}") cannot be combined with --shader`) ||
-    (shaders && flags.variants && '--variants cannot be combined with --shader') ||
-    (flags.variants && flags.compare !== undefined && '--compare cannot be combined with --variants') ||
-    (flags.variants && flags.picture !== undefined && '--picture cannot be combined with --variants');
-  if (wrong) throw new EliError('ARGUMENT', wrong, { hint: 'leave one of them out' });
-  if (!(flags.time > 0)) throw new EliError('ARGUMENT', `--time is ${flags.time}, must be above 0`);
-}
-
-function columns(roof: Roofline, before: ReadonlyMap<string, BenchRow> | undefined): Column<BenchRow>[] {
-  const fixed = (value: number | undefined): string | undefined => value?.toPrecision(3);
-  const share = ({ gflops = 0, gbs = 0 }: BenchRow): string | undefined => {
-    const nearer = Math.max(gflops / roof.gflops, gbs / roof.gbs);
-    return nearer > 0 ? `${(100 * nearer).toFixed(0)} %` : undefined;
-  };
-  return [
-    { head: 'row', align: 'left', cell: (row) => row.name },
-    { head: 'ms', cell: (row) => fixed(row.median) },
-    { head: 'quartiles', cell: (row) => `${fixed(row.low)}–${fixed(row.high)}` },
-    { head: 'of first', cell: ({ ratio }) => (ratio === undefined ? undefined : `× ${ratio.toFixed(2)}`) },
-    { head: 'GPU ms', cell: (row) => fixed(row.gpu) },
-    { head: 'dispatches', cell: (row) => row.dispatches?.toString() },
-    { head: 'GFLOP/s', cell: (row) => fixed(row.gflops) },
-    { head: 'GB/s', cell: (row) => fixed(row.gbs) },
-    { head: 'share', cell: share },
-    { head: 'a second', cell: (row) => `${(1000 / row.median).toPrecision(3)} ${row.unit}` },
-    { head: 'first ms', cell: (row) => row.first.toFixed(0) },
-    { head: 'longest kernel', align: 'left', cell: (row) => row.kernel?.replace(/^.*\/|\.wgsl/g, '') },
-    ...(before === undefined
-      ? []
-      : [{ head: 'before', cell: (row: BenchRow) => changeOf(before.get(row.name), row) }]),
-  ];
-}
-
-/** How a row compares with an earlier one; the change is noise where the ranges between the quartiles overlap. */
-export function changeOf(before: BenchRow | undefined, now: BenchRow): string | undefined {
-  if (before === undefined) return undefined;
-  const ratio = `× ${(now.median / before.median).toFixed(2)}`;
-  if (now.low > before.high) return `${ratio} slower`;
-  if (now.high < before.low) return `${ratio} faster`;
-  return `${ratio} (noise)`;
-}
-
-/** The rows of an earlier `--json` file by name. @throws EliError `FILE` when it cannot be read or has no such rows. */
-export async function readBench(path: string): Promise<Map<string, BenchRow>> {
-  const text = new TextDecoder().decode(await readFileBytes(path));
-  try {
-    const file: unknown = JSON.parse(text);
-    const rows: unknown = isRecord(file) ? file.rows : undefined;
-    if (!Array.isArray(rows)) throw new Error(`its rows are ${brief(rows)}`);
-    for (const [i, row] of rows.entries()) {
-      const { name, low, median, high } = (isRecord(row) ? row : {}) as Record<string, unknown>;
-      if (typeof name !== 'string' || ![low, median, high].every(Number.isFinite))
-        throw new Error(`row ${i} is ${brief(row)}`);
+  const rows: BenchRow[] = [];
+  const failed: FailedRow[] = [];
+  await withBar(createProgress()('bench', workloads.length, 'rows'), async (bar) => {
+    for (const group of groups.values()) {
+      bar.update(rows.length + failed.length, group[0]!.name);
+      rows.push(...(await measure(engine, group, { time, races, failed: (row) => failed.push(row) })));
     }
-    return new Map((rows as BenchRow[]).map((row) => [row.name, row]));
-  } catch (cause) {
-    throw new EliError('FILE', `${path} is not a --json file of eli bench: ${(cause as Error).message}`, {
-      hint: 'write one with --json',
-      cause,
+    bar.update(workloads.length);
+  });
+  const { name: adapter, driver } = engine.adapter;
+  return { adapter, driver, roofline, rows, failed };
+}
+
+/** Prints and writes what was measured. @throws EliError for rows that failed, or are slower than --fail-above allows */
+async function report(measured: Measured, before: Before | undefined, flags: Flags): Promise<void> {
+  const { adapter, driver, roofline, rows, failed } = measured;
+  const format: TableFormat = flags.csv ? 'csv' : flags.markdown ? 'markdown' : 'terminal';
+  const about = format === 'csv' ? process.stderr : process.stdout;
+  const gap = format === 'markdown' ? '\n' : '';
+  about.write(
+    `${adapter}, ${driver}\nroofline: ${roofline.gflops.toFixed(0)} GFLOP/s, ${roofline.gbs.toFixed(1)} GB/s\n${gap}`,
+  );
+  process.stdout.write(`${await benchTable(measured, before, format)}\n`);
+  about.write(`${gap}share: of the nearer roof, GFLOP/s or GB/s; first: includes compilation, if any\n`);
+  for (const { race } of rows) if (race !== undefined) process.stderr.write(`${race}\n`);
+  if (flags.json !== undefined) {
+    const failures = failed.map(({ name, error }) => ({ name, code: error.code, message: error.message }));
+    await writeJson(flags.json, {
+      ...{ adapter, driver, roofline, rows },
+      ...(failures.length > 0 && { failed: failures }),
     });
   }
+  if (flags.picture !== undefined) await drawRoofline(flags.picture, measured);
+  refuseFailed(measured);
+  if (before !== undefined && flags.failAbove !== undefined) refuseSlower(rows, before, flags.failAbove);
 }
 
-async function draw(base: string, rows: readonly BenchRow[], roof: Roofline, adapter: string): Promise<void> {
-  const points = rows.flatMap(({ name, gflops, gbs }) =>
-    gflops && gbs ? [{ name: name.replace(/^op: /, ''), gflops, gbs }] : [],
-  );
-  await savePicture(base, rooflineSpec(points, roof, adapter));
+/** The files of shaders and checks that are the user's. */
+const filesOf = (shaders: readonly ShaderSpec[]): string[] =>
+  shaders
+    .flatMap(({ file, own, shared }) => [file, own.check ?? shared.check])
+    .filter((file) => file !== undefined)
+    .filter(isAbsolute);
+
+/** @throws EliError `ARGUMENT` if no workload has a place in the picture; says which shaders have none */
+function checkPicture(workloads: readonly Workload[], shaders: readonly ShaderSpec[]): void {
+  const lacking = shaders.flatMap(({ name, own, shared }) => {
+    const missing = (['flops', 'bytes'] as const).filter((key) => !(own[key] ?? shared[key]));
+    return missing.length > 0 ? [`${name} has no ${missing.map((key) => `--${key}`).join(' and no ')}`] : [];
+  });
+  if (!workloads.some(({ rated }) => rated)) {
+    const what = lacking.length > 0 ? lacking.join('; ') : 'none of these rows counts operations and bytes';
+    throw new EliError('ARGUMENT', `--picture has nothing to draw: ${what}`, {
+      hint: 'a point is operations and bytes of one launch: --flops N --bytes N, or a row such as "op: matmul"',
+    });
+  }
+  if (lacking.length > 0) process.stderr.write(`not in the picture: ${lacking.join('; ')}\n`);
+}
+
+/** @throws EliError `ARGUMENT` for a combination of flags of which one would be ignored, or a file that cannot be written */
+function checkFlags(filter: string | undefined, flags: Flags, shaders: boolean): void {
+  const { variants, compare, failAbove, time } = flags;
+  const apart = (['compare', 'picture', 'csv', 'markdown'] as const).find((flag) => flags[flag]);
+  const wrong =
+    (shaders && filter !== undefined && `a filter ("${filter}") cannot be combined with --shader`) ||
+    (shaders && variants && '--variants cannot be combined with --shader') ||
+    (variants && apart !== undefined && `--${apart} cannot be combined with --variants`) ||
+    (flags.csv && flags.markdown && '--csv cannot be combined with --markdown') ||
+    (flags.watch && failAbove !== undefined && '--fail-above cannot be combined with --watch');
+  if (wrong) throw new EliError('ARGUMENT', wrong, { hint: 'leave one of them out' });
+  if (failAbove !== undefined && compare === undefined)
+    throw new EliError('ARGUMENT', '--fail-above needs --compare: the file to compare with');
+  if (flags.watch && !shaders) throw new EliError('ARGUMENT', '--watch needs --shader: the file to watch');
+  if (!(time > 0)) throw new EliError('ARGUMENT', `--time is ${time}, must be above 0`);
+  if (failAbove !== undefined && !(failAbove > 0))
+    throw new EliError('ARGUMENT', `--fail-above is ${failAbove}, must be above 0`);
 }

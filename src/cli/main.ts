@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { EliError, type ErrorCode } from '../errors.ts';
 import { RunStopped } from '../experiments/session.ts';
@@ -18,7 +19,9 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = { ABORTED: 130, CONFIG: 2
 export async function main(argv: string[]): Promise<number> {
   // Warnings about dropped tensors are for those who write programs.
   process.env.NODE_ENV ??= 'production';
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const program = new Command('eli')
+    .version(version)
     .description('ELI, the energy-based latent aligner, on its own WebGPU engine')
     .showHelpAfterError('(add --help for all flags)')
     .exitOverride();

@@ -1,113 +1,13 @@
-// A software Vulkan driver for setup.mjs: Mesa's lavapipe, from the machine's package manager.
+// Software Vulkan drivers for setup.mjs besides the one that setup-apt.mjs installs, and what to say where none can be had.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { distribution, has, PACKAGES } from './setup-apt.mjs';
 
-const PACKAGES = ['mesa-vulkan-drivers', 'libvulkan1'];
-/** Dawn refuses Mesa 22.3 and older (shaderUniformBufferArrayDynamicIndexing is missing); 25.0 is known to work. */
-const REFUSED_MESA = 22;
-
-const run = (command, input = '') =>
-  spawnSync(command[0], command.slice(1), { input, encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
-const has = (program) => run(['sh', '-c', `command -v ${program}`]).status === 0;
-
-/** The words to put before a command to run it as root; null if this user may not. */
-function asRoot() {
-  if (process.getuid() === 0) return [];
-  return run(['sudo', '-n', 'true']).status === 0 ? ['sudo', '-n'] : null;
-}
-
-/** os-release(5) as an object. */
-function distribution() {
-  const path = ['/etc/os-release', '/usr/lib/os-release'].find((file) => existsSync(file));
-  const lines = path === undefined ? '' : readFileSync(path, 'utf8');
-  return Object.fromEntries([...lines.matchAll(/^(\w+)="?([^"\n]*)"?$/gm)].map((match) => match.slice(1)));
-}
-
-/**
- * Installs Mesa's lavapipe with apt: the release's version, or the one in backports on a Debian whose version is too old.
- * False if apt or the right to use it is missing, or if Dawn accepts none of the versions that apt has.
- */
-export function installMesa({ say, works }) {
-  const root = asRoot();
-  if (root === null || !has('apt-get')) return false;
-
-  function apt(...command) {
-    const options = ['-q', '-y', '-o', 'DPkg::Lock::Timeout=300'];
-    const child = run([...root, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...options, ...command]);
-    if (child.status !== 0)
-      say(`apt-get ${command.join(' ')} failed:\n${(child.stdout + child.stderr).slice(-2000)}`);
-    return child.status === 0;
-  }
-  // --no-remove: a driver is not worth losing another package for.
-  const install = (...options) =>
-    apt('install', '--no-install-recommends', '--no-remove', ...options, ...PACKAGES) && works();
-
-  say('reading the package lists (apt-get update)');
-  apt('update'); // a broken list of another source does not matter; install finds out whether ours is there
-
-  const version = /Candidate: (\d+)\S*/.exec(run(['apt-cache', 'policy', PACKAGES[0]]).stdout);
-  if (version !== null && Number(version[1]) > REFUSED_MESA) {
-    say(`installing Mesa's software driver (apt-get install ${PACKAGES.join(' ')})`);
-    if (install()) return true;
-  }
-
-  const { ID, VERSION_CODENAME: codename } = distribution();
-  if (ID !== 'debian' || !codename) return false;
-  const backports = `${codename}-backports`;
-  const listed = debianSource(backports) !== undefined;
-  const source = listed ? undefined : backportsSource(codename);
-  if (source !== undefined) {
-    say(`adding ${source.path}: Mesa in ${codename} itself is too old for Dawn`);
-    run([...root, 'tee', source.path], source.text);
-    apt('update');
-  }
-  say(`installing Mesa's software driver (apt-get install -t ${backports} ${PACKAGES.join(' ')})`);
-  if (install('-t', backports)) return true;
-  if (source !== undefined) run([...root, 'rm', '-f', source.path]);
-  return false;
-}
-
-/** Where apt gets Debian's main packages of a suite from, `{ file, uri }`; undefined if it does not. */
-function debianSource(codename) {
-  const filter = ['Created-By: Packages', 'Component: main', `Codename: ${codename}`];
-  const { stdout } = run(['apt-get', 'indextargets', '--format', '$(SOURCESENTRY) $(REPO_URI)', ...filter]);
-  const match = /^(\S+):\d+ (\S+)$/m.exec(stdout);
-  return match === null ? undefined : { file: match[1], uri: match[2] };
-}
-
-/** The machine's Debian source with the suite changed to backports: mirror, keys and options stay. */
-function backportsSource(codename) {
-  const own = debianSource(codename);
-  if (own === undefined) return undefined;
-  const deb822 = own.file.endsWith('.sources');
-  const withoutSlash = (uri) => uri.replace(/\/+$/, '');
-  const entry = readFileSync(own.file, 'utf8')
-    .replace(/^#.*\n/gm, '')
-    .split(deb822 ? /\n\s*\n/ : '\n')
-    .find((text) => text.split(/\s+/).map(withoutSlash).includes(withoutSlash(own.uri)));
-  if (entry === undefined) return undefined;
-
-  const path = `/etc/apt/sources.list.d/eli-backports.${deb822 ? 'sources' : 'list'}`;
-  if (!deb822) {
-    const text = entry.replace(
-      /^deb(?:-src)?(\s+\[[^\]]*\])?\s+(\S+)\s.*$/,
-      `deb$1 $2 ${codename}-backports main`,
-    );
-    return { path, text: `${text}\n` };
-  }
-  let text = entry.trim();
-  for (const [field, value] of [
-    ['Types', 'deb'],
-    ['Suites', `${codename}-backports`],
-    ['Components', 'main'],
-  ]) {
-    text = text.replace(new RegExp(`^${field}:.*(\\n[ \\t].*)*`, 'm'), `${field}: ${value}`);
-  }
-  return { path, text: `${text}\n` };
-}
+/** What Dawn's binary in the npm package `webgpu` is linked with. */
+const GLIBC = [2, 34];
 
 /** Where `fetchSwiftShader` puts it. */
 const CACHED = fileURLToPath(new URL('../../.cache/swiftshader', import.meta.url));
@@ -156,10 +56,23 @@ export function whatToInstall() {
     pacman: `${sudo}pacman -S --needed vulkan-swrast vulkan-icd-loader`,
     zypper: `${sudo}zypper install libvulkan_lvp libvulkan1`,
   };
-  const manager = Object.keys(commands).find(has);
+  const manager = Object.keys(commands).find((name) => has(name));
   return [
     'a software Vulkan driver (lavapipe of Mesa 23 or newer) and the Vulkan loader must be installed:',
     manager === undefined ? '  with the package manager of this system' : `  ${commands[manager]}`,
     'or name the ICD file of another driver: export VK_DRIVER_FILES=/path/to/icd.json',
   ];
+}
+
+/** Why Dawn's binary cannot run with this machine's C library, and what to do; undefined if it can. */
+export function wrongLibc(report = process.report.getReport().header, { ID, PRETTY_NAME } = distribution()) {
+  const needed = `Dawn (npm package webgpu) is built for glibc ${GLIBC.join('.')} or newer`;
+  const { glibcVersionRuntime: found } = report;
+  if (found === undefined) {
+    const what = ID === 'alpine' ? `${PRETTY_NAME} has musl` : 'this Node runs on another C library (musl?)';
+    return `${needed}; ${what}. Take an image with glibc, such as node:22-bookworm instead of node:22-alpine`;
+  }
+  const [major, minor] = found.split('.').map(Number);
+  if (major > GLIBC[0] || (major === GLIBC[0] && minor >= GLIBC[1])) return undefined;
+  return `${needed}; this system has glibc ${found}. Debian 12, Ubuntu 22.04 and RHEL 9 are new enough`;
 }

@@ -1,13 +1,16 @@
 // What `npm start` and `npm test` need on a fresh machine: the packages of package-lock.json and a Vulkan driver that
 // Dawn accepts. Plain JavaScript without dependencies, because it runs before packages are installed.
-// Prints nothing when there is nothing to do, otherwise one line per step on stderr.
+// Prints nothing when there is nothing to do, otherwise one line per step on stderr. With ELI_SETUP=no it installs nothing
+// and only says what is missing.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { installMesa, swiftShader, whatToInstall } from './setup-vulkan.mjs';
+import { installMesa } from './setup-apt.mjs';
+import { swiftShader, whatToInstall, wrongLibc } from './setup-vulkan.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
+const INSTALL = !/^(no|off|0|false)$/i.test(process.env.ELI_SETUP ?? '');
 const say = (text) => process.stderr.write(`setup: ${text}\n`);
 
 /** Prints what is wrong and what to do, and ends the process. */
@@ -20,6 +23,8 @@ function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 11))
     stop(`Node ${process.versions.node} is too old: 20.11 or newer is needed`);
+  const wrong = process.platform === 'linux' ? wrongLibc() : undefined;
+  if (wrong !== undefined) stop(wrong);
 }
 
 /** Whether npm has installed every package of the lock file at its version. */
@@ -42,6 +47,8 @@ function packagesMatch() {
 function installPackages() {
   // The published package has no lock file: whoever installed it takes care of its packages.
   if (!existsSync(join(root, 'package-lock.json')) || packagesMatch()) return;
+  if (!INSTALL)
+    return say('node_modules differs from package-lock.json, and ELI_SETUP=no: run npm ci yourself');
   say('installing the packages of package-lock.json (npm ci)');
   // --include=dev: the sources run through tsx, a development dependency, whatever NODE_ENV is.
   const { status } = spawnSync('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], {
@@ -91,7 +98,8 @@ function provideAdapter() {
   }
 
   say('Dawn finds no usable Vulkan adapter');
-  if (installMesa({ say, works: () => findAdapter().usable })) return;
+  if (!INSTALL) say('ELI_SETUP=no: no system packages are installed');
+  else if (installMesa({ say, works: () => findAdapter().usable })) return;
 
   for (const env of swiftShader()) {
     if (!findAdapter(env).usable) continue;

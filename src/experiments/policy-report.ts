@@ -38,6 +38,14 @@ const FIGURES = {
   gate: 'gate',
   auroc: 'AUROC',
 } as const;
+/** Which are left out first in a narrow terminal; without labels, accuracy over all classes is what counts. */
+const RANKS: Partial<Record<keyof typeof FIGURES, { readonly rank: number }>> = {
+  auroc: { rank: 5 },
+  gate: { rank: 4 },
+  mixed: { rank: 3 },
+  task2: { rank: 2 },
+  task1: { rank: 1 },
+};
 const KEYS = Object.keys(FIGURES) as (keyof typeof FIGURES)[];
 
 export const POLICY_NOTES = [
@@ -89,6 +97,7 @@ export function policyTable(
       { head: 'when', align: 'left', cell: (row) => row.policy + (row.chosen ? ' *' : '') },
       ...KEYS.map((key) => ({
         head: FIGURES[key],
+        ...RANKS[key],
         cell: (row: Summary): string | undefined => {
           const values = row.values(key);
           return values.length === 0 ? undefined : formatMeanStd(meanStd(values), digits);

@@ -8,7 +8,12 @@ export function eventsCsv(events: readonly RunEvent[]): string {
   const rows = events.filter(({ epoch, iteration }) => epoch !== undefined || iteration !== undefined);
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const lines = [columns, ...rows.map((row) => columns.map((column) => row[column] ?? ''))];
-  return lines.map((cells) => `${cells.map(cellOf).join(',')}\n`).join('');
+  return lines.map((cells) => `${csvLine(cells)}\n`).join('');
+}
+
+/** A line of CSV (RFC 4180) without its end. */
+export function csvLine(cells: readonly unknown[]): string {
+  return cells.map(cellOf).join(',');
 }
 
 function cellOf(value: unknown): string {

@@ -1,6 +1,6 @@
 import { EliError } from '../errors.ts';
 import type { PictureSpec } from './picture.ts';
-import { COLOR } from './theme.ts';
+import { CLASS_COLORS, COLOR } from './theme.ts';
 
 /** A workload and its rates in 10⁹ operations and bytes per second. */
 export interface RooflinePoint {
@@ -8,6 +8,12 @@ export interface RooflinePoint {
   gflops: number;
   gbs: number;
 }
+
+/** As many names as are about as high as the chart. */
+const LEGEND_ROWS = 28;
+
+/** Points of one op have one colour. */
+const groupOf = ({ name }: RooflinePoint): string => name.split(' ')[0]!;
 
 /**
  * Operations per second against operations per byte, both logarithmic, under the adapter's two roofs (Williams et al.,
@@ -19,7 +25,14 @@ export function rooflineSpec(
   subtitle: string,
 ): PictureSpec {
   if (points.length === 0) throw new EliError('ARGUMENT', 'A roofline needs at least one workload');
-  const values = points.map((p) => ({ ...p, intensity: p.gflops / p.gbs, group: p.name.split(' ')[0] }));
+  const groups = [...new Set(points.map(groupOf))];
+  const values = points.map((p, i) => ({
+    ...p,
+    intensity: p.gflops / p.gbs,
+    number: String(i + 1),
+    label: `${i + 1}  ${p.name}`,
+  }));
+  const colors = points.map((p) => CLASS_COLORS[groups.indexOf(groupOf(p)) % CLASS_COLORS.length]!);
   const intensities = values.map((p) => p.intensity);
   const ridge = roof.gflops / roof.gbs;
   const low = Math.min(...intensities, ridge) / 2;
@@ -56,8 +69,24 @@ export function rooflineSpec(
         encoding: {
           x,
           y,
-          color: { field: 'group', type: 'nominal', legend: { title: null, columns: 1, symbolLimit: 40 } },
+          // The legend names each point by its number, since names beside the points would overlap.
+          color: {
+            field: 'label',
+            type: 'nominal',
+            scale: { domain: values.map(({ label }) => label), range: colors },
+            legend: {
+              title: null,
+              columns: Math.ceil(points.length / LEGEND_ROWS),
+              symbolLimit: 0,
+              labelLimit: 0,
+            },
+          },
         },
+      },
+      {
+        data: { values },
+        mark: { type: 'text', align: 'left', dx: 6, dy: -5, fontSize: 9 },
+        encoding: { x, y, text: { field: 'number', type: 'nominal' } },
       },
     ],
   };

@@ -51,6 +51,11 @@ export function registerText(code: string): string {
   });
 }
 
+/** Has every shader read from its file again. */
+export function forgetShaders(): void {
+  cache.clear();
+}
+
 function assemble(file: string): ShaderSource {
   const lines: string[] = [];
   const origin: { file: string; line: number }[] = [];

@@ -230,7 +230,7 @@ export function energiesTable(results: readonly EnergyResult[]): Promise<string>
   return renderTable(
     [
       { head: 'energy', align: 'left', cell: (v: EnergyVariant) => v },
-      { head: 'what is new', align: 'left', cell: (v) => ENERGY_VARIANTS[v] },
+      { head: 'what is new', align: 'left', rank: 1, cell: (v) => ENERGY_VARIANTS[v] },
       { head: 'task 1, aligned', cell: (v) => cell(v, 'task1') },
       { head: 'task 2 when it is aligned too', cell: (v) => cell(v, 'task2Aligned') },
     ],

@@ -101,7 +101,7 @@ export function mnistTable(all: readonly MnistMetrics[]): Promise<string> {
       const off = (mean(ours) - reference!.mean) / reference!.std;
       return `${off >= 0 ? '+' : '−'}${Math.abs(off).toFixed(2)} std`;
     };
-    columns.push({ head: 'off by', cell });
+    columns.push({ head: 'off by', rank: 3, cell });
   }
   return renderTable(columns, rows);
 }
