@@ -16,6 +16,7 @@ export interface Column<Row> {
   rank?: number;
 }
 
+/** What a table is written for. */
 export type TableFormat = 'terminal' | 'markdown' | 'csv';
 
 /**
