@@ -38,7 +38,7 @@ function forEveryProject(file, text) {
   let code = text.replace(/((?:from|import)[ (]*['"]\.[^'"]*)\.ts(?=['"])/g, '$1.js');
   // Where a package or its types are missing, its types are `any`.
   code = code.replace(/^import [^;]* from '[^.][^']*';$/gm, '// @ts-ignore\n$&');
-  const used = new Set(code.replace(/\/\*[\s\S]*?\*\//g, '').match(/\b(GPU([A-Z]\w*)?|AbortSignal)\b/g));
+  const used = new Set(code.replace(/\/\*[\s\S]*?\*\//g, '').match(/\b(GPU([A-Z]\w*)?|AbortSignal|URL)\b/g));
   if (used.size > 0) {
     const up = '../'.repeat(file.split('/').length - 1) || './';
     code = `import type { ${[...used].sort().join(', ')} } from '${up}globals.js';\n${code}`;

@@ -321,7 +321,10 @@ test('--picture says at once what it lacks', () => {
     /--picture has nothing to draw: right\.wgsl has no --bytes\n.*--flops N --bytes N/,
   );
   assert.is(lacking.stdout, '', 'nothing was measured');
-  assert.match(bench(...flags, '--picture', 'no/such/roof').stderr, /no folder .*no\/such/);
+  assert.match(
+    bench(...flags, '--picture', 'no/such/roof').stderr,
+    /cannot write .*no\/such\/roof\.svg: there is no such file or folder/,
+  );
 });
 
 const KERNELS = {

@@ -178,7 +178,7 @@ export const HOST_MUTANTS = [
   ),
   // Gates, maps, reports.
   mutant(
-    'eli/gates/gate.ts',
+    'report/stats.ts',
     'a quantile is not interpolated',
     'low + (at - Math.floor(at)) * (sorted[Math.ceil(at)]! - low)',
     'low',

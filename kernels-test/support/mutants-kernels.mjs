@@ -281,8 +281,8 @@ export const KERNEL_MUTANTS = [
   mutant(
     'matmul/matmul.wgsl',
     'each part of a split dispatch is the first',
-    'place + params.origin',
-    'place',
+    'id + params.origin',
+    'id',
     'split-dispatches',
   ),
   mutant(

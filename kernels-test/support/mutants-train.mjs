@@ -138,7 +138,7 @@ export const TRAIN_MUTANTS = [
     'ebm-samplers',
   ),
   mutant(
-    'ebm/sample.ts',
+    'ebm/stepwise.ts',
     'proposals are the noise of Langevin chains',
     "=== undefined ? 'proposal' : 'noise'",
     "=== undefined ? 'noise' : 'noise'",

@@ -29,7 +29,9 @@ export function fileError(doing: string, path: string, cause: unknown): EliError
   const { code, message } = cause as NodeJS.ErrnoException;
   const reason = code === undefined ? undefined : REASONS[code];
   if (reason === undefined) return new EliError('FILE', `cannot ${doing} ${path}: ${message}`, { cause });
-  return new EliError('FILE', `cannot ${doing} ${path}: ${reason[0]} (${code})`, { hint: reason[1], cause });
+  const hint =
+    doing === 'write' && code === 'ENOENT' ? 'make its folder first, or check the path' : reason[1];
+  return new EliError('FILE', `cannot ${doing} ${path}: ${reason[0]} (${code})`, { hint, cause });
 }
 
 /** The result of `action`. @throws EliError `FILE` for its system errors, as `fileError` makes them */
