@@ -32,11 +32,11 @@ function turn(): void {
 
 /** Awaits `work` of a device; meanwhile, idle turns of the event loop sleep. */
 export async function idleWhile<T>(work: Promise<T>): Promise<T> {
-  waits++;
-  since = performance.now();
+  // Waits that overlap are one: a training loop reads one piece of its losses while it waits for another.
+  if (waits++ === 0) since = performance.now();
   if (!turning) {
     turning = true;
-    last = since;
+    last = performance.now();
     setImmediate(turn);
   }
   try {

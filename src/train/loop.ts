@@ -51,10 +51,10 @@ export interface RunHooks {
 /** Most steps whose mini-batches and losses the device holds, and most sample indices that it holds. */
 const MAX_WINDOW = 1024;
 const MAX_INDICES = 2 ** 20;
-/** Milliseconds that a piece (the steps submitted at once) should take; two pieces are in flight at a time. */
+/** Milliseconds that a piece (the steps whose losses are read together) should take; two pieces are in flight at a time. */
 const PIECE = 200;
-/** The same where a signal may end the run: it is looked at between pieces. */
-const PIECE_WITH_SIGNAL = 40;
+/** Where a signal may end the run, it is looked at so many times a piece, with at most two parts of it in flight. */
+const PARTS = 5;
 
 /** Submitted steps, with their losses to come. */
 interface Piece {
@@ -143,13 +143,13 @@ export class TrainingLoop {
       this.#checkLosses(values, first + done);
       done += piece.count;
       const now = performance.now();
-      this.#adapt(piece.count, now - time, hooks.signal === undefined ? PIECE : PIECE_WITH_SIGNAL);
+      this.#adapt(piece.count, now - time);
       time = now;
       hooks.onProgress?.(done, values.at(-1)!);
     };
     let previous: Piece | undefined;
     while (submitted < count && hooks.signal?.aborted !== true) {
-      const piece = await this.#submit(count - submitted);
+      const piece = await this.#submit(count - submitted, hooks.signal);
       submitted += piece.count;
       if (previous !== undefined) await finish(previous);
       previous = piece;
@@ -158,8 +158,8 @@ export class TrainingLoop {
     return losses.subarray(0, done);
   }
 
-  /** Submits a piece of at most `most` steps. */
-  async #submit(most: number): Promise<Piece> {
+  /** Submits a piece of at most `most` steps, or the part of it before the signal. */
+  async #submit(most: number, signal: AbortSignal | undefined): Promise<Piece> {
     const { batch, order: given, rates = [] } = this.#options;
     const { order, losses } = this.buffers;
     const place = this.#step % this.#window;
@@ -177,7 +177,7 @@ export class TrainingLoop {
       given?.slice(this.#step * batch, (this.#step + count) * batch) ??
       this.#shuffled.take(this.#step, count);
     this.#engine.write(order.storage, 4 * place * batch, indices);
-    await this.#replay(count);
+    count = await this.#replayParts(count, signal);
     this.#step += count;
     const read = Promise.all([
       this.#engine.read(losses.storage, 4 * place, 4 * count),
@@ -186,6 +186,23 @@ export class TrainingLoop {
     // An error is thrown where its piece is awaited; later pieces are not awaited then.
     read.catch(() => undefined);
     return { count, losses: read };
+  }
+
+  /** Replays so many steps, or fewer if the signal is aborted meanwhile. @returns how many */
+  async #replayParts(count: number, signal: AbortSignal | undefined): Promise<number> {
+    const most = signal === undefined ? count : Math.ceil(count / PARTS);
+    let submitted = 0;
+    for (let before = Promise.resolve(); submitted < count && signal?.aborted !== true; ) {
+      const steps = Math.min(most, count - submitted);
+      await this.#replay(steps);
+      submitted += steps;
+      if (signal === undefined || submitted === count) break;
+      const part = this.#engine.sync();
+      await before;
+      before = part;
+      part.catch(() => undefined);
+    }
+    return submitted;
   }
 
   async #replay(count: number): Promise<void> {
@@ -205,9 +222,9 @@ export class TrainingLoop {
     if (bad !== -1) throw this.#options.nonFinite(losses[bad]!, first + bad);
   }
 
-  /** Adapts the steps per piece to the milliseconds that a piece should take; they at most double. */
-  #adapt(count: number, milliseconds: number, wanted: number): void {
-    const fitting = Math.floor((count * wanted) / Math.max(milliseconds, 1e-3));
+  /** Adapts the steps per piece to the time that a piece should take; they at most double. */
+  #adapt(count: number, milliseconds: number): void {
+    const fitting = Math.floor((count * PIECE) / Math.max(milliseconds, 1e-3));
     this.#piece = Math.max(1, Math.min(fitting, 2 * this.#piece, this.#window));
   }
 
