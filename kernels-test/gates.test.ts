@@ -193,6 +193,12 @@ test('novelty and saved statistics tell other clusters; thresholds are quantiles
     assert.ok(area > 0.97, `${gate.name}: AUROC ${area}`);
     const share = (await gate.decide(batchOf(held.x))).reduce((a, b) => a + b, 0) / 500;
     assert.is(share, 0.1, `${gate.name}: ${share} of the held-out data is taken for old`);
+    await gate.calibrate(batchOf(held.x), 1);
+    assert.is(
+      Math.max(...(await gate.decide(batchOf(held.x)))),
+      0,
+      `${gate.name}: the threshold itself is new`,
+    );
     assert.ok((await gate.decide(batchOf(far.x))).reduce((a, b) => a + b, 0) > 450, gate.name);
   }
   // Without labels all is one class, which is wider: it works, and worse than with labels.

@@ -92,6 +92,16 @@ test('gradients are clipped by the norm of all together, in captured steps too',
   }
 });
 
+test('a gradient that is NaN makes the norm NaN, and so all that is clipped by it', async () => {
+  const parameters = onDevice(values);
+  const optimizer = sgd(parameters, { learningRate: 1, clipNorm: 1 });
+  const moving = onDevice(gradients.map((g, k) => g.map((v, i) => (k === 0 && i === 0 ? Number.NaN : v))));
+  optimizer.step(moving);
+  for (const parameter of parameters) assert.ok((await parameter.readFloats()).every(Number.isNaN));
+  for (const g of moving) g.dispose();
+  optimizer.dispose();
+});
+
 test('a limit that is no positive number is refused', () => {
   for (const clipNorm of [0, -1, Number.NaN]) {
     assert.throws(

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Energy } from '../src/ebm/energy.ts';
+import { mala } from '../src/ebm/mala.ts';
 import { sample } from '../src/ebm/sample.ts';
 import { langevinSampler } from '../src/ebm/unadjusted.ts';
 import { Dropout } from '../src/nn/dropout.ts';
@@ -43,6 +44,8 @@ const NORMAL: Readonly<Record<string, () => Tensor>> = {
   'weights of a network': () => new Initializer(engine, seed).normal(SHAPE, 1),
   'weights of an energy': () => new Initializer(engine, seed, STREAM.energy).normal(SHAPE, 1),
   'noise of a chain': () => sample(flat, start(), noise, { steps: 1, random: { seed } }).latents,
+  'proposals of a chain': () =>
+    sample(flat, start(), mala({ stepSize: 1e-3 }), { steps: 1, random: { seed } }).latents,
 };
 const UNIFORM: Readonly<Record<string, () => Tensor>> = {
   randomUniform: () => randomUniform(engine, SHAPE, { seed }),

@@ -7,8 +7,9 @@ import { ImageSamples } from '../src/data/image-samples.ts';
 import { rowsOfClasses } from '../src/data/image-set.ts';
 import { MODELS } from '../src/experiments/train/models.ts';
 import { CosineLinear } from '../src/nn/cosine.ts';
+import { Dropout } from '../src/nn/dropout.ts';
 import { Initializer } from '../src/nn/init.ts';
-import { Linear } from '../src/nn/layers.ts';
+import { Linear, Sequential } from '../src/nn/layers.ts';
 import { softCrossEntropy } from '../src/nn/losses.ts';
 import { frozenCopy, type Module } from '../src/nn/module.ts';
 import { ResNet } from '../src/nn/resnet.ts';
@@ -21,6 +22,7 @@ import { rmsprop, sgd } from '../src/optim/optimizer.ts';
 import { tensor, zeros } from '../src/tensor/create.ts';
 import { randomNormal } from '../src/tensor/random.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';
+import { evaluate } from '../src/train/evaluate.ts';
 import { forAllSamples, rangeTensor } from '../src/train/features.ts';
 import { TrainingLoop } from '../src/train/loop.ts';
 import { softClassification } from '../src/train/objective.ts';
@@ -35,6 +37,22 @@ import { closeEngine, openEngine } from './support/engine.ts';
 const engine = await openEngine();
 const flat = (x: Tensor): Tensor => reshape(x, [x.shape[0]!, -1]);
 test.after(closeEngine);
+
+test('a network is evaluated without dropout, whatever its mode, which it keeps', async () => {
+  const model = new Sequential([new Linear(new Initializer(engine, 2), 6, 3), new Dropout(0.9, { seed: 1 })]);
+  const [x, y] = [randomNormal(engine, [40, 6], { seed: 3 }), zeros(engine, [40], 'u32')];
+  const rows = {
+    count: 40,
+    classes: 3,
+    inputs: (index: Tensor) => gather(x, index),
+    labels: (index: Tensor) => gather(y, index),
+  };
+  model.train(false);
+  const want = await evaluate(model, rows);
+  model.train(true);
+  assert.equal(await evaluate(model, rows), want);
+  assert.is(model.training, true);
+});
 
 const images = bars(200, 1);
 const samples = new ImageSamples(engine, images, { augmentation: { flip: 0.5 }, random: { seed: 4 } });

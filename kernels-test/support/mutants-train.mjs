@@ -278,7 +278,7 @@ export const TRAIN_MUTANTS = [
     'Number.isNaN(loss)',
     'trainer-state',
   ),
-  mutant('train/evaluate.ts', 'augmented as in training', 'model.train(false);', '', 'train', 'norm'),
+  mutant('train/evaluate.ts', 'augmented as in training', 'model.train(false);', '', 'training-loop'),
   mutant('optim/ema.ts', 'the parameters are not restored', 'copyInto(own, values);', '', 'trainer-state'),
   mutant(
     'optim/schedules.ts',
