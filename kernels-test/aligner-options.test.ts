@@ -62,6 +62,15 @@ test('pairs that a linear map explains are brought together from the ridge map, 
   assert.ok(gaps['mean-shift']! < gaps.current!, `${gaps['mean-shift']} against ${gaps.current}`);
 });
 
+test('an energy learns from chains that start there, too', async () => {
+  const pairs = pairsOf();
+  const learnt = async (start: Start): Promise<string> => {
+    using aligner = await fit(start, pairs);
+    return JSON.stringify(Object.values((await aligner.state()).model));
+  };
+  assert.is.not(await learnt('ridge'), await learnt('current'));
+});
+
 test('plain and fused iterations start at the same places', async () => {
   const pairs = pairsOf();
   const ends: ArrayLike<number>[] = [];

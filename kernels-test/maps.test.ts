@@ -125,6 +125,28 @@ test('the ridge map recovers an affine map, as the closed form in float64 does',
   for (const t of [aligned, moved, ...Object.values(pairs)]) t.dispose();
 });
 
+test('the ridge map of small latents is that of large ones: its ridge follows their scale', async () => {
+  const [n, d, small] = [300, 5, 1e-3];
+  const [x, y] = [samples(n, d, 3), samples(n, d, 4)];
+  const aligned = async (scale: number): Promise<Float32Array> => {
+    const scaled = (values: Float32Array) =>
+      tensor(
+        engine,
+        values.map((v) => v * scale),
+        [n, d],
+      );
+    const current = scaled(x);
+    return (await fitMap('ridge', { previous: scaled(y), current })).align(current).readFloats();
+  };
+  const large = await aligned(1);
+  near(
+    (await aligned(small)).map((v) => v / small),
+    large,
+    1e-3,
+    'scaled',
+  );
+});
+
 test('a dimension that never moves and pairs that do not fit', async () => {
   const x = tensor(engine, [1, 5, 2, 5, 3, 5, 4, 5], [4, 2]);
   const y = tensor(engine, [2, 1, 4, 1, 6, 1, 8, 1], [4, 2]);
