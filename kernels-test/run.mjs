@@ -30,7 +30,8 @@ if (flags.driver !== undefined) useDriver(flags.driver);
 if (flags.robustness !== undefined) process.env.ELI_ROBUSTNESS = oneOf('robustness', ['on', 'off']);
 if (flags.as !== undefined) process.env.ELI_TEST_AS = oneOf('as', ['gpu']);
 /** Kernels and random numbers: what a driver or its settings can change. Under a minute on SwiftShader. */
-const AGAIN = /^(autograd|determinism|golden-conv|golden-ops|golden-optim|numerics|random)\.test/;
+const AGAIN =
+  /^(accuracy|autograd|determinism|golden-conv|golden-ops|golden-optim|numerics|random|special-values)\.test/;
 /** The aligner's kernels too, which take SwiftShader minutes. */
 const AGAIN_AS_GPU = /^(golden-ebm|sampler)\.test/;
 const files = readdirSync(folder, { recursive: true })
