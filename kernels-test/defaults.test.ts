@@ -11,9 +11,10 @@ import { gaussianSettings } from '../src/eli/gates/task-statistics.ts';
 import { ALIGNER_DEFAULTS } from '../src/eli/options.ts';
 import { alignerOptions, mnistConfig } from '../src/experiments/mnist/config.ts';
 import { ENERGY_VARIANTS } from '../src/experiments/mnist/energies.ts';
+import { accuracy, layerOf } from '../src/experiments/mnist/two-task.ts';
 import { trainConfig } from '../src/experiments/train/config.ts';
 import { adam, adamw, rmsprop, sgd } from '../src/optim/optimizer.ts';
-import { tensor } from '../src/tensor/create.ts';
+import { full, tensor } from '../src/tensor/create.ts';
 import { closeEngine, openEngine } from './support/engine.ts';
 
 test.after(closeEngine);
@@ -36,6 +37,19 @@ const ALIGNER = {
   start: 'current',
   variant: 'auto',
 };
+
+test('an accuracy of the tables is the mean of those of batches of 128, the last of which is smaller', async () => {
+  const engine = await openEngine();
+  const weight = { shape: [2, 1], data: Float32Array.of(-1, 1) };
+  const head = layerOf(
+    engine,
+    { 'x.weight': weight, 'x.bias': { shape: [2], data: new Float32Array(2) } },
+    'x',
+  );
+  // Class 1 throughout: only the last of 129 samples is.
+  const labels = Uint32Array.from({ length: 129 }, (_, i) => (i === 128 ? 1 : 0));
+  assert.is(await accuracy(head, full(engine, [129, 1], 1), labels), 50);
+});
 
 test('an aligner, alone and in the MNIST experiment by the size of the latents', () => {
   assert.equal(ALIGNER_DEFAULTS, ALIGNER);
