@@ -179,6 +179,15 @@ halfTest('mixed precision too goes on with the same bits, and logs its loss scal
   assert.equal({ scale: lossScale, skipped: skippedSteps }, lossScaling);
 });
 
+test('an average of the weights is what is evaluated and saved', async () => {
+  // It moves so slowly that it stays at the initial weights, which guess among four classes.
+  const slow = await runTo('slow-average', { emaDecay: 0.999999, epochs: 2 });
+  const none = await runTo('no-average', { epochs: 2 });
+  assert.ok(Math.abs(slow.test.loss - Math.log(4)) < 0.1, `not trained: ${slow.test.loss}`);
+  assert.ok(none.test.loss < slow.test.loss - 0.2, `trained: ${none.test.loss}`);
+  assert.is.not(bytes('slow-average', 'model.safetensors'), bytes('no-average', 'model.safetensors'));
+});
+
 test('patience ends a training that gets no better', async () => {
   const { points } = await runTo('patience', { epochs: 50, learningRate: 0, patience: 2 });
   assert.is(points.length, 3);
