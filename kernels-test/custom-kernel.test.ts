@@ -44,7 +44,7 @@ test('the example of the documentation: value and gradient', () => {
   const example = /<!-- example -->\n```js\n([\s\S]*?)```/.exec(page)![1]!;
   const { status, stdout, stderr } = run(example, join(folder, 'example.mjs'));
   assert.is(status, 0, stderr);
-  assert.match(stdout, /Tensor\(f32 \[2, 2\] on /);
+  assert.match(stdout, /Tensor\(f32 \[4\] on /);
   assert.match(stdout, /\[ 1, 8, 27, 64 \].*\[ 3, 12, 27, 48 \]/s);
 });
 
