@@ -31,6 +31,7 @@ export interface SampleOptions {
 /** Checked options with their defaults, and everything that depends on the step tabulated. */
 export type Plan = ReturnType<typeof planOf>;
 
+/** @throws EliError `ARGUMENT` naming the option or argument that is wrong */
 export function planOf(energy: Energy, sampler: Sampler, options: SampleOptions) {
   if (typeof (energy as Energy | undefined)?.energy !== 'function') {
     throw new EliError('ARGUMENT', `sample: the energy is ${nameOf(energy)}`, {

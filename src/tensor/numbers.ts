@@ -48,17 +48,17 @@ function nested(what: string, data: ArrayLike<unknown>): Numbers {
   const flat: number[] = [];
   const visit = (part: unknown, at: readonly number[]): void => {
     const depth = at.length;
-    const place = `data[${at.join('][')}]`;
+    const place = (): string => `data[${at.join('][')}]`;
     if (isList(part) ? part.length !== shape[depth] : depth < shape.length) {
       const got = isList(part) ? `${part.length} elements` : nameOf(part);
-      throw new EliError('SHAPE', `${what}: ${place} is ${got} in data of shape ${showShape(shape)}`, {
+      throw new EliError('SHAPE', `${what}: ${place()} is ${got} in data of shape ${showShape(shape)}`, {
         hint: 'nested arrays need the same length at each depth',
       });
     }
     if (isList(part)) {
       for (let i = 0; i < part.length; i++) visit(part[i], [...at, i]);
     } else if (typeof part === 'number') flat.push(part);
-    else throw new EliError('ARGUMENT', `${what}: ${place} is ${nameOf(part)}, must be a number`);
+    else throw new EliError('ARGUMENT', `${what}: ${place()} is ${nameOf(part)}, must be a number`);
   };
   const plain = shape.length === 1;
   for (let i = 0; i < data.length; i++) if (!plain || typeof data[i] !== 'number') visit(data[i], [i]);

@@ -246,9 +246,14 @@ export function checkTensor(what: string, value: Tensor): void {
   });
 }
 
+/** The same for an operand of an op; its message is put together only where it is needed. */
+function checkOperand(op: string, value: Tensor): void {
+  if (!(value instanceof Tensor)) checkTensor(`${op}: an operand`, value);
+}
+
 /** @throws EliError `DTYPE` naming the op and what it got. */
 export function checkDType(op: string, tensor: Tensor, dtype: DType): void {
-  checkTensor(`${op}: an operand`, tensor);
+  checkOperand(op, tensor);
   if (tensor.dtype !== dtype) {
     throw new EliError(
       'DTYPE',
@@ -264,7 +269,7 @@ export function isFloat(dtype: DType): dtype is FloatDType {
 
 /** The common dtype of real operands. @throws EliError `DTYPE` when they are not real, or their dtypes differ. */
 export function floatDType(op: string, ...tensors: readonly Tensor[]): FloatDType {
-  for (const tensor of tensors) checkTensor(`${op}: an operand`, tensor);
+  for (const tensor of tensors) checkOperand(op, tensor);
   const { dtype } = tensors[0]!;
   if (!isFloat(dtype)) throw new EliError('DTYPE', `${op} needs f32 or f16, got ${tensors[0]!.toString()}`);
   if (tensors.some((t) => t.dtype !== dtype)) {
@@ -288,7 +293,7 @@ export function movedAs(dtype: DType): Readonly<Record<string, 'f16'>> {
 
 /** The common engine of all operands. @throws EliError `WRONG_ENGINE` when they come from different ones. */
 export function engineOf(op: string, tensors: readonly Tensor[]): Engine {
-  for (const tensor of tensors) if (!(tensor instanceof Tensor)) checkTensor(`${op}: an operand`, tensor);
+  for (const tensor of tensors) checkOperand(op, tensor);
   const { engine } = tensors[0]!;
   if (tensors.some((tensor) => tensor.engine !== engine)) {
     throw new EliError('WRONG_ENGINE', `${op}: its operands live on different engines`, {

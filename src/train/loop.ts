@@ -198,9 +198,10 @@ export class TrainingLoop {
       submitted += steps;
       if (signal === undefined || submitted === count) break;
       const part = this.#engine.sync();
+      // As for losses: an error is thrown where its part is awaited.
+      part.catch(() => undefined);
       await before;
       before = part;
-      part.catch(() => undefined);
     }
     return submitted;
   }
